@@ -1,0 +1,3 @@
+"""Relevo, a self-hosted home for ESP32-class devices."""
+
+__version__ = "0.1.0"

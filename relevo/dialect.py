@@ -1,0 +1,64 @@
+"""What a dialect is: one contract as pure functions between wire values and events.
+
+A dialect is a module in ``relevo.dialects`` (found by its presence, there is no registry to edit) with a module
+attribute ``dialect`` that fulfils :class:`Dialect`. It never sees a socket, a store or a clock: the time of
+arrival and the registry's answer are handed in.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from relevo.domain.events import AnyEvent
+from relevo.errors import Invalid
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What a topic says: which contract, whose device (may be empty when the payload says it) and which channel."""
+
+    contract: str
+    external_id: str
+    channel: str
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What a message amounts to. A bad item in a batch becomes a refusal and loses nothing else.
+
+    ``events`` are pairs ``(external identity, event)`` with ``event.device`` empty: the intake puts the registry id
+    in. ``refused`` are pairs of identity and problem. ``notices`` are ``(identity, kind, detail)`` of things worth a
+    line in the timeline that lost nothing, such as ``("d1", "clock_boot_relative", "ts 184233 …")``.
+    """
+
+    events: list[tuple[str, AnyEvent]] = field(default_factory=list)
+    refused: list[tuple[str, Invalid]] = field(default_factory=list)
+    notices: list[tuple[str, str, str]] = field(default_factory=list)
+
+
+class Dialect(Protocol):
+    """One contract. All functions are pure."""
+
+    name: str
+    # Whether an unknown device enters the registry by its first message while registration is open.
+    self_registering: bool
+
+    def filters(self) -> tuple[str, ...]:
+        """MQTT topic filters of messages from devices to the server."""
+
+    def all_filters(self) -> tuple[str, ...]:
+        """Every topic filter of the contract, both directions: what an anonymous client of it may use."""
+
+    def address(self, topic: str) -> Address | None:
+        """Whose topic this is, or ``None`` when it is not of this contract. Cached per connection."""
+
+    def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Topic filters that a device of this contract may publish to, and those it may subscribe to."""
+
+    def decode(self, address: Address, payload: bytes, received_ms: int, retained: bool) -> Decoded:
+        """Turn one message into events.
+
+        Raises :class:`relevo.errors.Invalid` when the whole message is refused.
+        """
+
+    def options(self) -> dict[str, Any]:
+        """The settings in force, for the reference page."""

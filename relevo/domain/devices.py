@@ -1,0 +1,116 @@
+"""Devices and the registry: who exists, under which contract and which external identity."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRegistered, DeviceRemoved
+from relevo.errors import FieldError, Invalid
+
+ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
+NAME_LIMIT: Final = 128
+CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash"})
+
+
+class Device(msgspec.Struct, gc=False):
+    """A registered device. ``(contract, external_id)`` is unique; ``registered_at`` in milliseconds UTC."""
+
+    id: str
+    contract: str
+    external_id: str
+    name: str
+    type: str
+    registered_at: int
+    key_hash: str = ""
+    tags: list[str] = []
+    attributes: dict[str, Any] = {}
+
+
+def check_id(text: str, field: str = "id") -> str:
+    """``text`` when it can be a device id. Raises :class:`Invalid` otherwise.
+
+    Ids become topic levels and file names, so nothing that means something there can be part of one.
+    """
+    if not isinstance(text, str) or not ID_PATTERN.fullmatch(text):
+        message = f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ . : -"
+        raise Invalid("id_invalid", message, [FieldError(field, message)])
+    return text
+
+
+def id_for(contract: str, external_id: str) -> str:
+    """The registry id that a device of a foreign contract gets when nobody chooses one."""
+    if contract == "native":
+        return external_id
+    readable = _NOT_IN_ID.sub("-", external_id).strip("-") or "device"
+    return f"{contract}-{readable}"[:64]
+
+
+class Registry:
+    """All devices in memory, kept equal to the store by applying the events of every commit."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Device] = {}
+        self._by_identity: dict[tuple[str, str], Device] = {}
+        # Raised by every change, so that whoever remembers an answer knows when to ask again.
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def load(self, devices: list[Device]) -> None:
+        for device in devices:
+            self._put(device)
+
+    def get(self, device_id: str) -> Device | None:
+        return self._by_id.get(device_id)
+
+    def find(self, contract: str, external_id: str) -> Device | None:
+        return self._by_identity.get((contract, external_id))
+
+    def all(self) -> list[Device]:
+        """Every device, ordered by id."""
+        return sorted(self._by_id.values(), key=lambda device: device.id)
+
+    def free_id(self, contract: str, external_id: str) -> str:
+        """An id that no device has yet, derived from the identity."""
+        wanted = id_for(contract, external_id)
+        if wanted not in self._by_id:
+            return wanted
+        n = 2
+        while f"{wanted[:58]}-{n}" in self._by_id:
+            n += 1
+        return f"{wanted[:58]}-{n}"
+
+    def apply(self, event: AnyEvent) -> None:
+        """Follow one event; events about other things change nothing."""
+        if isinstance(event, DeviceRegistered):
+            self._put(
+                Device(
+                    event.device,
+                    event.contract,
+                    event.external_id,
+                    event.name,
+                    event.type,
+                    event.at,
+                    event.key_hash,
+                    event.tags,
+                    event.attributes,
+                )
+            )
+        elif isinstance(event, DeviceChanged):
+            device = self._by_id.get(event.device)
+            if device is not None:
+                changes = {name: value for name, value in event.changes.items() if name in CHANGEABLE}
+                self._put(msgspec.structs.replace(device, **changes))
+        elif isinstance(event, DeviceRemoved):
+            device = self._by_id.pop(event.device, None)
+            if device is not None:
+                self._by_identity.pop((device.contract, device.external_id), None)
+                self.epoch += 1
+
+    def _put(self, device: Device) -> None:
+        self._by_id[device.id] = device
+        self._by_identity[(device.contract, device.external_id)] = device
+        self.epoch += 1

@@ -1,0 +1,173 @@
+"""Events: what happened, in the past tense. They are the only thing the journal holds.
+
+On disk an event is a MessagePack array ``[tag, field, field, …]`` (msgspec ``array_like``), so the order of
+fields is the format: a field is only ever added at the end, with a default, and a tag is never used again for
+something else.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+Scalar: TypeAlias = bool | int | float | str
+Value: TypeAlias = Scalar | list[Any] | dict[str, Any]
+TimeSource: TypeAlias = Literal["device", "server", "repaired"]
+
+
+class Event(msgspec.Struct, array_like=True, gc=False):
+    """Common ancestor, for typing alone."""
+
+
+class TelemetryReceived(Event, tag="t"):
+    """A device reported values.
+
+    ``ts`` and ``received`` are milliseconds UTC, ``source`` says whose clock ``ts`` came from. ``device`` is the
+    registry id. ``boot`` and ``seq`` name the reading when the device numbers them (deduplication).
+    """
+
+    device: str
+    ts: int
+    source: str
+    received: int
+    values: dict[str, Any]
+    boot: int | None = None
+    seq: int | None = None
+
+
+class DeviceRegistered(Event, tag="dr"):
+    """A device entered the registry. ``key_hash`` is empty for a device without a key."""
+
+    device: str
+    contract: str
+    external_id: str
+    name: str
+    type: str
+    at: int
+    key_hash: str = ""
+    by: str = ""
+    tags: list[str] = []
+    attributes: dict[str, Any] = {}
+
+
+class DeviceChanged(Event, tag="dm"):
+    """Some of a device's properties changed; ``changes`` holds the new values by name."""
+
+    device: str
+    at: int
+    changes: dict[str, Any]
+    by: str = ""
+
+
+class DeviceRemoved(Event, tag="dx"):
+    """A device left the registry."""
+
+    device: str
+    at: int
+    by: str = ""
+
+
+class DeviceConnected(Event, tag="dc"):
+    """A device opened a session; ``via`` is ``mqtt`` or ``http``."""
+
+    device: str
+    at: int
+    via: str
+    address: str = ""
+
+
+class DeviceDisconnected(Event, tag="dd"):
+    """A device's session ended; ``reason`` is a stable code such as ``closed`` or ``keep_alive``."""
+
+    device: str
+    at: int
+    reason: str
+    detail: str = ""
+
+
+class StateReported(Event, tag="sr"):
+    """A device reported its state document."""
+
+    device: str
+    at: int
+    state: dict[str, Any]
+
+
+class DeviceEventReported(Event, tag="er"):
+    """A device told about something that happened to it."""
+
+    device: str
+    at: int
+    event: dict[str, Any]
+
+
+class DeviceAnswered(Event, tag="an"):
+    """A device answered a command."""
+
+    device: str
+    at: int
+    answer: dict[str, Any]
+
+
+class UnclaimedSeen(Event, tag="us"):
+    """Something spoke a contract without being in the registry. ``payload`` is the decoded reading."""
+
+    contract: str
+    external_id: str
+    at: int
+    reason: str
+    address: str = ""
+    payload: dict[str, Any] = {}
+    count: int = 1
+
+
+class UnclaimedReading(Event, tag="ur"):
+    """Values from something that is not in the registry: shown live, never journalled."""
+
+    contract: str
+    external_id: str
+    ts: int
+    source: str
+    received: int
+    values: dict[str, Any]
+
+
+class Refused(Event, tag="rf"):
+    """Something was not let in, with the reason. ``device`` is empty when it concerns the door itself.
+
+    ``count`` is how often the same happened since the last such event.
+    """
+
+    device: str
+    at: int
+    where: str
+    reason: str
+    detail: str
+    address: str = ""
+    count: int = 1
+
+
+class Noticed(Event, tag="no"):
+    """Something worth a line in the story of a device that lost nothing: a clock repaired, a duplicate skipped."""
+
+    device: str
+    at: int
+    kind: str
+    detail: str
+    count: int = 1
+
+
+AnyEvent: TypeAlias = (
+    TelemetryReceived
+    | DeviceRegistered
+    | DeviceChanged
+    | DeviceRemoved
+    | DeviceConnected
+    | DeviceDisconnected
+    | StateReported
+    | DeviceEventReported
+    | DeviceAnswered
+    | UnclaimedSeen
+    | UnclaimedReading
+    | Refused
+    | Noticed
+)

@@ -1,0 +1,1 @@
+"""The MQTT door: sockets, sessions and who may do what."""

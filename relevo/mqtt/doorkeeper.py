@@ -1,0 +1,127 @@
+"""Who may come in through the MQTT door, and what they may do there.
+
+A credential names a principal. Rights are topic filters that follow from the principal's contract, never from what
+the client says about itself; a requested filter must lie wholly inside a granted one.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from relevo.dialect import Dialect
+from relevo.domain.devices import Registry
+from relevo.settings import Settings
+from relevo.wire.mqtt_errors import Reason
+from relevo.wire.mqtt_packets import Connect
+from relevo.wire.topics import covers, matches
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who was let in. ``device`` is the registry id, empty for users and the anonymous."""
+
+    name: str
+    device: str = ""
+    publish: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+
+    def may_publish(self, topic: str) -> bool:
+        return not topic.startswith("$") and any(matches(allowed, topic) for allowed in self.publish)
+
+    def may_subscribe(self, filter_: str) -> bool:
+        return any(covers(allowed, filter_) for allowed in self.subscribe)
+
+    def may_read(self, topic: str) -> bool:
+        return any(matches(allowed, topic) for allowed in self.subscribe)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody stays outside; ``detail`` is for the timeline and never sent to the client."""
+
+    code: Reason
+    reason: str
+    detail: str
+    device: str = ""
+
+
+Verdict = Principal | Refusal
+CheckUser = Callable[[str, str], Awaitable[bool]]
+
+
+def hash_key(key: bytes) -> str:
+    """Hash of a device key. Keys are long and random, so a fast hash is enough and a reconnect storm stays cheap."""
+    return sha256(key).hexdigest()
+
+
+def is_private(address: str) -> bool:
+    """Whether ``address`` is of this machine or a private network, where open switches hold."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    ip = mapped or ip
+    return ip.is_loopback or ip.is_link_local or any(ip in network for network in _PRIVATE if network.version == ip.version)
+
+
+_PRIVATE = tuple(
+    ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+
+
+class Doorkeeper:
+    """Decides from the registry and the switches."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, dialects: dict[str, Dialect], check_user: CheckUser
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._dialects = dialects
+        self._check_user = check_user
+        topics = tuple(settings.anonymous_topics) or tuple(
+            one for dialect in dialects.values() for one in dialect.all_filters()
+        )
+        self._anonymous = Principal("", "", topics, topics)
+
+    def verdict(self, connect: Connect, address: str) -> Verdict | Awaitable[Verdict]:
+        """Decide about a CONNECT. An awaitable when a person's password has to be checked, which takes its time."""
+        username = connect.username or ""
+        device = self._registry.get(username) if username else None
+        if device is not None and device.key_hash:
+            if connect.password is not None and hmac.compare_digest(hash_key(connect.password), device.key_hash):
+                publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)
+                return Principal(f"device:{device.id}", device.id, publish, subscribe)
+            return Refusal(
+                Reason.BAD_USER_NAME_OR_PASSWORD,
+                "bad_credentials",
+                f"wrong or missing key for device {device.id}",
+                device.id,
+            )
+        if username and device is None and connect.password is not None:
+            return self._person(username, connect.password, address)
+        return self._stranger(username, address)
+
+    async def _person(self, username: str, password: bytes, address: str) -> Verdict:
+        try:
+            known = await self._check_user(username, password.decode())
+        except UnicodeDecodeError:
+            known = False
+        if known:
+            return Principal(f"user:{username}", "", ("#",), ("#", "$SYS/#"))
+        return self._stranger(username, address)
+
+    def _stranger(self, username: str, address: str) -> Verdict:
+        named = f"user name {username!r}" if username else "no user name"
+        if not self._settings.anonymous_mqtt:
+            if username:
+                return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "unknown_device", f"{named} is not registered")
+            return Refusal(Reason.NOT_AUTHORIZED, "anonymous_closed", "a client without user name and password")
+        if not is_private(address):
+            return Refusal(
+                Reason.NOT_AUTHORIZED, "anonymous_not_private", f"{named} from {address}: not a private network"
+            )
+        return self._anonymous

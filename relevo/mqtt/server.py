@@ -1,0 +1,110 @@
+"""Listening for MQTT clients, and looking after connections that say nothing."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from relevo.errors import ConfigurationError
+from relevo.mqtt.broker import Broker
+from relevo.mqtt.connection import Connection
+from relevo.settings import Listen
+from relevo.wire.mqtt_errors import Reason
+
+log = structlog.get_logger("relevo.mqtt")
+
+_SWEEP_S: Final = 0.5
+
+
+class MqttServer:
+    """The door's sockets."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self.connections: set[Connection] = set()
+        self._per_address: dict[str, int] = {}
+        self.port = 0
+
+    async def start(self, listen: Listen) -> None:
+        """Listen. Raises :class:`ConfigurationError` when the port is taken or not ours."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(self._new, listen.host, listen.port, backlog=4_096)
+        except OSError as error:
+            raise ConfigurationError(
+                f"MQTT cannot listen on {listen}: {error.strerror or error}; "
+                "another program has the port, or choose one with --mqtt HOST:PORT"
+            ) from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._sweeper = asyncio.create_task(self._sweep(), name="mqtt-sweeper")
+        log.info("mqtt_listening", address=str(listen), port=self.port)
+
+    @property
+    def listening(self) -> bool:
+        return self._server is not None and self._server.is_serving()
+
+    async def stop_accepting(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def stop(self) -> None:
+        """Say good-bye to everyone; wills are not published, the devices did nothing wrong."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self.connections):
+            connection.forget_will()
+            connection.end("server_stopped", Reason.SERVER_SHUTTING_DOWN, "")
+        # One more round of the loop, so that closed sockets are really gone.
+        await asyncio.sleep(0)
+
+    def _new(self) -> asyncio.Protocol:
+        return Connection(self._broker, self)
+
+    def admitted(self, connection: Connection) -> bool:
+        """Count a new connection; false when there are too many."""
+        self.connections.add(connection)
+        limits = self._broker.settings.limits
+        held = self._per_address.get(connection.address, 0)
+        self._per_address[connection.address] = held + 1
+        refusals = self._broker.refusals
+        if len(self.connections) > limits.connections:
+            refusals.refuse("", "mqtt", "too_many_connections", f"more than {limits.connections} connections", "")
+            return False
+        if held >= limits.connections_per_address:
+            refusals.refuse(
+                "",
+                "mqtt",
+                "too_many_connections_of_address",
+                f"more than {limits.connections_per_address} connections",
+                connection.address,
+            )
+            return False
+        return True
+
+    def gone(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        held = self._per_address.get(connection.address, 0) - 1
+        if held > 0:
+            self._per_address[connection.address] = held
+        else:
+            self._per_address.pop(connection.address, None)
+
+    async def _sweep(self) -> None:
+        """Twice a second: end what never said CONNECT and what fell silent."""
+        limit = self._broker.settings.limits.connect_timeout_s
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self.sweep(self._broker.clock.monotonic(), limit)
+
+    def sweep(self, now: float, connect_timeout_s: float) -> None:
+        for connection in list(self.connections):
+            if connection.principal is None:
+                if now - connection.since > connect_timeout_s:
+                    self._broker.refusals.refuse(
+                        "", "mqtt", "connect_timeout", f"no CONNECT within {connect_timeout_s:g} s", connection.address
+                    )
+                    connection.end("connect_timeout", None, "")
+            elif connection.idle_too_long(now):
+                connection.end("keep_alive", Reason.KEEP_ALIVE_TIMEOUT, f"silent for {now - connection.heard:.0f} s")

@@ -1,0 +1,311 @@
+"""The one road: everything that changes anything passes through here.
+
+Theory. Endpoints submit events on the event loop; they wait in one bounded inbox. A single writer thread takes all
+that is there, commits it as one transaction and hands the batch back to the loop, which applies it to what is kept in
+memory, shows it to the bus and only then tells every submitter. A batch is what arrived while the previous commit
+ran: no timer, so a lone message waits for exactly one sync and a crowd shares one.
+
+When a commit fails nobody is told anything: the same batch is tried again until it succeeds, the state says why
+(:attr:`Pipeline.state`), and because the inbox is bounded the endpoints stop reading. A sender that gives up sends
+again later; numbered readings are recognised then.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from relevo.bus import Bus
+from relevo.clock import Clock
+from relevo.domain.devices import Registry
+from relevo.domain.events import AnyEvent, DeviceRemoved, UnclaimedReading
+from relevo.errors import QueueFull, StoreUnavailable
+from relevo.store.checkpoints import Checkpointer
+from relevo.store.writer import Batch, Writer
+
+log = structlog.get_logger("relevo.pipeline")
+
+# A transaction this large holds acknowledgements no longer than about the time of its sync.
+_BATCH_EVENTS: Final = 8_192
+_RETRY_FIRST_S: Final = 0.1
+_RETRY_LONGEST_S: Final = 2.0
+_LOOK_AT_LOG_EVERY: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one submission: how many of its events were stored, and which (by position) were not."""
+
+    stored: int
+    duplicates: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
+
+
+Done = Callable[[Any, Outcome], None]
+_Item = tuple[Sequence[AnyEvent], Done | None, Any]
+
+
+@dataclass(slots=True)
+class StoreState:
+    """Health of the store. ``name`` is ok, full, locked, failing or damaged; ``since`` in milliseconds UTC."""
+
+    name: str = "ok"
+    detail: str = ""
+    since: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """Figures since start."""
+
+    commits: int = 0
+    events: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    failed_commits: int = 0
+
+
+def classify(error: sqlite3.Error) -> StoreState:
+    """Name the trouble and say what helps."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StoreState("full", "no space left for the database: free some, it goes on by itself")
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreState("locked", "another program holds the database: end it, it goes on by itself")
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreState("damaged", f"the database file is damaged ({error}): stop, keep a copy, restore a backup")
+    return StoreState("failing", f"the disk refuses to write ({error}): look at the system's log")
+
+
+class Pipeline:
+    """The road. Created and used on the event loop; owns the writer thread."""
+
+    def __init__(self, writer: Writer, checkpointer: Checkpointer, registry: Registry, bus: Bus, clock: Clock,
+                 queue_events: int) -> None:
+        self._writer = writer
+        self._checkpointer = checkpointer
+        self._registry = registry
+        self._bus = bus
+        self._clock = clock
+        self._queue_events = queue_events
+        self._inbox: deque[_Item] = deque()
+        self._waiting = 0
+        self._signal = threading.Event()
+        self._kicked = False
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=self._run, name="relevo-writer", daemon=True)
+        self._room_wanted: list[Callable[[], None]] = []
+        self._idle: asyncio.Event = asyncio.Event()
+        self.state = StoreState()
+        self.counters = Counters()
+        self.committed_seq = 0
+        # device id -> its document (relevo.store.latest) as last committed
+        self.documents: dict[str, bytes] = {}
+
+    def start(self, documents: dict[str, bytes]) -> None:
+        """Begin to take events. The writer must be open."""
+        self._loop = asyncio.get_running_loop()
+        self.documents = documents
+        self.committed_seq = self._writer.next_seq - 1
+        self._thread.start()
+
+    async def stop(self, within_s: float) -> bool:
+        """Commit what is waiting, tell its submitters, end the thread. False when it did not finish in time."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self._waiting:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            pass
+        drained = not self._waiting
+        self._stopping = True
+        self._signal.set()
+        await asyncio.to_thread(self._thread.join, 2.0 if drained else 0.2)
+        return drained
+
+    @property
+    def waiting(self) -> int:
+        """Submissions that are not committed yet."""
+        return self._waiting
+
+    @property
+    def full(self) -> bool:
+        """No room: endpoints should stop reading until :meth:`when_room` calls."""
+        return self._waiting >= self._queue_events
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Call back once, when the inbox has room again."""
+        self._room_wanted.append(call)
+
+    def submit(self, events: Sequence[AnyEvent], done: Done | None = None, token: Any = None) -> None:
+        """Put ``events`` on the road; after their commit ``done(token, outcome)`` runs on the event loop.
+
+        Never refuses: an endpoint asks :attr:`full` before it reads on. No events is allowed and answers after
+        everything submitted before.
+        """
+        self._inbox.append((events, done, token))
+        self._waiting += 1
+        if not self._kicked:
+            self._kicked = True
+            # At the end of this round of the loop, so that a batch is all that this wake-up brought.
+            assert self._loop is not None
+            self._loop.call_soon(self._kick)
+
+    async def accept(self, events: Sequence[AnyEvent], within_s: float = 10.0) -> Outcome:
+        """Submit and wait for the commit.
+
+        Raises :class:`QueueFull` when there is no room and :class:`StoreUnavailable` when the commit did not come in
+        time; the events may still be stored later in the second case.
+        """
+        if self.full:
+            raise QueueFull("too much is waiting to be stored; try again in a moment")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = loop.create_future()
+        self.submit(events, _resolve, future)
+        try:
+            async with asyncio.timeout(within_s):
+                return await future
+        except TimeoutError:
+            detail = self.state.detail or "the disk is slow"
+            raise StoreUnavailable(f"not stored within {within_s:g} s: {detail}") from None
+
+    def _kick(self) -> None:
+        self._kicked = False
+        self._signal.set()
+
+    # The writer thread
+
+    def _run(self) -> None:
+        inbox = self._inbox
+        commits = 0
+        while True:
+            self._signal.wait()
+            self._signal.clear()
+            while inbox:
+                items: list[_Item] = []
+                size = 0
+                while inbox and size < _BATCH_EVENTS:
+                    item = inbox.popleft()
+                    items.append(item)
+                    size += len(item[0]) or 1
+                batch = self._commit(items)
+                if batch is None:
+                    return
+                assert self._loop is not None
+                try:
+                    self._loop.call_soon_threadsafe(self._committed, items, batch)
+                except RuntimeError:
+                    return
+                commits += 1
+                if commits % _LOOK_AT_LOG_EVERY == 0:
+                    self._checkpointer.written()
+                if self._checkpointer.rest_is_due():
+                    self._checkpoint()
+            if self._stopping:
+                return
+
+    def _commit(self, items: list[_Item]) -> Batch | None:
+        """Commit ``items``, however long it takes; None when asked to stop meanwhile."""
+        pause = _RETRY_FIRST_S
+        while True:
+            batch = Batch([event for item in items for event in item[0]])
+            try:
+                if batch.events:
+                    self._writer.write(batch, self._clock.now_ms())
+            except sqlite3.Error as error:
+                self._failed(error)
+            except Exception as error:
+                # A defect must not end the thread that everybody waits for; it shows as a failing store.
+                log.exception("commit_failed")
+                self._failed(sqlite3.DatabaseError(f"{type(error).__name__}: {error}"))
+            else:
+                if self.state.name != "ok":
+                    log.warning("store_recovered", after=self.state.name)
+                    self.state = StoreState()
+                return batch
+            if self._stopping:
+                return None
+            self._signal.wait(pause)
+            if self._stopping:
+                return None
+            pause = min(pause * 2, _RETRY_LONGEST_S)
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        self.counters.failed_commits += 1
+        state = classify(error)
+        if state.name != self.state.name:
+            state.since = self._clock.now_ms()
+            self.state = state
+            log.error("store_unavailable", state=state.name, detail=state.detail)
+        if state.name in ("damaged", "failing"):
+            self._writer.close()
+        # Wakes of new submissions must not turn the pause into a busy loop.
+        self._signal.clear()
+
+    def _checkpoint(self) -> None:
+        try:
+            self._writer.checkpoint()
+        except sqlite3.Error as error:
+            log.warning("checkpoint_failed", error=str(error))
+
+    # Back on the loop
+
+    def _committed(self, items: list[_Item], batch: Batch) -> None:
+        counters = self.counters
+        counters.commits += 1
+        counters.events += len(batch.kept)
+        counters.duplicates += len(batch.duplicates)
+        counters.lost += len(batch.lost)
+        if batch.kept:
+            self.committed_seq = batch.first_seq + len(batch.kept) - 1
+        self.documents.update(batch.documents)
+        registry = self._registry
+        for event in batch.kept:
+            if type(event).__struct_config__.tag[0] == "d":  # type: ignore[index]
+                registry.apply(event)
+                if type(event) is DeviceRemoved:
+                    self.documents.pop(event.device, None)
+        volatile: list[AnyEvent] = [event for event in batch.events if type(event) is UnclaimedReading]
+        self._bus.publish(batch.first_seq, batch.kept, volatile)
+        self._waiting -= len(items)
+        if not batch.duplicates and not batch.lost:
+            for events, done, token in items:
+                if done is not None:
+                    done(token, Outcome(len(events)))
+        else:
+            self._tell_exactly(items, batch)
+        if self._room_wanted and self._waiting < self._queue_events // 2:
+            wanted, self._room_wanted = self._room_wanted, []
+            for call in wanted:
+                call()
+        if not self._waiting:
+            self._idle.set()
+
+    def _tell_exactly(self, items: list[_Item], batch: Batch) -> None:
+        start = 0
+        for events, done, token in items:
+            end = start + len(events)
+            if done is not None:
+                duplicates = tuple(n - start for n in range(start, end) if n in batch.duplicates)
+                lost = tuple(n - start for n in range(start, end) if n in batch.lost)
+                done(token, Outcome(len(events) - len(duplicates) - len(lost), duplicates, lost))
+            start = end
+
+
+def _resolve(future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+def latest_values(document: bytes) -> dict[str, Any]:
+    """``{key: [value, ts, source]}`` of a committed document."""
+    values: dict[str, Any] = msgspec.json.decode(document)["v"]
+    return values

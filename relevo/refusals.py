@@ -1,0 +1,87 @@
+"""What was not let in: counted at once, told in the timeline at most once a second for each kind.
+
+A board that sends rubbish a thousand times a second must not write a thousand lines, and nothing may be refused
+without a trace; so the first of a kind is told at once and those of the following second together.
+"""
+
+import asyncio
+from collections import Counter
+from typing import Final
+
+from relevo.clock import Clock
+from relevo.domain.events import AnyEvent, Noticed, Refused, UnclaimedSeen
+from relevo.pipeline import Pipeline
+
+_FOLD_S: Final = 1.0
+# Beyond this many kinds within one second the rest is told under the door's name; only a flood gets there.
+_KINDS: Final = 2_000
+_DETAIL: Final = 300
+
+_Key = tuple[str, str, str]
+
+
+class Refusals:
+    """One for the whole process, used on the event loop."""
+
+    def __init__(self, pipeline: Pipeline, clock: Clock) -> None:
+        self._pipeline = pipeline
+        self._clock = clock
+        self._held: dict[_Key, tuple[AnyEvent, int]] = {}
+        self._open: set[_Key] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        # (where, reason) -> how often since start
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.notices: Counter[str] = Counter()
+
+    def refuse(self, device: str, where: str, reason: str, detail: str, address: str = "") -> None:
+        """Count and tell a refusal. ``device`` is empty when it concerns the door, ``where`` is mqtt or http."""
+        self.counts[where, reason] += 1
+        if len(self._open) >= _KINDS:
+            device = ""
+        self._tell(
+            (device, where, reason),
+            Refused(device, self._clock.now_ms(), where, reason, detail[:_DETAIL], address),
+        )
+
+    def notice(self, device: str, kind: str, detail: str) -> None:
+        """Count and tell something that lost nothing, such as a repaired clock."""
+        self.notices[kind] += 1
+        if device:
+            self._tell((device, "", kind), Noticed(device, self._clock.now_ms(), kind, detail[:_DETAIL]))
+
+    def unclaimed(self, seen: UnclaimedSeen) -> None:
+        """Tell of somebody who is not in the registry."""
+        self.counts["unclaimed", seen.reason] += 1
+        self._tell((f"{seen.contract}\n{seen.external_id}", "", "unclaimed"), seen)
+
+    def _tell(self, key: _Key, event: AnyEvent) -> None:
+        if key in self._open:
+            held = self._held.get(key)
+            self._held[key] = (event, held[1] + 1 if held else 1)
+            return
+        self._open.add(key)
+        self._pipeline.submit((event,))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FOLD_S, self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        held, self._held = self._held, {}
+        self._open = set(held)
+        for event, count in held.values():
+            if isinstance(event, Refused | Noticed | UnclaimedSeen):
+                event.count = count
+            self._pipeline.submit((event,))
+        if held:
+            self._timer = asyncio.get_running_loop().call_later(_FOLD_S, self._flush)
+
+    def stop(self) -> None:
+        """Tell what is held back, before the road closes."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for event, count in self._held.values():
+            if isinstance(event, Refused | Noticed | UnclaimedSeen):
+                event.count = count
+            self._pipeline.submit((event,))
+        self._held.clear()

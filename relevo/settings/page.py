@@ -1,0 +1,104 @@
+"""What people read about settings: the reference page and the table of ``relevo settings``."""
+
+import re
+from typing import Any, NamedTuple
+
+from relevo.settings.load import CONTRACT_NAMES, environment_name, names
+from relevo.settings.table import Hidrometro, Limits, Settings
+
+MASK = "********"
+
+
+class Row(NamedTuple):
+    """One setting in force: dotted name, value as text (secrets masked) and where it came from."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def describe(settings: Settings) -> list[Row]:
+    """Every setting with its effective value and origin, in the order of the table."""
+    rows = []
+    for name, field in names().items():
+        value: Any = settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        if name == "open_reads" and value is None:
+            value = settings.reads_open
+        extra = field.json_schema_extra or {}
+        rows.append(Row(name, _masked(_text(value), extra.get("secret")), settings.origins.get(name, "default")))
+    return rows
+
+
+def _masked(text: str, secret: Any) -> str:
+    if secret == "url":  # noqa: S105 - the kind of the setting
+        # Up to the last @: a password that should have been escaped must not show its tail.
+        text = re.sub(r"(?<=://)([^/@:]*):.*@", rf"\1:{MASK}@", text)
+        return re.sub(r"(?i)(pass\w*=)[^&]*", rf"\1{MASK}", text)
+    return MASK if secret and text else text
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return str(value)
+
+
+def settings_page() -> str:
+    """``docs/settings.md`` as Markdown, made from the table alone."""
+    contract = {name: key for key, name in CONTRACT_NAMES.items()}
+    parts = [_HEAD]
+    sections: dict[str, list[str]] = {}
+    for name, field in names().items():
+        group, _, inner = name.rpartition(".")
+        extra = field.json_schema_extra or {}
+        default = extra.get("default_text")
+        if default is None:
+            text = _text(field.get_default(call_default_factory=True))
+            default = f"`{text}`" if text else ""
+        notes = [field.description, _limits(field)]
+        if extra.get("secret"):
+            notes.append("Secret.")
+        if name in contract:
+            notes.append(f"Also `{contract[name]}`.")
+        sections.setdefault(group, []).append(
+            f"| `{inner}` | `{environment_name(name)}` | {default} | {' '.join(filter(None, notes))} |"
+        )
+    heads = {
+        "": "",
+        "limits": f"## [limits]\n\n{Limits.__doc__}\n",
+        "hidrometro": f"## [hidrometro]\n\n{Hidrometro.__doc__}\n",
+    }
+    for group, lines in sections.items():
+        parts += [
+            heads[group].replace("``", "`"),
+            "| Name | Environment | Default | Meaning |",
+            "|---|---|---|---|",
+            *lines,
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _limits(field: Any) -> str:
+    bounds = {type(m).__name__: m for m in field.metadata}
+    if "Ge" in bounds and "Le" in bounds:
+        return f"From {bounds['Ge'].ge:,} to {bounds['Le'].le:,}."
+    return ""
+
+
+_HEAD = """\
+# Settings
+
+<!-- Made from relevo/settings/table.py by `python -m relevo.settings`; a test fails when it is out of date. -->
+
+A later source wins: the default, the profile, `relevo.toml` (in the data directory, or the file named by `--config`),
+the environment, the command line. `relevo settings` prints the values in force and where each came from. Unknown
+names are refused. Switches take `on`/`off`, `true`/`false`, `1`/`0`; lists are separated by commas, or TOML lists in
+the file. An empty environment variable counts as absent.
+"""

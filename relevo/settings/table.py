@@ -1,0 +1,288 @@
+"""The one table of settings: type, default, limits, help text and whether a value is a secret.
+
+Everything else about settings (``relevo settings``, ``docs/settings.md``, error texts) is made from this file.
+The model is plain pydantic: pydantic-settings reads ``os.environ`` by itself, cannot say where a value came from,
+and costs 55 ms and 1.2 MB beside FastAPI.
+"""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import platformdirs
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+SWITCHES = (
+    "open_registration",
+    "open_mqtt_config",
+    "open_reads",
+    "open_control",
+    "token_in_query",
+    "legacy_show_tokens",
+    "anonymous_mqtt",
+)
+"""What the ``lab`` profile turns on."""
+
+
+class Listen(NamedTuple):
+    """An address to listen on; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_listen(text: str) -> Listen:
+    """``HOST:PORT``, ``[IPV6]:PORT``, ``:PORT`` or ``PORT`` (the last two on every IPv4 address).
+
+    Raises :class:`ValueError` saying what is wrong.
+    """
+    host, _, port = text.strip().rpartition(":")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError("must be HOST:PORT with a port from 0 to 65535, for example 0.0.0.0:8000")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("an IPv6 address needs brackets, for example [::1]:8000")
+    if any(c in host for c in "/[] \t"):
+        raise ValueError("must be HOST:PORT without scheme or path, for example 0.0.0.0:8000")
+    return Listen(host or "0.0.0.0", int(port))  # noqa: S104 - devices are on the network, not on this machine
+
+
+def _listen(value: Any) -> Any:
+    # A bare port arrives as a number from TOML.
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    return str(parse_listen(value)) if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _database(value: str) -> str:
+    if value != "sqlite" and not value.startswith(("sqlite:///", "postgresql://", "mysql://")):
+        raise ValueError("must be sqlite, sqlite:///PATH, postgresql://… or mysql://…")
+    return value
+
+
+def _broker(value: str) -> str:
+    if value and not value.startswith(("mqtt://", "mqtts://")):
+        raise ValueError("must be mqtt://… or mqtts://…, or empty for the own door")
+    return value
+
+
+def _filter(value: str) -> str:
+    levels = value.split("/")
+    if not value or "\0" in value or "#" in levels[:-1] or any(len(v) > 1 and ("+" in v or "#" in v) for v in levels):
+        raise ValueError("must be an MQTT topic filter such as sensors/+/data")
+    return value
+
+
+Address = Annotated[str, BeforeValidator(_listen)]
+Addresses = Annotated[list[Address], BeforeValidator(_listed)]
+Filters = Annotated[list[Annotated[str, AfterValidator(_filter)]], BeforeValidator(_listed)]
+Place = Annotated[Path, AfterValidator(Path.expanduser)]
+Topic = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^+#\x00]+$")]
+SECRET: dict[str, Any] = {"secret": True}
+URL: dict[str, Any] = {"secret": "url"}
+
+
+class Table(BaseModel):
+    """Common ancestor: unknown names are mistakes, values do not change after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Limits(Table):
+    """What one sender may use. What goes beyond is refused, counted and told in the device's timeline."""
+
+    packet_bytes: int = Field(default=262_144, ge=1024, le=268_435_455, description="Largest MQTT packet, bytes.")
+    topic_bytes: int = Field(default=512, ge=64, le=65_535, description="Longest MQTT topic, bytes of UTF-8.")
+    topic_levels: int = Field(default=16, ge=4, le=128, description="Most levels of an MQTT topic.")
+    connections: int = Field(default=10_000, ge=1, le=1_000_000, description="Most open MQTT connections.")
+    connections_per_address: int = Field(
+        default=1_000, ge=1, le=1_000_000, description="Most open MQTT connections from one network address."
+    )
+    connect_timeout_s: float = Field(
+        default=5.0, ge=0.1, le=300, description="Seconds a new MQTT connection has for its CONNECT packet."
+    )
+    keepalive_max_s: int = Field(
+        default=3_600,
+        ge=5,
+        le=65_535,
+        description="Longest MQTT keep-alive, seconds; holds for clients that ask for none.",
+    )
+    inflight: int = Field(
+        default=100, ge=1, le=65_535, description="Most unacknowledged QoS 1 and 2 messages of one client, each way."
+    )
+    queued_messages: int = Field(
+        default=1_000, ge=0, le=1_000_000, description="Most messages kept for one client that is away or slow."
+    )
+    subscriptions: int = Field(default=100, ge=1, le=100_000, description="Most subscriptions of one MQTT client.")
+    http_body_bytes: int = Field(
+        default=1_048_576, ge=1024, le=1_073_741_824, description="Largest HTTP request body, bytes."
+    )
+    http_timeout_s: float = Field(
+        default=30.0, ge=1, le=3_600, description="Seconds a client has to deliver a whole HTTP request."
+    )
+    queue_events: int = Field(
+        default=20_000,
+        ge=100,
+        le=10_000_000,
+        description="Most events that wait for the store; beyond it senders are slowed.",
+    )
+    batch_items: int = Field(default=1_000, ge=1, le=100_000, description="Most readings in one batch.")
+    keys_per_reading: int = Field(default=256, ge=1, le=4_096, description="Most keys in one reading.")
+    timeline_entries: int = Field(default=200, ge=10, le=100_000, description="Timeline entries kept for each device.")
+    unclaimed: int = Field(
+        default=1_000, ge=10, le=1_000_000, description="Most entries in the list of unclaimed devices."
+    )
+    stream_queue: int = Field(
+        default=1_000,
+        ge=10,
+        le=1_000_000,
+        description="Most events that wait for one live view before it gets latest values.",
+    )
+
+
+class Hidrometro(Table):
+    """Water meters, see ``contracts/hidrometro.md``."""
+
+    topic_dados: Topic = Field(default="hidrometro/dados", description="Topic of readings.")
+    topic_cmd: Topic = Field(default="hidrometro/cmd", description="Shared topic of commands.")
+    accented_root: bool = Field(default=False, description="Also take readings below the root spelled `hidrômetro`.")
+    default_serial: str = Field(default="", max_length=64, description="Serial number of readings that carry none.")
+    history_limit: int = Field(
+        default=1_000, ge=1, le=1_000_000, description="Readings kept in memory for `/api/history`."
+    )
+
+
+class Settings(Table):
+    """Every setting of Relevo. ``Settings()`` holds the defaults; :func:`relevo.settings.load` fills it."""
+
+    data: Place = Field(
+        default_factory=lambda: platformdirs.user_data_path("relevo", appauthor=False),
+        description="Directory that holds everything Relevo writes.",
+        json_schema_extra={"default_text": "the platform's user data directory"},
+    )
+    config: Place | None = Field(
+        default=None,
+        description="Settings file in TOML.",
+        json_schema_extra={"default_text": "`relevo.toml` in the data directory, if there is one"},
+    )
+    profile: Literal["secure", "lab"] = Field(
+        default="secure", description="`lab` turns on every open switch not set otherwise: for private networks only."
+    )
+    http: Address = Field(default="0.0.0.0:8000", description="Where HTTP listens, `HOST:PORT`.")
+    http_extra: Addresses = Field(default=[], description="More HTTP listeners, for clients with a fixed port.")
+    mqtt: Address = Field(default="0.0.0.0:1883", description="Where MQTT listens, `HOST:PORT`.")
+    mqtts: Address = Field(default="0.0.0.0:8883", description="Where MQTT over TLS listens when a certificate is set.")
+    tls_cert: Place | None = Field(default=None, description="Certificate chain in PEM; turns on MQTT over TLS.")
+    tls_key: Place | None = Field(default=None, description="Private key in PEM that belongs to the certificate.")
+    database_url: Annotated[str, AfterValidator(_database)] = Field(
+        default="sqlite",
+        description="`sqlite` (in the data directory), `postgresql://…` or `mysql://…`.",
+        json_schema_extra=URL,
+    )
+    broker_url: Annotated[str, AfterValidator(_broker)] = Field(
+        default="", description="MQTT broker or cluster that replaces the own door, `mqtts://…`.", json_schema_extra=URL
+    )
+    admin_password: str = Field(
+        default="",
+        repr=False,
+        max_length=1024,
+        description="Password of the first administrator; generated when empty.",
+        json_schema_extra=SECRET,
+    )
+    open_registration: bool = Field(default=False, description="Devices may register at any time without a token.")
+    open_mqtt_config: bool = Field(
+        default=False, description="The restricted legacy broker account is readable without a token."
+    )
+    open_reads: bool | None = Field(
+        default=None,
+        description="Reads and live streams of hidrometro and alchemy need no sign-in.",
+        json_schema_extra={"default_text": "on when HTTP listens on this machine only"},
+    )
+    open_control: bool = Field(default=False, description="Changes and claims of alchemy need no sign-in.")
+    token_in_query: bool = Field(default=False, description="Tokens are also taken from the URL.")
+    legacy_show_tokens: bool = Field(default=False, description="Device tokens appear in lists of thingsnxt.")
+    anonymous_mqtt: bool = Field(
+        default=False, description="MQTT clients without an account may use the anonymous topics."
+    )
+    anonymous_topics: Filters = Field(
+        default=[],
+        description="Topic filters for anonymous MQTT clients; `#` makes the door a plain broker.",
+        json_schema_extra={"default_text": "the topics of the contracts"},
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least serious entry logged."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="Form of the log on standard error.")
+    limits: Limits = Field(default=Limits())
+    hidrometro: Hidrometro = Field(default=Hidrometro())
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key must be set together")
+        return self
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where each value came from, by dotted name; a name that is missing has its default."""
+        return self._origins
+
+    @property
+    def http_listen(self) -> Listen:
+        return parse_listen(self.http)
+
+    @property
+    def http_extra_listen(self) -> list[Listen]:
+        return [parse_listen(text) for text in self.http_extra]
+
+    @property
+    def mqtt_listen(self) -> Listen:
+        return parse_listen(self.mqtt)
+
+    @property
+    def mqtts_listen(self) -> Listen | None:
+        """``None`` without a certificate."""
+        return parse_listen(self.mqtts) if self.tls_cert else None
+
+    @property
+    def http_host(self) -> str:
+        return self.http_listen.host
+
+    @property
+    def http_port(self) -> int:
+        return self.http_listen.port
+
+    @property
+    def mqtt_host(self) -> str:
+        return self.mqtt_listen.host
+
+    @property
+    def mqtt_port(self) -> int:
+        return self.mqtt_listen.port
+
+    @property
+    def reads_open(self) -> bool:
+        """``open_reads``, or when that is not set, whether every HTTP listener is on loopback."""
+        if self.open_reads is not None:
+            return self.open_reads
+        return all(listen.loopback for listen in (self.http_listen, *self.http_extra_listen))

@@ -1,0 +1,61 @@
+"""The database: one file, one writing connection, readers of their own.
+
+SQLite in WAL with ``synchronous=FULL``: a commit returns when the log is on the disk, which is what an
+acknowledgement promises. Automatic checkpoints are off, because inside a commit they hold acknowledgements up for
+hundreds of milliseconds; :class:`relevo.store.checkpoints.Checkpointer` moves the log into the file beside it.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine
+from sqlalchemy.pool import StaticPool
+
+metadata = MetaData()
+
+FILE_NAME: Final = "relevo.db"
+BUSY_TIMEOUT_MS: Final = 2_000
+CACHE_KIB: Final = 8_192
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """The connection that writes. ``isolation_level`` is None: transactions begin and end where we say."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=0",
+            "journal_size_limit=67108864",
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            f"cache_size=-{CACHE_KIB}",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection; it never blocks the writer."""
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA cache_size=-2048")
+    return connection
+
+
+def engine_on(connection: sqlite3.Connection) -> Engine:
+    """SQLAlchemy on an open connection, for everything that changes at human speed.
+
+    It joins the transaction that is open on ``connection`` and neither begins nor ends one.
+    """
+    return create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+
+
+def core_on(connection: sqlite3.Connection) -> Connection:
+    """One SQLAlchemy connection on ``connection``, see :func:`engine_on`."""
+    return engine_on(connection).connect()

@@ -1,0 +1,82 @@
+"""The journal: one row per group commit, holding all of its events.
+
+``seq`` is the sequence number of the row's first event, the others follow by index. ``t0`` and ``t1`` are the
+smallest and largest time of the telemetry inside (milliseconds UTC), so that a range can be read without opening
+the rest. ``data`` is MessagePack, see :mod:`relevo.domain.events`.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table
+
+from relevo.domain.events import AnyEvent, TelemetryReceived
+from relevo.store.db import metadata
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("t0", BigInteger),
+    Column("t1", BigInteger),
+    Column("data", LargeBinary, nullable=False),
+    Index("journal_time", "t1", "t0"),
+)
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[AnyEvent]).decode
+
+
+def next_seq(connection: sqlite3.Connection) -> int:
+    """The sequence number that the next event gets; the first ever is 1."""
+    row = connection.execute("SELECT seq + n FROM journal ORDER BY seq DESC LIMIT 1").fetchone()
+    return int(row[0]) if row else 1
+
+
+def encode(events: Sequence[AnyEvent]) -> bytes:
+    return _encode(events)
+
+
+def append(
+    connection: sqlite3.Connection, seq: int, n: int, at: int, t0: int | None, t1: int | None, data: bytes
+) -> None:
+    """Add one row inside the open transaction."""
+    connection.execute("INSERT INTO journal(seq, n, at, t0, t1, data) VALUES (?,?,?,?,?,?)", (seq, n, at, t0, t1, data))
+
+
+def events_from(connection: sqlite3.Connection, seq: int, limit: int) -> list[tuple[int, AnyEvent]]:
+    """Up to ``limit`` events with their sequence numbers, from ``seq`` on."""
+    found: list[tuple[int, AnyEvent]] = []
+    rows = connection.execute(
+        "SELECT seq, data FROM journal WHERE seq >= coalesce((SELECT max(seq) FROM journal WHERE seq <= ?), 0) "
+        "ORDER BY seq",
+        (seq,),
+    )
+    for first, data in rows:
+        for n, event in enumerate(_decode(data), first):
+            if n >= seq:
+                found.append((n, event))
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def telemetry_between(
+    connection: sqlite3.Connection, device: str, start: int, end: int
+) -> Iterator[tuple[int, TelemetryReceived]]:
+    """Readings of ``device`` with ``start <= ts < end``, in the order of their arrival.
+
+    The search for the device's name inside the rows is done by the database, without the interpreter's lock.
+    """
+    rows = connection.execute(
+        "SELECT seq, data FROM journal WHERE t1 >= ? AND t0 < ? AND instr(data, ?) > 0 ORDER BY seq",
+        (start, end, device.encode()),
+    )
+    for first, data in rows:
+        for n, event in enumerate(_decode(data), first):
+            if type(event) is TelemetryReceived and event.device == device and start <= event.ts < end:
+                yield n, event

@@ -1,0 +1,42 @@
+"""Reading the past of one device and key, oldest first, page by page."""
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from relevo.domain.events import TelemetryReceived
+
+Scan = Callable[[str, int, int], Iterator[tuple[int, TelemetryReceived]]]
+
+
+class Point(NamedTuple):
+    """One stored value; ``ts`` in milliseconds UTC. Points order by time, then by arrival."""
+
+    ts: int
+    seq: int
+    value: Any
+
+
+class Page(NamedTuple):
+    """Points of one page; ``more`` tells that others follow the last one."""
+
+    points: list[Point]
+    more: bool
+
+
+def read_page(
+    scan: Scan, device: str, key: str, start: int, end: int, limit: int, after: tuple[int, int] | None = None
+) -> Page:
+    """Up to ``limit`` points of ``key`` with ``start <= ts < end`` behind the position ``after`` (ts, seq).
+
+    Readings arrive out of order when a board empties its back-log, so the page is cut after ordering by time.
+    """
+    if after is not None:
+        start = max(start, after[0])
+    candidates = (
+        Point(event.ts, seq, event.values[key])
+        for seq, event in scan(device, start, end)
+        if key in event.values and (after is None or (event.ts, seq) > after)
+    )
+    points = heapq.nsmallest(limit + 1, candidates, key=lambda point: (point.ts, point.seq))
+    return Page(points[:limit], len(points) > limit)

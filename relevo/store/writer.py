@@ -1,0 +1,216 @@
+"""One transaction: the journal row of a batch, the latest values, and the projections that follow its events.
+
+Only the pipeline's writer thread calls this. Working copies of device documents live here; when a transaction fails
+they are thrown away and read again, so that a reading whose commit failed is never mistaken for one already stored.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from relevo.domain import events as ev
+from relevo.store import devices, journal, latest, timeline, unclaimed
+from relevo.store.db import core_on, open_writer
+
+_VOLATILE: Final = ev.UnclaimedReading
+
+
+class Batch:
+    """What one group commit holds, filled by :meth:`Writer.write`."""
+
+    __slots__ = ("documents", "duplicates", "events", "first_seq", "kept", "lost")
+
+    def __init__(self, events: list[ev.AnyEvent]) -> None:
+        self.events = events
+        self.first_seq = 0
+        self.kept: list[ev.AnyEvent] = []
+        self.documents: list[tuple[str, bytes]] = []
+        # Positions in ``events`` that were already stored, and those whose device is not registered any more.
+        self.duplicates: set[int] = set()
+        self.lost: set[int] = set()
+
+
+class Writer:
+    """The store's writing half."""
+
+    def __init__(self, path: Path, timeline_entries: int, unclaimed_entries: int) -> None:
+        self._path = path
+        self._unclaimed_entries = unclaimed_entries
+        self._timeline = timeline.TimelineWriter(timeline_entries)
+        self._connection: sqlite3.Connection | None = None
+        self._core: Connection | None = None
+        self._states: dict[str, latest.DeviceState] = {}
+        self._numbers: dict[str, int] = {}
+        self.next_seq = 1
+
+    def open(self) -> None:
+        """Connect and read what a transaction needs to know. Raises ``sqlite3.Error``."""
+        self.close()
+        self._connection = open_writer(self._path)
+        self._core = core_on(self._connection)
+        self._forget()
+
+    def close(self) -> None:
+        if self._core is not None:
+            self._core.close()
+            self._core.engine.dispose()
+            self._core = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def checkpoint(self) -> None:
+        """Move the rest of the log into the file, so that the next transaction starts the log anew."""
+        if self._connection is not None:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def write(self, batch: Batch, now_ms: int) -> None:
+        """Commit ``batch``; when this returns it is on the disk. Raises ``sqlite3.Error`` and then nothing is."""
+        if self._connection is None:
+            self.open()
+        connection, core = self._connection, self._core
+        assert connection is not None
+        assert core is not None
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            slow = self._sort(batch, connection, core)
+            if batch.kept:
+                self._append(batch, connection, now_ms)
+            if slow:
+                self._project(slow, core)
+            connection.execute("COMMIT")
+        except BaseException:
+            self._forget_after_failure()
+            raise
+        self.next_seq = batch.first_seq + len(batch.kept)
+
+    def _sort(self, batch: Batch, connection: sqlite3.Connection, core: Connection) -> list[ev.AnyEvent]:
+        """Fill ``batch.kept`` and ``batch.documents``; returns the events that have projections."""
+        states = self._states
+        dirty: dict[str, latest.DeviceState] = {}
+        slow: list[ev.AnyEvent] = []
+        kept = batch.kept
+        reading = ev.TelemetryReceived
+        for position, event in enumerate(batch.events):
+            if type(event) is reading:
+                device = event.device
+                state = states.get(device) or self._state(device, connection)
+                if state is None:
+                    batch.lost.add(position)
+                    continue
+                boot, seq = event.boot, event.seq
+                if boot is not None and seq is not None and not state.seen.add(boot, seq):
+                    batch.duplicates.add(position)
+                    continue
+                state.take(event)
+                dirty[device] = state
+            elif type(event) is _VOLATILE:
+                continue
+            else:
+                slow.append(event)
+                # Later events of the batch may already speak of this device.
+                if type(event) is ev.DeviceRegistered:
+                    self._numbers[event.device] = devices.register(core, event)
+                    unclaimed.forget(core, event.contract, event.external_id)
+                elif type(event) is ev.DeviceRemoved:
+                    number = self._numbers.pop(event.device, None)
+                    states.pop(event.device, None)
+                    dirty.pop(event.device, None)
+                    if number is not None:
+                        devices.remove(core, event, number)
+            kept.append(event)
+        rows: list[tuple[int, bytes]] = []
+        for device, state in dirty.items():
+            data = state.encode()
+            rows.append((state.number, data))
+            batch.documents.append((device, data))
+        if rows:
+            latest.write(connection, rows)
+        return slow
+
+    def _state(self, device: str, connection: sqlite3.Connection) -> latest.DeviceState | None:
+        number = self._numbers.get(device)
+        if number is None:
+            return None
+        state = self._states[device] = latest.load_state(connection, number)
+        return state
+
+    def _append(self, batch: Batch, connection: sqlite3.Connection, now_ms: int) -> None:
+        times = [event.ts for event in batch.kept if type(event) is ev.TelemetryReceived]
+        batch.first_seq = self.next_seq
+        journal.append(
+            connection,
+            self.next_seq,
+            len(batch.kept),
+            now_ms,
+            min(times) if times else None,
+            max(times) if times else None,
+            journal.encode(batch.kept),
+        )
+
+    def _project(self, slow: Iterable[ev.AnyEvent], core: Connection) -> None:
+        lines: list[timeline.Entry] = []
+        for event in slow:
+            if type(event) is ev.DeviceChanged:
+                devices.change(core, event)
+            elif type(event) is ev.UnclaimedSeen:
+                unclaimed.note(core, event, self._unclaimed_entries)
+            line = timeline_line(event)
+            if line is not None:
+                lines.append(line)
+        if lines:
+            self._timeline.add(core, lines)
+
+    def _forget_after_failure(self) -> None:
+        """Roll back and drop every working copy; a connection that cannot even do that is closed."""
+        connection = self._connection
+        try:
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+            self._forget()
+        except sqlite3.Error:
+            self.close()
+
+    def _forget(self) -> None:
+        self._states.clear()
+        self._timeline.forget()
+        connection, core = self._connection, self._core
+        assert connection is not None
+        assert core is not None
+        self.next_seq = journal.next_seq(connection)
+        _, self._numbers = devices.load_all(core)
+
+
+def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
+    """The line that an event adds to a story, if it adds one."""
+    match event:
+        case ev.Refused():
+            return timeline.Entry(
+                event.device,
+                event.at,
+                "refused",
+                event.reason,
+                event.where,
+                event.detail,
+                event.address,
+                event.count,
+            )
+        case ev.Noticed():
+            return timeline.Entry(event.device, event.at, event.kind, "", "", event.detail, "", event.count)
+        case ev.DeviceConnected():
+            return timeline.Entry(event.device, event.at, "connected", "", event.via, "", event.address, 1)
+        case ev.DeviceDisconnected():
+            return timeline.Entry(event.device, event.at, "disconnected", event.reason, "", event.detail, "", 1)
+        case ev.DeviceRegistered():
+            return timeline.Entry(event.device, event.at, "registered", "", event.contract, event.by, "", 1)
+        case ev.DeviceChanged():
+            names = ", ".join(sorted(name for name in event.changes if name != "key_hash"))
+            return timeline.Entry(event.device, event.at, "changed", "", "", names, "", 1)
+        case ev.UnclaimedSeen() if event.reason != "unclaimed":
+            detail = f"{event.contract} device {event.external_id or '(no serial)'}"
+            return timeline.Entry("", event.at, "refused", event.reason, "", detail, event.address, event.count)
+        case _:
+            return None
