@@ -7,6 +7,7 @@ conflated to the latest values of each device and the reader is told how many ev
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from relevo.domain.events import AnyEvent, TelemetryReceived, UnclaimedReading
@@ -19,7 +20,8 @@ class Delivered(NamedTuple):
     event: AnyEvent
 
 
-class Missed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Missed:
     """The reader was too slow: ``count`` events were dropped or merged into the latest values that follow."""
 
     count: int

@@ -51,6 +51,9 @@ class Dialect(Protocol):
     def address(self, topic: str) -> Address | None:
         """Whose topic this is, or ``None`` when it is not of this contract. Cached per connection."""
 
+    def normalise_id(self, external_id: str) -> str:
+        """The form in which identities are compared. Raises :class:`relevo.errors.Invalid`."""
+
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Topic filters that a device of this contract may publish to, and those it may subscribe to."""
 

@@ -75,9 +75,7 @@ class Intake:
         detail = problem.message if device else f"{contract} device {external_id or '(no id)'}: {problem.message}"
         self._refusals.refuse(device, where, problem.reason, detail, sender)
 
-    def _stranger(
-        self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[AnyEvent], sender: str
-    ) -> str:
+    def _stranger(self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[AnyEvent], sender: str) -> str:
         contract = dialect.name
         if dialect.self_registering and self.registration_open and ID_PATTERN.fullmatch(external_id):
             if self._epoch != self._registry.epoch:
@@ -96,11 +94,7 @@ class Intake:
                 return device
         values = event.values if isinstance(event, TelemetryReceived) else {}
         if isinstance(event, TelemetryReceived):
-            out.append(
-                UnclaimedReading(contract, external_id, event.ts, event.source, event.received, event.values)
-            )
+            out.append(UnclaimedReading(contract, external_id, event.ts, event.source, event.received, event.values))
         reason = "unclaimed" if not dialect.self_registering else "registration_closed"
-        self._refusals.unclaimed(
-            UnclaimedSeen(contract, external_id, self._clock.now_ms(), reason, sender, values)
-        )
+        self._refusals.unclaimed(UnclaimedSeen(contract, external_id, self._clock.now_ms(), reason, sender, values))
         return ""

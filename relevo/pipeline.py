@@ -86,8 +86,9 @@ def classify(error: sqlite3.Error) -> StoreState:
 class Pipeline:
     """The road. Created and used on the event loop; owns the writer thread."""
 
-    def __init__(self, writer: Writer, checkpointer: Checkpointer, registry: Registry, bus: Bus, clock: Clock,
-                 queue_events: int) -> None:
+    def __init__(
+        self, writer: Writer, checkpointer: Checkpointer, registry: Registry, bus: Bus, clock: Clock, queue_events: int
+    ) -> None:
         self._writer = writer
         self._checkpointer = checkpointer
         self._registry = registry
@@ -98,7 +99,7 @@ class Pipeline:
         self._waiting = 0
         self._signal = threading.Event()
         self._kicked = False
-        self._stopping = False
+        self._stop_asked = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="relevo-writer", daemon=True)
         self._room_wanted: list[Callable[[], None]] = []
@@ -116,20 +117,22 @@ class Pipeline:
         self.committed_seq = self._writer.next_seq - 1
         self._thread.start()
 
-    async def stop(self, within_s: float) -> bool:
-        """Commit what is waiting, tell its submitters, end the thread. False when it did not finish in time."""
+    async def drain(self, within_s: float) -> bool:
+        """Wait until everything submitted is committed and told; False when that took longer."""
         try:
             async with asyncio.timeout(within_s):
                 while self._waiting:
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
-            pass
-        drained = not self._waiting
-        self._stopping = True
+            return False
+        return True
+
+    async def end(self) -> None:
+        """End the writer thread. What is not committed by now stays unacknowledged."""
+        self._stop_asked.set()
         self._signal.set()
-        await asyncio.to_thread(self._thread.join, 2.0 if drained else 0.2)
-        return drained
+        await asyncio.to_thread(self._thread.join, 1.0)
 
     @property
     def waiting(self) -> int:
@@ -209,7 +212,7 @@ class Pipeline:
                     self._checkpointer.written()
                 if self._checkpointer.rest_is_due():
                     self._checkpoint()
-            if self._stopping:
+            if self._stop_asked.is_set():
                 return
 
     def _commit(self, items: list[_Item]) -> Batch | None:
@@ -231,10 +234,8 @@ class Pipeline:
                     log.warning("store_recovered", after=self.state.name)
                     self.state = StoreState()
                 return batch
-            if self._stopping:
-                return None
-            self._signal.wait(pause)
-            if self._stopping:
+            self._stop_asked.wait(pause)
+            if self._stop_asked.is_set():
                 return None
             pause = min(pause * 2, _RETRY_LONGEST_S)
 
@@ -247,8 +248,6 @@ class Pipeline:
             log.error("store_unavailable", state=state.name, detail=state.detail)
         if state.name in ("damaged", "failing"):
             self._writer.close()
-        # Wakes of new submissions must not turn the pause into a busy loop.
-        self._signal.clear()
 
     def _checkpoint(self) -> None:
         try:

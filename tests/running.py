@@ -58,8 +58,8 @@ class RunningServer:
     """``relevo serve`` on free ports of 127.0.0.1; ports, data and log file survive ``kill`` and ``restart``.
 
     ``env`` is laid over an environment from which every ``RELEVO_*`` variable was removed; ``prefix`` is put before
-    the command (``prlimit``, ``faketime``); ``options`` after it. Raises :class:`ServerFailed` when the server is not
-    ready within ``ready_seconds``.
+    the command (``prlimit``, ``faketime``); ``options`` after it; ``log`` is beside ``data`` by default. Raises
+    :class:`ServerFailed` when the server is not ready within ``ready_seconds``.
     """
 
     def __init__(
@@ -70,12 +70,13 @@ class RunningServer:
         options: Sequence[str] = (),
         prefix: Sequence[str] = (),
         ready_seconds: float = 30.0,
+        log: Path | None = None,
         start: bool = True,
     ) -> None:
         self.data = data
         self.http_port, self.mqtt_port = free_ports(2)
         self.http = f"http://127.0.0.1:{self.http_port}"
-        self.log = data.parent / f"{data.name}-server.log"
+        self.log = log or data.parent / f"{data.name}-server.log"
         self.ready_seconds = ready_seconds
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")}
         self.env |= {"RELEVO_ADMIN_PASSWORD": ADMIN_PASSWORD, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}

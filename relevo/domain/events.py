@@ -14,7 +14,7 @@ Value: TypeAlias = Scalar | list[Any] | dict[str, Any]
 TimeSource: TypeAlias = Literal["device", "server", "repaired"]
 
 
-class Event(msgspec.Struct, array_like=True, gc=False):
+class Event(msgspec.Struct, array_like=True, tag_field="tag", gc=False):
     """Common ancestor, for typing alone."""
 
 

@@ -7,7 +7,7 @@ sender is slowed by TCP and nothing is dropped. Output is gathered and written o
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from relevo.errors import Invalid
 from relevo.mqtt.broker import Broker, Route
@@ -69,9 +69,9 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_broker",
         "_busy",
+        "_door",
         "_ended",
         "_limit",
-        "_door",
         "_out",
         "_rest",
         "_routes",
@@ -114,8 +114,8 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are not subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "unix"
         if not self._door.admitted(self):
@@ -424,6 +424,10 @@ class Connection(asyncio.Protocol):
         if len(session.subscriptions) >= limits.subscriptions and filter_ not in session.subscriptions:
             return Reason.QUOTA_EXCEEDED, "too_many_subscriptions", f"more than {limits.subscriptions} subscriptions"
         return None
+
+    def stop_reading(self) -> None:
+        """Take nothing more in, for good."""
+        self._pause()
 
     def forget_will(self) -> None:
         """The connection ends for a reason that is not the device's."""

@@ -4,14 +4,13 @@ A credential names a principal. Rights are topic filters that follow from the pr
 the client says about itself; a requested filter must lie wholly inside a granted one.
 """
 
-import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from hashlib import sha256
 
 from relevo.dialect import Dialect
 from relevo.domain.devices import Registry
+from relevo.domain.keys import key_fits
+from relevo.domain.networks import is_private
 from relevo.settings import Settings
 from relevo.wire.mqtt_errors import Reason
 from relevo.wire.mqtt_packets import Connect
@@ -51,27 +50,6 @@ Verdict = Principal | Refusal
 CheckUser = Callable[[str, str], Awaitable[bool]]
 
 
-def hash_key(key: bytes) -> str:
-    """Hash of a device key. Keys are long and random, so a fast hash is enough and a reconnect storm stays cheap."""
-    return sha256(key).hexdigest()
-
-
-def is_private(address: str) -> bool:
-    """Whether ``address`` is of this machine or a private network, where open switches hold."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None)
-    ip = mapped or ip
-    return ip.is_loopback or ip.is_link_local or any(ip in network for network in _PRIVATE if network.version == ip.version)
-
-
-_PRIVATE = tuple(
-    ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-)
-
-
 class Doorkeeper:
     """Decides from the registry and the switches."""
 
@@ -92,7 +70,7 @@ class Doorkeeper:
         username = connect.username or ""
         device = self._registry.get(username) if username else None
         if device is not None and device.key_hash:
-            if connect.password is not None and hmac.compare_digest(hash_key(connect.password), device.key_hash):
+            if connect.password is not None and key_fits(connect.password, device.key_hash):
                 publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)
                 return Principal(f"device:{device.id}", device.id, publish, subscribe)
             return Refusal(

@@ -46,8 +46,11 @@ class MqttServer:
         return self._server is not None and self._server.is_serving()
 
     async def stop_accepting(self) -> None:
+        """Take no new connections and read no more from those that are open."""
         if self._server is not None:
             self._server.close()
+        for connection in self.connections:
+            connection.stop_reading()
 
     async def stop(self) -> None:
         """Say good-bye to everyone; wills are not published, the devices did nothing wrong."""

@@ -103,7 +103,7 @@ class Hidrometro:
 
     def stored(self, reading: Reading) -> Stored:
         at = reading.ts // 1000 * 1000
-        return (("total_liters", at, reading.values["total"]), ("flow_lmin", at, reading.values["flow"]))
+        return (("totalLiters", at, reading.values["total"]), ("flowLmin", at, reading.values["flow"]))
 
 
 CONTRACTS: dict[str, Contract] = {"native": Native(), "hidrometro": Hidrometro()}

@@ -2,8 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Connection, Integer, Table, Text, UniqueConstraint, delete, insert
-from sqlalchemy import select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from relevo.domain.devices import CHANGEABLE, Device
 from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved

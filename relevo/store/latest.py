@@ -27,7 +27,8 @@ latest = Table(
 # costs more than the row when the event loop is busy.
 _CHUNKS: Final = (256, 64, 16, 4, 1)
 _SQL: Final = {
-    size: "INSERT OR REPLACE INTO latest(device, data) VALUES " + ",".join(["(?,?)"] * size) for size in _CHUNKS
+    size: "INSERT OR REPLACE INTO latest(device, data) VALUES " + ",".join(["(?,?)"] * size)  # noqa: S608
+    for size in _CHUNKS
 }
 
 
@@ -51,7 +52,7 @@ class DeviceState:
     def __init__(self, number: int, document: Document | None = None) -> None:
         self.number = number
         self.values: dict[str, tuple[Any, int, str]] = document.v if document else {}
-        self.seen = Seen.from_plain(document.s) if document and document.s else Seen()
+        self.seen = Seen.restore(document.s) if document and document.s else Seen()
         self.received = document.r if document else 0
 
     def take(self, event: TelemetryReceived) -> None:
@@ -69,7 +70,7 @@ class DeviceState:
                 values[key] = (value, ts, source)
 
     def encode(self) -> bytes:
-        return _encode({"v": self.values, "s": self.seen.to_plain(), "r": self.received})
+        return _encode({"v": self.values, "s": self.seen.state(), "r": self.received})
 
 
 def load_state(connection: sqlite3.Connection, number: int) -> DeviceState:

@@ -1,12 +1,13 @@
 """Reading the past of one device and key, oldest first, page by page."""
 
 import heapq
+import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from relevo.domain.events import TelemetryReceived
 
-Scan = Callable[[str, int, int], Iterator[tuple[int, TelemetryReceived]]]
+Scan = Callable[[sqlite3.Connection, str, int, int], Iterator[tuple[int, TelemetryReceived]]]
 
 
 class Point(NamedTuple):
@@ -25,7 +26,14 @@ class Page(NamedTuple):
 
 
 def read_page(
-    scan: Scan, device: str, key: str, start: int, end: int, limit: int, after: tuple[int, int] | None = None
+    connection: sqlite3.Connection,
+    scan: Scan,
+    device: str,
+    key: str,
+    start: int,
+    end: int,
+    limit: int,
+    after: tuple[int, int] | None = None,
 ) -> Page:
     """Up to ``limit`` points of ``key`` with ``start <= ts < end`` behind the position ``after`` (ts, seq).
 
@@ -35,7 +43,7 @@ def read_page(
         start = max(start, after[0])
     candidates = (
         Point(event.ts, seq, event.values[key])
-        for seq, event in scan(device, start, end)
+        for seq, event in scan(connection, device, start, end)
         if key in event.values and (after is None or (event.ts, seq) > after)
     )
     points = heapq.nsmallest(limit + 1, candidates, key=lambda point: (point.ts, point.seq))

@@ -1,6 +1,7 @@
 """The story of each device, and of the door itself (device ``""``): bounded, repetition counted instead of listed."""
 
-from typing import Any, Final, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Table, Text, delete, func, insert, select, update
 
@@ -26,7 +27,8 @@ timeline = Table(
 FOLD_MS: Final = 60_000
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """One line: ``kind`` (refused, connected …), ``reason`` (a stable code), ``place`` (mqtt, http)."""
 
     device: str
@@ -66,7 +68,7 @@ class TimelineWriter:
                 )
                 self._recent[key] = (recent[0], entry.at)
                 continue
-            result = core.execute(insert(timeline).values(first_at=entry.at, **entry._asdict()))
+            result = core.execute(insert(timeline).values(first_at=entry.at, **asdict(entry)))
             row = result.inserted_primary_key
             assert row is not None
             if len(self._recent) >= 50_000:

@@ -2,8 +2,21 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Connection, Integer, PrimaryKeyConstraint, Table, Text
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from relevo.domain.events import UnclaimedSeen
 from relevo.store.db import metadata
@@ -60,9 +73,7 @@ def note(core: Connection, event: UnclaimedSeen, most: int) -> None:
 
 
 def forget(core: Connection, contract: str, external_id: str) -> None:
-    core.execute(
-        delete(unclaimed).where((unclaimed.c.contract == contract) & (unclaimed.c.external_id == external_id))
-    )
+    core.execute(delete(unclaimed).where((unclaimed.c.contract == contract) & (unclaimed.c.external_id == external_id)))
 
 
 def load(core: Connection, limit: int) -> list[dict[str, Any]]:

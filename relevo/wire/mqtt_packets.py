@@ -354,9 +354,7 @@ def _subscribe(body: bytes, first: int, version: int) -> Subscribe:
         if version == MQTT_5:
             if options & 0xC0 or options & 3 == 3 or (options >> 4) & 3 == 3:
                 raise MalformedPacket(Reason.MALFORMED_PACKET, "subscription options [MQTT-3.8.3-5]")
-            filters.append(
-                SubscribeFilter(text, options & 3, bool(options & 4), bool(options & 8), (options >> 4) & 3)
-            )
+            filters.append(SubscribeFilter(text, options & 3, bool(options & 4), bool(options & 8), (options >> 4) & 3))
         else:
             if options > 2:
                 raise MalformedPacket(Reason.MALFORMED_PACKET, "requested QoS is not 0, 1 or 2 [MQTT-3-8.3-4]")

@@ -74,9 +74,7 @@ def _varint(data: bytes | bytearray, pos: int, end: int) -> tuple[int, int]:
     raise _malformed("variable byte integer with more than 4 bytes [MQTT-1.5.5-1]")
 
 
-def decode_properties(
-    data: bytes | bytearray, pos: int, end: int, kind: int
-) -> tuple[Properties | None, int]:
+def decode_properties(data: bytes | bytearray, pos: int, end: int, kind: int) -> tuple[Properties | None, int]:
     """The property set at ``pos`` of a packet of type ``kind`` (0 for the will) and the position behind it.
 
     Raises :class:`relevo.wire.mqtt_errors.MalformedPacket`.
@@ -165,6 +163,6 @@ def _encode_value(value: Any, type_: int) -> bytes:
     if type_ == _PAIR:
         return _encode_value(value[0], _TEXT) + _encode_value(value[1], _TEXT)
     if type_ in (_BINARY, _TEXT):
-        raw = value.encode() if type_ == _TEXT else value
+        raw: bytes = value.encode() if type_ == _TEXT else value
         return len(raw).to_bytes(2, "big") + raw
     return int(value).to_bytes({_BYTE: 1, _U16: 2, _U32: 4}[type_], "big")

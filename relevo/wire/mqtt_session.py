@@ -86,9 +86,7 @@ class Session:
         if qos == 0:
             if not connected:
                 return b""
-            return encode_publish(
-                self.version, message.topic, message.payload, 0, retain, False, 0, message.properties
-            )
+            return encode_publish(self.version, message.topic, message.payload, 0, retain, False, 0, message.properties)
         out = Outgoing(message, qos, retain)
         if connected and not self.queue and len(self.inflight) < self.window:
             return self._send(out)

@@ -5,7 +5,8 @@ a key or a text, so their number is exactly twice the keys and texts of the deco
 backslash makes the count meaningless, the exact and ten times slower decoder of the standard library decides.
 
 Reasons of refusal: ``payload_empty``, ``json_malformed``, ``json_duplicate_key``, ``json_too_deep``,
-``json_not_object``, ``utf8_invalid``, ``text_has_nul``, ``value_not_finite``, ``value_out_of_range``. Contract: native, and all others.
+``json_not_object``, ``utf8_invalid``, ``text_has_nul``, ``value_not_finite``, ``value_out_of_range``.
+Contract: native, and all others.
 """
 
 import json
@@ -22,19 +23,22 @@ INT_MIN = -(2**63)
 INT_MAX = 2**63 - 1
 
 _decode = msgspec.json.Decoder().decode
+_BACKSLASH = 0x5C
+# Bytes in which no nesting fits that could exhaust the decoder's stack.
+_SHALLOW = 1024
 _NOT_STRUCTURE = bytes(b for b in range(256) if b not in b'[]{}"')
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 
 def loads(payload: bytes) -> Any:
     """Any JSON value. Raises :class:`relevo.errors.Invalid`."""
-    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
+    if len(payload) > _SHALLOW:
         _check_depth(payload)
     try:
         value = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _refuse(payload, error)
-    texts = 0
     if type(value) is dict:
         # The flat object that nearly every message is: one pass, no stack.
         texts = len(value)
@@ -48,10 +52,13 @@ def loads(payload: bytes) -> Any:
             elif kind is str:
                 texts += 1
             elif kind is dict or kind is list:
-                texts += _texts(item)
+                _check_depth(payload)
+                texts = _texts([value])
+                break
     else:
+        _check_depth(payload)
         texts = _texts([value])
-    if b"\\" in payload or payload.count(b'"') != 2 * texts:
+    if _BACKSLASH in payload or payload.count(b'"') != 2 * texts:
         return _exact(payload)
     return value
 
@@ -96,20 +103,22 @@ def _texts(tree: Any) -> int:
 
 
 def _check_depth(payload: bytes) -> None:
-    # Outside of texts only brackets are left; each round takes the innermost pairs away.
-    if b"\\" in payload:
+    if payload.count(b"[") + payload.count(b"{") <= MAX_DEPTH:
+        return
+    if _BACKSLASH in payload:
         payload = _ESCAPE.sub(b"", payload)
-    brackets = b"".join(payload.translate(None, _NOT_STRUCTURE).split(b'"')[::2])
+    # Outside of texts only brackets are left; each round takes the innermost pairs away.
+    brackets = b"".join(payload.translate(_ONE_KIND, _NOT_STRUCTURE).split(b'"')[::2])
     for _ in range(MAX_DEPTH):
         if not brackets:
             return
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
     # A pair that is left encloses 32 levels. What is unbalanced without being deep is left to the decoder, which says
     # where it went wrong.
-    deep = b"[]" in brackets or b"{}" in brackets
+    deep = b"[]" in brackets
     depth = 0
     for bracket in brackets if not deep else b"":
-        depth += 1 if bracket in b"[{" else -1
+        depth += 1 if bracket == 0x5B else -1
         deep = depth > MAX_DEPTH
         if deep or depth < 0:
             break

@@ -195,9 +195,7 @@ class TopicTree(Generic[T]):
                     if self._KEY in below.values:
                         found.append(("/".join(at), below.values[self._KEY]))
                     stack.extend(
-                        (child, [*at, name])
-                        for name, child in below.children.items()
-                        if at or not name.startswith("$")
+                        (child, [*at, name]) for name, child in below.children.items() if at or not name.startswith("$")
                     )
             elif level == "+":
                 pending.extend(

@@ -1,0 +1,363 @@
+"""The one place that wires everything, and the order in which things start and stop."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import RedirectResponse, Response
+
+from relevo import dialects as contracts
+from relevo.bus import Bus
+from relevo.clock import Clock, SystemClock
+from relevo.domain.accounts import Role
+from relevo.domain.devices import Registry
+from relevo.domain.meters import RecentReadings
+from relevo.errors import ConfigurationError
+from relevo.http.api.system import set_cookie
+from relevo.http.app import build
+from relevo.http.auth import Auth, hasher
+from relevo.http.services import Services
+from relevo.intake import Intake
+from relevo.mqtt.broker import Broker
+from relevo.mqtt.doorkeeper import Doorkeeper
+from relevo.mqtt.server import MqttServer
+from relevo.pipeline import Pipeline
+from relevo.realtime import sse, websocket
+from relevo.realtime.view import Views
+from relevo.refusals import Refusals
+from relevo.settings import Listen, Settings
+from relevo.store import accounts, devices, journal, latest, series
+from relevo.store.checkpoints import Checkpointer
+from relevo.store.db import FILE_NAME, core_on, open_writer
+from relevo.store.readers import Readers
+from relevo.store.schema import prepare
+from relevo.store.writer import Writer
+from relevo.web import pages
+
+log = structlog.get_logger("relevo")
+
+ADMINISTRATOR: Final = "admin"
+PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - a file's name
+STOP_S: Final = 5.0
+_REPLAYED_FOR_METERS: Final = 20_000
+
+
+class DataDirectory:
+    """The directory that holds everything, locked against a second server."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Create and lock it. Raises :class:`ConfigurationError`."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the data directory {self.path} cannot be used: {error.strerror}; choose another with --data DIR"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._lock)
+            self._lock = None
+            raise ConfigurationError(
+                f"the data directory {self.path} is used by another Relevo (process {holder}); "
+                "stop that one, or choose another with --data DIR"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+class _Http(uvicorn.Server):
+    """uvicorn without its own signal handlers: the application decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Application:
+    """A whole Relevo in one event loop."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.directory = DataDirectory(settings.data)
+        # Set when this start made the first administrator's password up.
+        self.generated_password = ""
+        self.http_port = 0
+        self.mqtt_port = 0
+        self._stack = contextlib.ExitStack()
+        self._sockets: list[socket.socket] = []
+        self._http_task: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
+        begun = self.clock.monotonic()
+        try:
+            await self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        took = (self.clock.monotonic() - begun) * 1000
+        log.info("ready", http=self.http_port, mqtt=self.mqtt_port, ms=round(took))
+
+    async def _start(self) -> None:
+        settings, clock = self.settings, self.clock
+        self.directory.open()
+        self._stack.callback(self.directory.close)
+        path = self.directory.path / FILE_NAME
+        prepare(path)
+        people, signing_key, registered, documents = self._load(path)
+
+        self.registry = registry = Registry()
+        registry.load(registered)
+        self.bus = bus = Bus()
+        writer = Writer(path, settings.limits.timeline_entries, settings.limits.unclaimed)
+        writer.open()
+        self._stack.callback(writer.close)
+        checkpointer = Checkpointer(path)
+        self.pipeline = pipeline = Pipeline(writer, checkpointer, registry, bus, clock, settings.limits.queue_events)
+        self.readers = readers = Readers(path)
+        self._stack.callback(readers.close)
+        dialects = contracts.load(
+            {
+                "native": {
+                    "keys_per_reading": settings.limits.keys_per_reading,
+                    "batch_items": settings.limits.batch_items,
+                },
+                "hidrometro": settings.hidrometro.model_dump(),
+            }
+        )
+        self.refusals = refusals = Refusals(pipeline, clock)
+        self.intake = intake = Intake(registry, dialects, refusals, clock)
+        intake.registration_open = settings.open_registration
+        self.auth = auth = Auth(people, signing_key, clock)
+        self._stack.callback(auth.close)
+        recent = RecentReadings(registry, settings.hidrometro.history_limit)
+        bus.tap(recent.follow)
+
+        async def is_administrator(name: str, password: str) -> bool:
+            return await auth.check_password(name, password) and auth.role_of(name) is Role.ADMINISTRATOR
+
+        doorkeeper = Doorkeeper(settings, registry, dialects, is_administrator)
+        self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper)
+        self.mqtt = MqttServer(broker)
+        services = Services(
+            settings=settings,
+            clock=clock,
+            registry=registry,
+            dialects=dialects,
+            pipeline=pipeline,
+            intake=intake,
+            refusals=refusals,
+            readers=readers,
+            auth=auth,
+            recent=recent,
+            read_series=_read_series,
+            connected=broker.is_connected,
+            figures=self._figures,
+            ready=self._problems,
+            started_at=clock.now_ms(),
+        )
+        checkpointer.start()
+        self._stack.callback(checkpointer.stop)
+        pipeline.start(documents)
+        past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
+        recent.follow(0, [event for _, event in past])
+        del past
+
+        await self._listen(services, dialects)
+
+    def _load(self, path: Path) -> tuple[dict[str, accounts.Account], bytes, list[Any], dict[str, bytes]]:
+        """What is needed in memory, and the first administrator."""
+        connection = open_writer(path)
+        try:
+            core = core_on(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            people = accounts.load(core)
+            if ADMINISTRATOR not in people:
+                people[ADMINISTRATOR] = self._first_administrator(core)
+            signing_key = accounts.secret(core, "token_signing_key", secrets.token_bytes(32))
+            registered, numbers = devices.load_all(core)
+            core.commit()
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+            core.close()
+            by_number = latest.load_documents(connection)
+            documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
+            return people, signing_key, registered, documents
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"the database {path} cannot be read: {error}; try `relevo doctor`") from error
+        finally:
+            connection.close()
+
+    def _first_administrator(self, core: Any) -> accounts.Account:
+        password = self.settings.admin_password
+        if not password:
+            password = self.generated_password = secrets.token_urlsafe(12)
+            file = self.directory.path / PASSWORD_FILE
+            descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                out.write(password + "\n")
+        account = accounts.Account(ADMINISTRATOR, Role.ADMINISTRATOR.name.lower(), hasher.hash(password))
+        accounts.add(core, account, self.clock.now_ms())
+        return account
+
+    async def _listen(self, services: Services, dialects: Any) -> None:
+        settings = self.settings
+
+        async def admit(connection: HTTPConnection) -> object:
+            return self.auth.require(connection, Role.VIEWER)
+
+        async def replay(seq: int, limit: int) -> list[Any]:
+            return await self.readers.run(journal.events_from, seq, limit)
+
+        def redeem(request: Request, ticket: str) -> Response | None:
+            name = self.auth.redeem(ticket)
+            if name is None:
+                return None
+            response = RedirectResponse("/ui/", 302)
+            set_cookie(response, self.auth.issue(name), request.url.scheme == "https")
+            return response
+
+        views = Views(self.registry)
+        live = (self.bus, replay, lambda: self.pipeline.committed_seq, views, admit, settings.limits.stream_queue)
+        routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
+        app = build(services, routes)
+        for listen in (settings.http_listen, *settings.http_extra_listen):
+            self._sockets.append(_bind(listen))
+        self.http_port = self._sockets[0].getsockname()[1]
+        await self.mqtt.start(settings.mqtt_listen)
+        self.mqtt_port = self.mqtt.port
+        config = uvicorn.Config(
+            app,
+            http="auto",
+            ws="websockets-sansio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
+            backlog=2_048,
+        )
+        self._http = _Http(config)
+        self._http_task = asyncio.create_task(self._http.serve(sockets=self._sockets), name="http")
+        while not self._http.started:
+            if self._http_task.done():
+                raise ConfigurationError("HTTP did not start; see the log above")
+            await asyncio.sleep(0.005)
+
+    def _problems(self) -> list[str]:
+        """Why the server is not ready; empty when it is."""
+        problems = []
+        state = self.pipeline.state
+        if state.name != "ok":
+            problems.append(f"store {state.name}: {state.detail}")
+        if not self.mqtt.listening:
+            problems.append("the MQTT door does not listen")
+        return problems
+
+    def _figures(self) -> dict[str, Any]:
+        pipeline, counts = self.pipeline, self.broker.counts
+        state = pipeline.state
+        return {
+            "store": {
+                "state": state.name,
+                "detail": state.detail,
+                "seq": pipeline.committed_seq,
+                "waiting": pipeline.waiting,
+            },
+            "mqtt": {
+                "connections": len(self.mqtt.connections),
+                "sessions": len(self.broker.sessions),
+                "subscriptions": self.broker.subscriptions.count,
+                "retained": self.broker.retained.count,
+                "received": counts["received"],
+                "sent": counts["sent"],
+                "dropped": counts["dropped"],
+            },
+            "live_views": len(self.bus),
+            "counters": {
+                "events": pipeline.counters.events,
+                "commits": pipeline.counters.commits,
+                "duplicates": pipeline.counters.duplicates,
+                "failed_commits": pipeline.counters.failed_commits,
+                "refused": {f"{where}.{reason}": n for (where, reason), n in sorted(self.refusals.counts.items())},
+                "noticed": dict(sorted(self.refusals.notices.items())),
+            },
+        }
+
+    async def stop(self) -> None:
+        """Stop accepting, commit and acknowledge what is here, say good-bye; at most five seconds."""
+        if self._stopped:
+            return
+        self._stopped = True
+        begun = self.clock.monotonic()
+        await self.mqtt.stop_accepting()
+        self.refusals.stop()
+        drained = await self.pipeline.drain(STOP_S * 0.6)
+        # Acknowledgements of the last commit leave before their connections are closed.
+        await asyncio.sleep(0)
+        await self.mqtt.stop()
+        self.bus.close()
+        self._http.should_exit = True
+        if self._http_task is not None:
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                await asyncio.wait_for(self._http_task, 1.5)
+        await self.pipeline.drain(0.3)
+        await self.pipeline.end()
+        for sock in self._sockets:
+            sock.close()
+        await asyncio.to_thread(self._stack.close)
+        log.info("stopped", drained=drained, ms=round((self.clock.monotonic() - begun) * 1000))
+
+
+def _read_series(
+    connection: sqlite3.Connection,
+    device: str,
+    key: str,
+    start: int,
+    end: int,
+    limit: int,
+    after: tuple[int, int] | None,
+) -> series.Page:
+    return series.read_page(connection, journal.telemetry_between, device, key, start, end, limit, after)
+
+
+def _bind(listen: Listen) -> socket.socket:
+    """A listening socket. Raises :class:`ConfigurationError` that says what to do."""
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((listen.host, listen.port))
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise ConfigurationError(
+            f"HTTP cannot listen on {listen}: {error.strerror or error}; "
+            "another program has the port, or choose one with --http HOST:PORT"
+        ) from error
+    return sock

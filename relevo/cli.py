@@ -1,0 +1,283 @@
+"""The command line."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import structlog
+import typer
+
+from relevo import __version__
+from relevo.errors import ConfigurationError
+from relevo.settings import Settings, describe, load
+
+if TYPE_CHECKING:
+    from relevo.app import Application
+
+app = typer.Typer(
+    name="relevo",
+    help="A self-hosted home for small connected devices.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[Path | None, typer.Option(help="Directory that holds everything Relevo writes.")]
+Http = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where HTTP listens (0.0.0.0:8000).")]
+Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where MQTT listens (0.0.0.0:1883).")]
+Config = Annotated[Path | None, typer.Option(help="Settings file (relevo.toml in the data directory).")]
+
+
+def say(text: str) -> None:
+    """To people, on standard error: standard output is for data."""
+    typer.echo(text, err=True)
+
+
+def read_settings(config: Path | None, **options: Any) -> Settings:
+    """Effective settings; a mistake ends the program with its explanation."""
+    try:
+        return load(options, config_path=config)
+    except ConfigurationError as error:
+        say(f"relevo: {error}")
+        raise typer.Exit(2) from None
+
+
+def set_up_log(settings: Settings) -> None:
+    level = getattr(logging, settings.log_level.upper())
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info if settings.log_format == "json" else _unchanged,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _unchanged(_: Any, __: str, event: Any) -> Any:
+    return event
+
+
+def run(main: Any) -> None:
+    """Run a coroutine on uvloop where it is installed."""
+    factory = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
+
+
+async def until_signalled() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+def shown_host(host: str) -> str:
+    return "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else host  # noqa: S104 - shown, not bound
+
+
+def greet(application: "Application", took_ms: int) -> None:
+    """What a person needs to see once the server is up."""
+    settings = application.settings
+    host = shown_host(settings.http_host)
+    if settings.profile == "lab":
+        say("WARNING: the lab profile opens every door on private networks; use it for trying things out only")
+    if application.generated_password:
+        say(f"administrator: admin   password: {application.generated_password}")
+        say(f"  (shown once; also in {application.directory.path / 'admin-password'})")
+    link = application.auth.new_ticket("admin")
+    if sys.stderr.isatty() or settings.profile == "lab":
+        say(f"open http://{host}:{application.http_port}/ui/enter/{link}  (signs you in once, within 10 minutes)")
+    say(
+        f"ready http={settings.http_host}:{application.http_port} mqtt={settings.mqtt_host}:{application.mqtt_port}"
+        f" in {took_ms} ms"
+    )
+
+
+async def serve_until_stopped(settings: Settings, beside: Any = None) -> None:
+    """Start, run ``beside`` (a function of the application and a stop event) next to it, stop on a signal."""
+    from relevo.app import Application
+
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    application = Application(settings)
+    await application.start()
+    greet(application, round((loop.time() - begun) * 1000))
+    stop = asyncio.Event()
+    task = asyncio.create_task(beside(application, stop)) if beside else None
+    try:
+        await until_signalled()
+    finally:
+        stop.set()
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await application.stop()
+
+
+def _serve(settings: Settings, beside: Any = None) -> None:
+    set_up_log(settings)
+    try:
+        run(serve_until_stopped(settings, beside))
+    except ConfigurationError as error:
+        say(f"relevo: {error}")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def serve(data: Data = None, http: Http = None, mqtt: Mqtt = None, config: Config = None) -> None:
+    """Run the server until it is told to stop (SIGTERM or Ctrl-C)."""
+    _serve(read_settings(config, data=data, http=http, mqtt=mqtt))
+
+
+@app.command()
+def demo(data: Data = None, http: Http = None, mqtt: Mqtt = None, config: Config = None) -> None:
+    """Run the server with a dozen lively devices, open to the private network."""
+    import platformdirs
+
+    place = data or platformdirs.user_data_path("relevo-demo", appauthor=False)
+    settings = read_settings(config, data=place, http=http, mqtt=mqtt, profile="lab")
+
+    async def devices(application: "Application", stop: asyncio.Event) -> None:
+        from relevo.simulator.demo import run_demo_devices
+
+        await run_demo_devices(
+            f"http://127.0.0.1:{application.http_port}",
+            f"127.0.0.1:{application.mqtt_port}",
+            application.auth.issue("admin", 3600 * 24 * 365),
+            stop,
+        )
+
+    _serve(settings, devices)
+
+
+@app.command()
+def simulate(
+    devices: Annotated[int, typer.Option(min=1, max=100_000, help="How many devices.")] = 10,
+    contract: Annotated[str, typer.Option(help="native or hidrometro.")] = "native",
+    rate: Annotated[float, typer.Option(min=0.001, help="Messages a second, all devices together.")] = 10.0,
+    per_device: Annotated[bool, typer.Option("--per-device", help="The rate is of each device.")] = False,
+    duration: Annotated[float, typer.Option(min=0.1, help="Seconds to send.")] = 60.0,
+    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
+    mqtt: Annotated[str, typer.Option(metavar="HOST:PORT", help="The MQTT door.")] = "127.0.0.1:1883",
+    http: Annotated[str, typer.Option(metavar="URL", help="The HTTP door, for enrolment and read-back.")] = (
+        "http://127.0.0.1:8000"
+    ),
+    username: Annotated[str, typer.Option(help="Administrator's name.")] = "admin",
+    password: Annotated[str, typer.Option(envvar="RELEVO_ADMIN_PASSWORD", help="Administrator's password.")] = "",
+    qos: Annotated[int, typer.Option(min=0, max=1)] = 1,
+    seed: Annotated[int, typer.Option(help="Same seed, same values.")] = 1,
+    verify: Annotated[bool, typer.Option(help="Read everything back and compare.")] = True,
+) -> None:
+    """Send readings of simulated devices over real sockets and read them back.
+
+    Prints a JSON report; ends with 1 when something acknowledged is missing.
+    """
+    from relevo.settings import parse_listen
+    from relevo.simulator.run import Options, simulate
+
+    try:
+        door = parse_listen(mqtt)
+        options = Options(
+            devices=devices,
+            contract=contract,
+            rate=rate,
+            per_device=per_device,
+            duration=duration,
+            count=count,
+            mqtt_host=door.host,
+            mqtt_port=door.port,
+            http=http,
+            username=username,
+            password=password,
+            qos=qos,
+            seed=seed,
+            verify=verify,
+        )
+    except ValueError as error:
+        say(f"relevo: --mqtt {error}")
+        raise typer.Exit(2) from None
+    found: list[Any] = []
+
+    async def go() -> None:
+        found.append(await simulate(options))
+
+    try:
+        run(go())
+    except ConfigurationError as error:
+        say(f"relevo: {error}")
+        raise typer.Exit(2) from None
+    report = found[0]
+    typer.echo(json.dumps(report.as_dict(), indent=2))
+    if report.missing:
+        say(f"relevo: {report.missing} acknowledged readings are missing")
+        raise typer.Exit(1)
+
+
+@app.command()
+def settings(
+    data: Data = None,
+    http: Http = None,
+    mqtt: Mqtt = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show every setting with its effective value and where it came from."""
+    rows = describe(read_settings(config, data=data, http=http, mqtt=mqtt))
+    if as_json:
+        typer.echo(json.dumps([row._asdict() for row in rows], indent=2, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("setting", "value", "from")
+    for row in rows:
+        table.add_row(row.name, str(row.value), row.origin)
+    Console().print(table)
+
+
+@app.command()
+def doctor(data: Data = None, http: Http = None, mqtt: Mqtt = None, config: Config = None) -> None:
+    """Test ports, disk, clock and database, and say what to do about each failure."""
+    from relevo.jobs.doctor import run_checks
+
+    checks = run_checks(read_settings(config, data=data, http=http, mqtt=mqtt))
+    for check in checks:
+        say(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+        if not check.ok and check.remedy:
+            say(f"      {check.remedy}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Entry point."""
+    app()

@@ -1,0 +1,58 @@
+"""The water meters' memory: the last readings of all of them together (contract hidrometro, section 4)."""
+
+from collections import deque
+from typing import Any
+
+from relevo.domain.devices import Registry
+from relevo.domain.events import AnyEvent, TelemetryReceived, UnclaimedReading
+
+CONTRACT = "hidrometro"
+
+
+class RecentReadings:
+    """The last ``limit`` readings, stored or not, oldest first; and the newest of each serial number."""
+
+    def __init__(self, registry: Registry, limit: int) -> None:
+        self._registry = registry
+        self._readings: deque[dict[str, Any]] = deque(maxlen=limit)
+        self._newest: dict[str, dict[str, Any]] = {}
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._readings)
+
+    def follow(self, seq: int, events: list[AnyEvent]) -> None:
+        """Take what a commit brought."""
+        for event in events:
+            if type(event) is TelemetryReceived:
+                device = self._registry.get(event.device)
+                if device is not None and device.contract == CONTRACT:
+                    self._take(event.ts, event.values, device.external_id)
+            elif type(event) is UnclaimedReading and event.contract == CONTRACT:
+                self._take(event.ts, event.values, event.external_id)
+
+    def current(self, serial: str = "") -> dict[str, Any] | None:
+        """The newest reading of all, or of one serial number."""
+        if serial:
+            return self._newest.get(serial.strip().upper())
+        return self._readings[-1] if self._readings else None
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """The last ``count`` readings, oldest first."""
+        start = max(0, len(self._readings) - count)
+        return [
+            {name: reading[name] for name in ("ts", "totalLiters", "flowLmin")}
+            for n, reading in enumerate(self._readings)
+            if n >= start
+        ]
+
+    def _take(self, ts: int, values: dict[str, Any], serial: str) -> None:
+        reading = {
+            "ts": ts,
+            "totalLiters": values.get("totalLiters", 0.0),
+            "flowLmin": values.get("flowLmin", 0.0),
+            "numero_serie": serial or None,
+        }
+        self._readings.append(reading)
+        if serial in self._newest or len(self._newest) < 10_000:
+            self._newest[serial] = reading

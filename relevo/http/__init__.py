@@ -1,0 +1,1 @@
+"""The HTTP door: the native API and the contracts' paths."""

@@ -1,0 +1,69 @@
+"""``/api/v1/devices/{id}/latest`` and ``…/telemetry/{key}``: reading values back."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel
+
+from relevo.domain.accounts import Role
+from relevo.domain.devices import Device
+from relevo.errors import NotFound
+from relevo.http.api.devices import LatestValue, find
+from relevo.http.api.paging import decode_numbers, encode_cursor
+from relevo.http.api.times import parse_time
+from relevo.http.services import Services, services
+
+router = APIRouter(prefix="/api/v1", tags=["telemetry"])
+Wired = Annotated[Services, Depends(services)]
+
+_DAY_MS = 86_400_000
+
+
+class Points(BaseModel):
+    """Points ``[ts, value]``, ``ts`` in milliseconds UTC, oldest first."""
+
+    points: list[tuple[int, Any]]
+    next: str | None
+
+
+def readable(request: Request, wired: Services, device_id: str) -> Device:
+    """The device, when the request may read it: a person, or the device itself with its key."""
+    device = wired.registry.get(device_id)
+    if device is not None and wired.auth.is_device(request, device):
+        return device
+    wired.auth.require(request, Role.VIEWER)
+    return find(wired, device_id)
+
+
+@router.get("/devices/{device_id}/latest", response_model=dict[str, LatestValue])
+async def latest(request: Request, wired: Wired, device_id: str) -> dict[str, Any]:
+    """The newest value of every key."""
+    device = readable(request, wired, device_id)
+    document = wired.document(device.id)
+    return {key: {"value": value, "ts": ts, "ts_source": source} for key, (value, ts, source) in document["v"].items()}
+
+
+@router.get("/devices/{device_id}/telemetry/{key:path}", response_model=Points)
+async def points(
+    request: Request,
+    wired: Wired,
+    device_id: str,
+    key: str,
+    start: Annotated[str | None, Query(alias="from")] = None,
+    end: Annotated[str | None, Query(alias="to")] = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """Values with ``from <= ts < to``; times as milliseconds or ISO 8601, by default everything."""
+    device = readable(request, wired, device_id)
+    after = decode_numbers(cursor, 2)
+    first = parse_time(start, "from", 0)
+    # Devices may run ahead by a day before their clock is repaired.
+    last = parse_time(end, "to", wired.clock.now_ms() + 2 * _DAY_MS)
+    page = await wired.readers.run(
+        wired.read_series, device.id, key, first, last, limit, (after[0], after[1]) if after else None
+    )
+    if not page.points and after is None and key not in wired.document(device.id)["v"]:
+        raise NotFound(f"device {device_id!r} has no key {key!r}")
+    following = encode_cursor(page.points[-1].ts, page.points[-1].seq) if page.more else None
+    return {"points": [(point.ts, point.value) for point in page.points], "next": following}

@@ -1,0 +1,112 @@
+"""The one HTTP application: native API, contract paths, live views and the interface."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from relevo import __version__
+from relevo.http import errors, hidrometro
+from relevo.http.api import devices, history, system, telemetry
+from relevo.http.limits import BodyLimits
+from relevo.http.metrics import metrics
+from relevo.http.services import Services
+
+_POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+# The API page's component writes style elements into its shadow tree.
+_DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+
+_DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Relevo API</title>
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<script type="module" src="/ui/vendor/rapidoc-min.js"></script></head><body>
+<rapi-doc spec-url="/openapi.json" render-style="read" theme="light" show-header="false" allow-server-selection="false"
+ load-fonts="false" regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
+</body></html>"""
+
+
+class SecurityHeaders:
+    """ASGI middleware: what every answer tells a browser not to do."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Referrer-Policy", "same-origin")
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers.setdefault("Content-Security-Policy", _POLICY)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+async def _root(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse("/ui/", 302)
+    return JSONResponse({"status": "ok", "service": "relevo", "version": __version__})
+
+
+async def _docs(request: Request) -> Response:
+    return HTMLResponse(_DOCS, headers={"Content-Security-Policy": _DOCS_POLICY})
+
+
+def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
+    """The application; ``more`` are the routes of the other rooms (live views, interface)."""
+    app = FastAPI(
+        title="Relevo",
+        version=__version__,
+        description="A self-hosted home for small connected devices.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    errors.install(app)
+    app.router.routes.extend(telemetry.routes)
+    app.include_router(devices.router)
+    app.include_router(history.router)
+    app.include_router(system.router)
+    app.include_router(hidrometro.router)
+    app.router.routes.extend(
+        [
+            Route("/", _root, methods=["GET"]),
+            Route("/docs", _docs, methods=["GET"]),
+            Route("/metrics", metrics, methods=["GET"]),
+            *more,
+        ]
+    )
+
+    described: dict[str, Any] = {}
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if not described:
+            described.update(generate())
+            described["paths"] |= telemetry.OPENAPI_PATHS
+        return described
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    limits = services.settings.limits
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(
+        BodyLimits,
+        most=limits.http_body_bytes,
+        seconds=limits.http_timeout_s,
+        tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
+    )
+    return app

@@ -1,0 +1,120 @@
+"""Internal errors as HTTP answers, in the words of the contract that the path belongs to. The one place for it."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from relevo.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    QueueFull,
+    RelevoError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+
+log = structlog.get_logger("relevo.http")
+
+_HIDROMETRO = frozenset({"/api/login", "/api/current", "/api/history", "/api/data", "/api/cmd"})
+_STATUS: dict[type[RelevoError], int] = {
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Invalid: 422,
+    QueueFull: 503,
+    StoreUnavailable: 503,
+}
+_WHOLE_BODY = frozenset({"json_malformed", "utf8_invalid", "json_too_deep", "json_duplicate_key", "payload_empty"})
+
+
+def style_of(path: str) -> str:
+    """``native``, ``hidrometro`` or ``detail`` (the plain form most contracts share)."""
+    if path.startswith("/api/v1/"):
+        return "native"
+    if path in _HIDROMETRO or path.startswith(("/api/alerts", "/api/clientes", "/api/debug")):
+        return "hidrometro"
+    return "detail"
+
+
+def render(
+    path: str,
+    status: int,
+    detail: str,
+    errors: list[FieldError] | None = None,
+    reason: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An error answer for ``path``."""
+    style = style_of(path)
+    if style == "hidrometro":
+        return JSONResponse({"error": detail}, status, headers=dict(headers or {}))
+    if style == "detail":
+        return JSONResponse({"detail": detail}, status, headers=dict(headers or {}))
+    # RFC 9457
+    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+    body["detail"] = detail
+    if reason:
+        body["reason"] = reason
+    if errors:
+        body["errors"] = [{"field": one.field, "message": one.message, "reason": one.reason} for one in errors]
+    return JSONResponse(body, status, headers=dict(headers or {}), media_type="application/problem+json")
+
+
+def answer(path: str, error: RelevoError) -> Response:
+    """The answer for an internal error."""
+    status = _STATUS.get(type(error), 500)
+    headers: dict[str, str] = {}
+    errors: list[FieldError] = []
+    reason = ""
+    if isinstance(error, Invalid):
+        errors, reason = error.errors, error.reason
+        if error.reason in _WHOLE_BODY or (style_of(path) == "hidrometro"):
+            status = 400
+        elif error.reason in ("body_too_large", "batch_too_large"):
+            status = 413
+    elif status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    elif status == 503:
+        headers["Retry-After"] = "2"
+    return render(path, status, str(error), errors, reason, headers)
+
+
+def install(app: FastAPI) -> None:
+    """Let ``app`` answer every error through :func:`render`."""
+
+    async def on_relevo(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RelevoError)
+        return answer(request.url.path, error)
+
+    async def on_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return render(request.url.path, error.status_code, str(error.detail), headers=error.headers)
+
+    async def on_validation(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        errors = [
+            FieldError(".".join(str(part) for part in one["loc"] if part != "body") or "body", one["msg"], one["type"])
+            for one in error.errors()
+        ]
+        first = errors[0]
+        return render(request.url.path, 422, f"{first.field}: {first.message}", errors, "invalid")
+
+    async def on_defect(request: Request, error: Exception) -> Response:
+        log.error("request_failed", path=request.url.path, exc_info=error)
+        return render(request.url.path, 500, "internal error")
+
+    app.add_exception_handler(RelevoError, on_relevo)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_validation)
+    app.add_exception_handler(Exception, on_defect)

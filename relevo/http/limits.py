@@ -1,0 +1,79 @@
+"""Bounds on what a request may bring and how long it may take to bring it."""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from relevo.http.errors import render
+
+Tell = Callable[[str, str, str], None]
+
+
+class BodyLimits:
+    """ASGI middleware: a body of more than ``most`` bytes gets 413, one that trickles longer than ``seconds`` 408.
+
+    ``tell(reason, detail, address)`` hears of each.
+    """
+
+    def __init__(self, app: ASGIApp, most: int, seconds: float, tell: Tell) -> None:
+        self._app = app
+        self._most = most
+        self._seconds = seconds
+        self._tell = tell
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else ""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._most:
+                await self._refuse(scope, receive, send, 413, "body_too_large", address)
+                return
+        taken = 0
+        started = False
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        complete = False
+
+        async def bounded_receive() -> Message:
+            nonlocal taken, complete
+            if complete:
+                return await receive()
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+            if message["type"] == "http.request":
+                taken += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
+                if taken > self._most:
+                    raise _TooLargeError
+            return message
+
+        async def watching_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, bounded_receive, watching_send)
+        except _TooLargeError:
+            if not started:
+                await self._refuse(scope, receive, send, 413, "body_too_large", address)
+        except TimeoutError:
+            if started or complete:
+                raise
+            await self._refuse(scope, receive, send, 408, "request_too_slow", address)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, reason: str, address: str) -> None:
+        detail = (
+            f"the body is larger than {self._most} bytes"
+            if status == 413
+            else f"the request did not arrive within {self._seconds:g} s"
+        )
+        self._tell(reason, detail, address)
+        answer = render(scope["path"], status, detail, reason=reason, headers={"Connection": "close"})
+        await answer(scope, receive, send)
+
+
+class _TooLargeError(Exception):
+    """The body went beyond its limit while it was read."""

@@ -1,0 +1,50 @@
+"""``/metrics`` in the Prometheus text format. Figures are read when asked for; nothing is counted twice."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relevo.domain.accounts import Role
+from relevo.http.services import Services, services
+
+
+class _Figures(Collector):
+    def __init__(self, wired: Services) -> None:
+        self._wired = wired
+
+    def collect(self) -> Iterator[Metric]:
+        wired = self._wired
+        counters = wired.pipeline.counters
+        yield CounterMetricFamily("relevo_events", "Events committed.", value=counters.events)
+        yield CounterMetricFamily("relevo_commits", "Group commits.", value=counters.commits)
+        yield CounterMetricFamily("relevo_duplicates", "Numbered readings seen before.", value=counters.duplicates)
+        yield CounterMetricFamily("relevo_commits_failed", "Commits that failed.", value=counters.failed_commits)
+        yield GaugeMetricFamily("relevo_waiting", "Submissions waiting for their commit.", value=wired.pipeline.waiting)
+        yield GaugeMetricFamily("relevo_devices", "Registered devices.", value=len(wired.registry))
+        figures = wired.figures()["mqtt"]
+        yield GaugeMetricFamily("relevo_mqtt_connections", "Open MQTT connections.", value=figures["connections"])
+        yield CounterMetricFamily("relevo_mqtt_received", "MQTT messages received.", value=figures["received"])
+        yield CounterMetricFamily("relevo_mqtt_sent", "MQTT messages sent.", value=figures["sent"])
+        refused = CounterMetricFamily("relevo_refused", "Refusals by place and reason.", labels=("where", "reason"))
+        for (where, reason), count in sorted(wired.refusals.counts.items()):
+            refused.add_metric((where, reason), count)
+        yield refused
+        noticed = CounterMetricFamily("relevo_noticed", "Things noticed that lost nothing.", labels=("kind",))
+        for kind, count in sorted(wired.refusals.notices.items()):
+            noticed.add_metric((kind,), count)
+        yield noticed
+
+
+async def metrics(request: Request) -> Response:
+    """For signed-in people and their scrapers."""
+    wired = services(request)
+    wired.auth.require(request, Role.VIEWER)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(_Figures(wired))
+    return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,1 @@
+"""Live views: events after their commit, pushed to whoever watches."""

@@ -1,0 +1,89 @@
+"""``GET /api/v1/stream``: events as server-sent events, with replay from ``Last-Event-ID``."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from relevo.bus import Bus, Delivered
+from relevo.errors import FieldError, Invalid
+from relevo.realtime.follow import Follower, Replay
+from relevo.realtime.view import KINDS, Views, kind_of, wants
+from relevo.wire import sse
+
+_AWAKE_S: Final = 15.0
+
+# Raises Unauthenticated or Forbidden.
+Admit = Callable[[HTTPConnection], Awaitable[object]]
+
+
+def parse_filters(connection: HTTPConnection) -> tuple[frozenset[str], frozenset[str]]:
+    """``devices=`` and ``kinds=``, each a comma-separated list. Raises :class:`Invalid` for an unknown kind."""
+    devices, kinds = (
+        frozenset(part for part in connection.query_params.get(name, "").split(",") if part)
+        for name in ("devices", "kinds")
+    )
+    unknown = kinds - KINDS
+    if unknown:
+        message = f"kinds: {sorted(unknown)[0]!r} is none of {', '.join(sorted(KINDS))}"
+        raise Invalid("kind_unknown", message, [FieldError("kinds", message)])
+    return devices, kinds
+
+
+def parse_since(text: str | None, field: str) -> int | None:
+    """A sequence number or nothing. Raises :class:`Invalid`."""
+    if text is None or text == "":
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        message = f"{field} must be a sequence number"
+        raise Invalid("seq_invalid", message, [FieldError(field, message)])
+    return int(text)
+
+
+def routes(
+    bus: Bus, replay: Replay, committed: Callable[[], int], views: Views, admit: Admit, room: int
+) -> list[Route]:
+    """The stream's route."""
+
+    async def stream(request: Request) -> Response:
+        await admit(request)
+        devices, kinds = parse_filters(request)
+        since = parse_since(request.headers.get("last-event-id") or request.query_params.get("since"), "Last-Event-ID")
+        return StreamingResponse(
+            _frames(Follower(bus, replay, wants(devices, kinds), room), since, committed, views),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    return [Route("/api/v1/stream", stream, methods=["GET"])]
+
+
+async def _frames(
+    follower: Follower, since: int | None, committed: Callable[[], int], views: Views
+) -> AsyncIterator[bytes]:
+    async with follower:
+        yield sse.retry(2_000)
+        batches = follower.batches(since, committed())
+        following = asyncio.ensure_future(anext(batches))
+        try:
+            while True:
+                done, _ = await asyncio.wait((following,), timeout=_AWAKE_S)
+                if not done:
+                    yield sse.comment("awake")
+                    continue
+                try:
+                    batch = following.result()
+                except StopAsyncIteration:
+                    return
+                following = asyncio.ensure_future(anext(batches))
+                yield b"".join(
+                    sse.frame(views.json(one), kind_of(one.event), one.seq)
+                    if isinstance(one, Delivered)
+                    else sse.frame(views.json(one), "gap")
+                    for one in batch
+                )
+        finally:
+            following.cancel()

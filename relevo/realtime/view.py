@@ -1,0 +1,149 @@
+"""Events as watchers see them: one JSON object each, with its kind and sequence number."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from relevo.bus import Delivered, Missed
+from relevo.domain import events as ev
+from relevo.domain.devices import Registry
+
+KINDS: Final = frozenset(
+    {"telemetry", "presence", "device", "state", "event", "answer", "refused", "notice", "unclaimed", "gap"}
+)
+_encode: Final = msgspec.json.Encoder().encode
+
+_KIND_OF: Final[dict[type, str]] = {
+    ev.TelemetryReceived: "telemetry",
+    ev.UnclaimedReading: "telemetry",
+    ev.DeviceConnected: "presence",
+    ev.DeviceDisconnected: "presence",
+    ev.DeviceRegistered: "device",
+    ev.DeviceChanged: "device",
+    ev.DeviceRemoved: "device",
+    ev.StateReported: "state",
+    ev.DeviceEventReported: "event",
+    ev.DeviceAnswered: "answer",
+    ev.Refused: "refused",
+    ev.Noticed: "notice",
+    ev.UnclaimedSeen: "unclaimed",
+}
+
+
+def kind_of(event: ev.AnyEvent) -> str:
+    return _KIND_OF[type(event)]
+
+
+def wants(devices: frozenset[str], kinds: frozenset[str]) -> Callable[[ev.AnyEvent], bool]:
+    """A filter by device ids and kinds; an empty set is all."""
+
+    def decide(event: ev.AnyEvent) -> bool:
+        if kinds and _KIND_OF[type(event)] not in kinds:
+            return False
+        return not devices or getattr(event, "device", None) in devices
+
+    return decide
+
+
+class Views:
+    """Renders events, each once however many watch."""
+
+    _KEPT = 4_096
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._kept: dict[int, bytes] = {}
+
+    def json(self, one: Delivered | Missed) -> bytes:
+        """The object of one event, as JSON."""
+        if isinstance(one, Missed):
+            return _encode({"kind": "gap", "missed": one.count})
+        if not one.seq:
+            return _encode(self._object(0, one.event))
+        known = self._kept.get(one.seq)
+        if known is None:
+            if len(self._kept) >= self._KEPT:
+                self._kept.clear()
+            known = self._kept[one.seq] = _encode(self._object(one.seq, one.event))
+        return known
+
+    def _object(self, seq: int, event: ev.AnyEvent) -> dict[str, Any]:
+        out: dict[str, Any] = {"seq": seq or None, "kind": kind_of(event)}
+        match event:
+            case ev.TelemetryReceived():
+                device = self._registry.get(event.device)
+                out |= {
+                    "device": event.device,
+                    "contract": device.contract if device else "",
+                    "external_id": device.external_id if device else "",
+                    "ts": event.ts,
+                    "ts_source": event.source,
+                    "received": event.received,
+                    "values": event.values,
+                    "stored": True,
+                }
+            case ev.UnclaimedReading():
+                out |= {
+                    "device": None,
+                    "contract": event.contract,
+                    "external_id": event.external_id,
+                    "ts": event.ts,
+                    "ts_source": event.source,
+                    "received": event.received,
+                    "values": event.values,
+                    "stored": False,
+                }
+            case ev.DeviceConnected():
+                out |= {"device": event.device, "online": True, "at": event.at, "reason": "", "via": event.via}
+            case ev.DeviceDisconnected():
+                out |= {"device": event.device, "online": False, "at": event.at, "reason": event.reason}
+            case ev.DeviceRegistered():
+                out |= {
+                    "device": event.device,
+                    "change": "registered",
+                    "name": event.name,
+                    "type": event.type,
+                    "contract": event.contract,
+                    "external_id": event.external_id,
+                    "at": event.at,
+                }
+            case ev.DeviceChanged():
+                changes = {name: value for name, value in event.changes.items() if name != "key_hash"}
+                out |= {"device": event.device, "change": "changed", "changes": changes, "at": event.at}
+            case ev.DeviceRemoved():
+                out |= {"device": event.device, "change": "removed", "at": event.at}
+            case ev.StateReported():
+                out |= {"device": event.device, "state": event.state, "at": event.at}
+            case ev.DeviceEventReported():
+                out |= {"device": event.device, "event": event.event, "at": event.at}
+            case ev.DeviceAnswered():
+                out |= {"device": event.device, "answer": event.answer, "at": event.at}
+            case ev.Refused():
+                out |= {
+                    "device": event.device or None,
+                    "where": event.where,
+                    "reason": event.reason,
+                    "detail": event.detail,
+                    "address": event.address,
+                    "count": event.count,
+                    "at": event.at,
+                }
+            case ev.Noticed():
+                out |= {
+                    "device": event.device,
+                    "kind_of": event.kind,
+                    "detail": event.detail,
+                    "count": event.count,
+                    "at": event.at,
+                }
+            case ev.UnclaimedSeen():
+                out |= {
+                    "contract": event.contract,
+                    "external_id": event.external_id,
+                    "reason": event.reason,
+                    "payload": event.payload,
+                    "count": event.count,
+                    "at": event.at,
+                }
+        return out

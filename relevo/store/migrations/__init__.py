@@ -1,0 +1,1 @@
+"""The schema's history. Versions are only ever added."""

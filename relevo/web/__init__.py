@@ -1,0 +1,1 @@
+"""The interface's files, served from the package."""

@@ -1,0 +1,86 @@
+"""The simulator against a real server: what it reports is what happened."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from relevo.errors import RelevoError
+from relevo.simulator.http_client import HttpClient, HttpFailed
+from relevo.simulator.run import Options, simulate
+from tests.running import ADMIN_PASSWORD, RunningServer
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def options(server: RunningServer, **changes: object) -> Options:
+    values: dict[str, object] = {
+        "http": server.http, "mqtt_port": server.mqtt_port, "password": ADMIN_PASSWORD, "progress": False,
+    }  # fmt: skip
+    return Options(**(values | changes))  # type: ignore[arg-type]
+
+
+async def test_a_healthy_server_has_everything_once(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server:
+        report = await simulate(options(server, devices=10, rate=200.0, duration=3.0))
+    assert report.problems == []
+    assert report.acknowledged == report.sent > 400
+    assert (report.missing, report.duplicated, report.exit_code) == (0, 0, 0)
+    assert report.readings_compared == report.sent * 4
+
+
+async def test_a_killed_and_restarted_server_lost_nothing_and_has_nothing_twice(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server:
+        running = asyncio.create_task(simulate(options(server, devices=10, rate=300.0, duration=6.0)))
+        await asyncio.sleep(2.0)
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.restart)
+        report = await running
+    assert report.acknowledged == report.sent
+    assert (report.missing, report.duplicated) == (0, 0), report.examples
+
+
+async def test_claimed_water_meters_are_found_again_by_their_contract(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data", env={"RELEVO_PROFILE": "lab"}) as server:
+        report = await simulate(
+            options(server, devices=4, contract="hidrometro", rate=0.45, per_device=True, duration=6.0)
+        )
+    assert report.problems == []
+    assert report.acknowledged == report.sent >= 4
+    assert (report.missing, report.duplicated) == (0, 0), report.examples
+
+
+async def test_a_count_is_kept_to_the_message(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server:
+        report = await simulate(options(server, devices=3, rate=200.0, duration=None, count=100))
+    assert report.sent == report.acknowledged == 100
+
+
+async def test_stopping_early_still_reports(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(1.5, stop.set)
+        report = await simulate(options(server, devices=3, rate=60.0, duration=None), stop=stop)
+    assert 0 < report.seconds < 10
+    assert report.acknowledged == report.sent > 0
+    assert report.verified
+    assert report.missing == 0
+
+
+async def test_a_wrong_password_says_so(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server, pytest.raises(HttpFailed, match="401"):
+        await simulate(options(server, password="wrong"))
+
+
+async def test_the_kept_connection_survives_a_restart_of_the_server(tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data") as server:
+        async with HttpClient(server.http) as http:
+            assert (await http.get("/healthz")).status == 200
+            await asyncio.to_thread(server.restart)
+            assert (await http.get("/healthz")).status == 200
+
+
+async def test_a_server_that_is_not_there_is_an_error_of_ours(unused_tcp_port: int) -> None:
+    async with HttpClient(f"http://127.0.0.1:{unused_tcp_port}") as http:
+        with pytest.raises(RelevoError, match="GET /healthz"):
+            await http.get("/healthz")
