@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import gc
 import os
 import secrets
 import socket
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
 import uvicorn
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
@@ -28,6 +28,7 @@ from relevo.http.app import build
 from relevo.http.auth import Auth, hasher
 from relevo.http.services import Services
 from relevo.intake import Intake
+from relevo.log import get_logger
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.doorkeeper import Doorkeeper
 from relevo.mqtt.server import MqttServer
@@ -44,7 +45,7 @@ from relevo.store.schema import prepare
 from relevo.store.writer import Writer
 from relevo.web import pages
 
-log = structlog.get_logger("relevo")
+log = get_logger("relevo")
 
 ADMINISTRATOR: Final = "admin"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - a file's name
@@ -119,6 +120,10 @@ class Application:
         except BaseException:
             self._stack.close()
             raise
+        # What is here now stays: the collector need not walk it again. Readings make no cycles, so it can be patient.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000, 20, 50)
         took = (self.clock.monotonic() - begun) * 1000
         log.info("ready", http=self.http_port, mqtt=self.mqtt_port, ms=round(took))
 

@@ -3,17 +3,16 @@
 import asyncio
 import contextlib
 import json
-import logging
 import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
 
 from relevo import __version__
 from relevo.errors import ConfigurationError
+from relevo.log import set_up
 from relevo.settings import Settings, describe, load
 
 if TYPE_CHECKING:
@@ -45,33 +44,6 @@ def read_settings(config: Path | None, **options: Any) -> Settings:
     except ConfigurationError as error:
         say(f"relevo: {error}")
         raise typer.Exit(2) from None
-
-
-def set_up_log(settings: Settings) -> None:
-    level = getattr(logging, settings.log_level.upper())
-    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info if settings.log_format == "json" else _unchanged,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-
-
-def _unchanged(_: Any, __: str, event: Any) -> Any:
-    return event
 
 
 def run(main: Any) -> None:
@@ -138,7 +110,7 @@ async def serve_until_stopped(settings: Settings, beside: Any = None) -> None:
 
 
 def _serve(settings: Settings, beside: Any = None) -> None:
-    set_up_log(settings)
+    set_up(settings.log_level, settings.log_format)
     try:
         run(serve_until_stopped(settings, beside))
     except ConfigurationError as error:

@@ -19,17 +19,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-import structlog
 
 from relevo.bus import Bus
 from relevo.clock import Clock
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceRemoved, UnclaimedReading
 from relevo.errors import QueueFull, StoreUnavailable
+from relevo.log import get_logger
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.writer import Batch, Writer
 
-log = structlog.get_logger("relevo.pipeline")
+log = get_logger("relevo.pipeline")
 
 # A transaction this large holds acknowledgements no longer than about the time of its sync.
 _BATCH_EVENTS: Final = 8_192

@@ -4,8 +4,8 @@ Boards send milliseconds, seconds, micro- or nanoseconds since 1970, seconds sin
 ``millis()`` since their start, or nonsense. A time that can be read goes into history as the device's own; one that
 cannot is replaced, never stored as it is, and the note says why.
 
-- **By size.** A number from 1e11 to 1e14 is milliseconds, to 1e17 microseconds, to 1e20 nanoseconds (1973 to 5138 in
-  each unit). Below 1e11 it is seconds since 1970, seconds since 2000, or a time since the board's start.
+- **By size.** A number from 1e11 to 1e15 is milliseconds (from 1973 on), to 1e18 microseconds, to 1e20 nanoseconds
+  (from 2001 on). Below 1e11 it is seconds since 1970, seconds since 2000, or a time since the board's start.
 - **Seconds or ``millis()``.** ``millis()`` passes 1.42e9 to 1.77e9 between its 16th and 20th day. A number is taken
   as seconds since 1970 when it has a fraction or lies within the last 366 days: an older one is rather a board that
   runs for 17 days. The mistake left is 9 hours wide in each 50 days of running time, and ``boot_anchor`` removes it.
@@ -123,7 +123,7 @@ def _repair_number(
         # So early is no date but a clock that started at zero with the board.
         unset = "clock_boot_relative" if 0 <= ts < EPOCH_2000 else "clock_before_2015"
     elif raw >= 100_000_000_000 or rule.seconds_below is not None:
-        divisor = 1 if raw < 1e14 or rule.seconds_below is not None else 1_000 if raw < 1e17 else 1_000_000
+        divisor = 1 if raw < 1e15 or rule.seconds_below is not None else 1_000 if raw < 1e18 else 1_000_000
         ts = raw // divisor if type(raw) is int else int(raw / divisor)
         unset = "clock_before_2015"
     else:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -22,8 +21,9 @@ from relevo.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
+from relevo.log import get_logger
 
-log = structlog.get_logger("relevo.http")
+log = get_logger("relevo.http")
 
 _HIDROMETRO = frozenset({"/api/login", "/api/current", "/api/history", "/api/data", "/api/cmd"})
 _STATUS: dict[type[RelevoError], int] = {

@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
 from relevo.clock import Clock
 from relevo.dialect import Address, Dialect
 from relevo.domain.events import AnyEvent, DeviceConnected, DeviceDisconnected
 from relevo.errors import Invalid
 from relevo.intake import Intake
+from relevo.log import get_logger
 from relevo.mqtt.doorkeeper import Doorkeeper, Principal
 from relevo.pipeline import Outcome, Pipeline
 from relevo.refusals import Refusals
@@ -30,7 +29,7 @@ from relevo.wire.topics import SubscriptionTree, TopicTree, matches
 if TYPE_CHECKING:
     from relevo.mqtt.connection import Connection
 
-log = structlog.get_logger("relevo.mqtt")
+log = get_logger("relevo.mqtt")
 
 RETAINED_MOST: Final = 100_000
 _NOT_FORWARDED: Final = frozenset({"topic_alias", "subscription_identifier"})

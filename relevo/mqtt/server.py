@@ -3,15 +3,14 @@
 import asyncio
 from typing import Final
 
-import structlog
-
 from relevo.errors import ConfigurationError
+from relevo.log import get_logger
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.connection import Connection
 from relevo.settings import Listen
 from relevo.wire.mqtt_errors import Reason
 
-log = structlog.get_logger("relevo.mqtt")
+log = get_logger("relevo.mqtt")
 
 _SWEEP_S: Final = 0.5
 

@@ -14,6 +14,7 @@ import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from relevo.clock import Clock, SystemClock
 from relevo.errors import RelevoError
@@ -246,8 +247,8 @@ class _Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports look like asyncio's without descending from them.
+        self._transport = cast(asyncio.Transport, transport)
         self.writable.set()
         self._client.greet(self)
 

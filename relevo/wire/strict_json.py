@@ -33,15 +33,17 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 
 def loads(payload: bytes) -> Any:
     """Any JSON value. Raises :class:`relevo.errors.Invalid`."""
-    if len(payload) > _SHALLOW:
+    shallow = len(payload) <= _SHALLOW
+    if not shallow:
         _check_depth(payload)
     try:
         value = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _refuse(payload, error)
     if type(value) is dict:
-        # The flat object that nearly every message is: one pass, no stack.
+        # The flat object that most messages are: one pass, no stack.
         texts = len(value)
+        nested = False
         for item in value.values():
             kind = type(item)
             if kind is float:
@@ -52,11 +54,13 @@ def loads(payload: bytes) -> Any:
             elif kind is str:
                 texts += 1
             elif kind is dict or kind is list:
-                _check_depth(payload)
-                texts = _texts([value])
-                break
+                if shallow and not nested:
+                    _check_depth(payload)
+                    nested = True
+                texts += _texts(item)
     else:
-        _check_depth(payload)
+        if shallow:
+            _check_depth(payload)
         texts = _texts([value])
     if _BACKSLASH in payload or payload.count(b'"') != 2 * texts:
         return _exact(payload)
@@ -80,25 +84,23 @@ def loads_object_or_list(payload: bytes) -> dict[str, Any] | list[Any]:
 
 
 def _texts(tree: Any) -> int:
-    """Number of keys and texts below ``tree``; refuses integers that do not fit 64 bits."""
-    count = 0
-    stack = [tree]
-    while stack:
-        node = stack.pop()
-        if type(node) is dict:
-            count += len(node)
-            node = node.values()
-        for item in node:
-            kind = type(item)
-            if kind is float:
-                continue
-            if kind is int:
-                if not INT_MIN <= item <= INT_MAX:
-                    _refuse_integer(item)
-            elif kind is str:
-                count += 1
-            elif kind is dict or kind is list:
-                stack.append(item)
+    """Number of keys and texts below ``tree``, whose depth was checked; refuses integers that do not fit 64 bits."""
+    if type(tree) is dict:
+        count = len(tree)
+        tree = tree.values()
+    else:
+        count = 0
+    for item in tree:
+        kind = type(item)
+        if kind is float:
+            continue
+        if kind is int:
+            if not INT_MIN <= item <= INT_MAX:
+                _refuse_integer(item)
+        elif kind is str:
+            count += 1
+        elif kind is dict or kind is list:
+            count += _texts(item)
     return count
 
 

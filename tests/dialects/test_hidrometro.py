@@ -96,7 +96,9 @@ def test_options_are_picked_from_a_mapping() -> None:
 
 NAMES = ["totalLiters", "total", "flowLmin", "flowRate", "numeroSerie", "serial", "ts", "data_hora", "id_dispositivo"]
 EXTRAS = ["consumo_litros", "nivel_bateria", "bateria", "pressao_bar", "vazamento_detectado", "id_cliente", "other"]
-VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.lists(st.integers())
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text("aB1. @-eé", max_size=6) | st.lists(st.integers())
+)
 
 
 @given(st.dictionaries(st.sampled_from(NAMES + EXTRAS), VALUES))

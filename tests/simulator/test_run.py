@@ -1,6 +1,7 @@
 """The simulator against a real server: what it reports is what happened."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,13 @@ from tests.running import ADMIN_PASSWORD, RunningServer
 pytestmark = pytest.mark.timeout(90)
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for all tests that leave it running."""
+    with RunningServer(tmp_path_factory.mktemp("simulated") / "data") as server:
+        yield server
+
+
 def options(server: RunningServer, **changes: object) -> Options:
     values: dict[str, object] = {
         "http": server.http, "mqtt_port": server.mqtt_port, "password": ADMIN_PASSWORD, "progress": False,
@@ -20,9 +28,8 @@ def options(server: RunningServer, **changes: object) -> Options:
     return Options(**(values | changes))  # type: ignore[arg-type]
 
 
-async def test_a_healthy_server_has_everything_once(tmp_path: Path) -> None:
-    with RunningServer(tmp_path / "data") as server:
-        report = await simulate(options(server, devices=10, rate=200.0, duration=3.0))
+async def test_a_healthy_server_has_everything_once(running: RunningServer) -> None:
+    report = await simulate(options(running, devices=10, rate=200.0, duration=3.0))
     assert report.problems == []
     assert report.acknowledged == report.sent > 400
     assert (report.missing, report.duplicated, report.exit_code) == (0, 0, 0)
@@ -31,11 +38,11 @@ async def test_a_healthy_server_has_everything_once(tmp_path: Path) -> None:
 
 async def test_a_killed_and_restarted_server_lost_nothing_and_has_nothing_twice(tmp_path: Path) -> None:
     with RunningServer(tmp_path / "data") as server:
-        running = asyncio.create_task(simulate(options(server, devices=10, rate=300.0, duration=6.0)))
+        simulation = asyncio.create_task(simulate(options(server, devices=10, rate=300.0, duration=6.0)))
         await asyncio.sleep(2.0)
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.restart)
-        report = await running
+        report = await simulation
     assert report.acknowledged == report.sent
     assert (report.missing, report.duplicated) == (0, 0), report.examples
 
@@ -50,26 +57,24 @@ async def test_claimed_water_meters_are_found_again_by_their_contract(tmp_path: 
     assert (report.missing, report.duplicated) == (0, 0), report.examples
 
 
-async def test_a_count_is_kept_to_the_message(tmp_path: Path) -> None:
-    with RunningServer(tmp_path / "data") as server:
-        report = await simulate(options(server, devices=3, rate=200.0, duration=None, count=100))
+async def test_a_count_is_kept_to_the_message(running: RunningServer) -> None:
+    report = await simulate(options(running, devices=3, rate=200.0, duration=None, count=100))
     assert report.sent == report.acknowledged == 100
 
 
-async def test_stopping_early_still_reports(tmp_path: Path) -> None:
-    with RunningServer(tmp_path / "data") as server:
-        stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(1.5, stop.set)
-        report = await simulate(options(server, devices=3, rate=60.0, duration=None), stop=stop)
+async def test_stopping_early_still_reports(running: RunningServer) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(1.5, stop.set)
+    report = await simulate(options(running, devices=3, rate=60.0, duration=None), stop=stop)
     assert 0 < report.seconds < 10
     assert report.acknowledged == report.sent > 0
     assert report.verified
     assert report.missing == 0
 
 
-async def test_a_wrong_password_says_so(tmp_path: Path) -> None:
-    with RunningServer(tmp_path / "data") as server, pytest.raises(HttpFailed, match="401"):
-        await simulate(options(server, password="wrong"))
+async def test_a_wrong_password_says_so(running: RunningServer) -> None:
+    with pytest.raises(HttpFailed, match="401"):
+        await simulate(options(running, password="wrong"))
 
 
 async def test_the_kept_connection_survives_a_restart_of_the_server(tmp_path: Path) -> None:
