@@ -44,7 +44,7 @@ class FieldError:
     reason: str = "invalid"
 
 
-@dataclass
+@dataclass(eq=False)
 class Invalid(RelevoError):
     """Input that breaks a rule.
 

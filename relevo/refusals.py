@@ -13,6 +13,8 @@ from relevo.domain.events import AnyEvent, Noticed, Refused, UnclaimedSeen
 from relevo.pipeline import Pipeline
 
 _FOLD_S: Final = 1.0
+# A board without a clock is noticed with every reading; that is one fact, not a story.
+_NOTICE_FOLD_S: Final = 60.0
 # Beyond this many kinds within one second the rest is told under the door's name; only a flood gets there.
 _KINDS: Final = 2_000
 _DETAIL: Final = 300
@@ -27,7 +29,8 @@ class Refusals:
         self._pipeline = pipeline
         self._clock = clock
         self._held: dict[_Key, tuple[AnyEvent, int]] = {}
-        self._open: set[_Key] = set()
+        # When a kind may be told again (monotonic seconds).
+        self._due: dict[_Key, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         # (where, reason) -> how often since start
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -36,7 +39,7 @@ class Refusals:
     def refuse(self, device: str, where: str, reason: str, detail: str, address: str = "") -> None:
         """Count and tell a refusal. ``device`` is empty when it concerns the door, ``where`` is mqtt or http."""
         self.counts[where, reason] += 1
-        if len(self._open) >= _KINDS:
+        if len(self._due) >= _KINDS:
             device = ""
         self._tell(
             (device, where, reason),
@@ -55,25 +58,32 @@ class Refusals:
         self._tell((f"{seen.contract}\n{seen.external_id}", "", "unclaimed"), seen)
 
     def _tell(self, key: _Key, event: AnyEvent) -> None:
-        if key in self._open:
+        now = self._clock.monotonic()
+        if key in self._due:
             held = self._held.get(key)
             self._held[key] = (event, held[1] + 1 if held else 1)
             return
-        self._open.add(key)
+        self._due[key] = now + (_NOTICE_FOLD_S if isinstance(event, Noticed) else _FOLD_S)
         self._pipeline.submit((event,))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FOLD_S, self._flush)
 
     def _flush(self) -> None:
         self._timer = None
-        held, self._held = self._held, {}
-        self._open = set(held)
-        for event, count in held.values():
-            if isinstance(event, Refused | Noticed | UnclaimedSeen):
-                event.count = count
-            self._pipeline.submit((event,))
-        if held:
+        now = self._clock.monotonic()
+        for key in [key for key, due in self._due.items() if due <= now]:
+            del self._due[key]
+            held = self._held.pop(key, None)
+            if held is not None:
+                self._submit(*held)
+                self._due[key] = now + (_NOTICE_FOLD_S if isinstance(held[0], Noticed) else _FOLD_S)
+        if self._due:
             self._timer = asyncio.get_running_loop().call_later(_FOLD_S, self._flush)
+
+    def _submit(self, event: AnyEvent, count: int) -> None:
+        if isinstance(event, Refused | Noticed | UnclaimedSeen):
+            event.count = count
+        self._pipeline.submit((event,))
 
     def stop(self) -> None:
         """Tell what is held back, before the road closes."""
@@ -81,7 +91,5 @@ class Refusals:
             self._timer.cancel()
             self._timer = None
         for event, count in self._held.values():
-            if isinstance(event, Refused | Noticed | UnclaimedSeen):
-                event.count = count
-            self._pipeline.submit((event,))
+            self._submit(event, count)
         self._held.clear()

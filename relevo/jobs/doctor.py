@@ -24,6 +24,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from relevo.clock import Clock, SystemClock
+from relevo.jobs import listeners
 from relevo.settings import Listen, Settings
 from relevo.store.db import FILE_NAME
 
@@ -206,15 +207,15 @@ def check_port(name: str, listen: Listen, holder: int | None) -> Check:
             probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            inodes = _listening(listen.port)
-            if holder is not None and (
-                holder == 0 or _sockets_of(holder) is None or inodes & (_sockets_of(holder) or set())
-            ):
+            inodes = listeners.listening(listen.port)
+            own = listeners.sockets_of(holder) if holder else None
+            # Another user's process shows nothing: then the lock is the best sign there is.
+            if holder is not None and (own is None or inodes & own):
                 return Check(title, True, f"in use by the Relevo that runs (process {holder or 'unknown'})")
             return Check(
                 title,
                 False,
-                f"in use by {_owner(inodes)}",
+                f"in use by {listeners.owner(inodes)}",
                 f"stop that program, or choose another port with {option}",
             )
         if error.errno == errno.EACCES:
@@ -228,7 +229,8 @@ def check_port(name: str, listen: Listen, holder: int | None) -> Check:
 def check_certificate(certificate: Path, key: Path) -> Check:
     """Whether certificate and key can be read and belong together."""
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")  # noqa: S106 - none
+        # The empty password keeps an encrypted key from asking on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (OSError, ssl.SSLError) as error:
         remedy = "RELEVO_TLS_CERT and RELEVO_TLS_KEY must name readable PEM files that belong together"
         return Check("certificate", False, str(error.strerror or error), remedy)
@@ -280,45 +282,3 @@ def _synchronised() -> bool | None:
     # struct timex begins with the mode, where 0 means to read only; it is smaller than this on every machine.
     state: int = adjtimex(ctypes.create_string_buffer(512))
     return None if state < 0 else state != 5
-
-
-def _listening(port: int) -> set[str]:
-    """Inodes of the sockets that listen on a port (Linux; elsewhere none)."""
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            lines = Path(table).read_text("ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            columns = line.split()
-            if columns[3] == "0A" and int(columns[1].rpartition(":")[2], 16) == port:
-                inodes.add(columns[9])
-    return inodes
-
-
-def _sockets_of(process: int) -> set[str] | None:
-    """Inodes of a process's sockets; ``None`` when they may not be seen."""
-    found = set()
-    try:
-        for entry in os.scandir(f"/proc/{process}/fd"):
-            try:
-                target = os.readlink(entry.path)
-            except FileNotFoundError:
-                continue
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    except OSError:
-        return None
-    return found
-
-
-def _owner(inodes: set[str]) -> str:
-    processes = (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()) if inodes else ()
-    for process in processes:
-        if inodes & (_sockets_of(process) or set()):
-            try:
-                return f"{Path(f'/proc/{process}/comm').read_text().strip()} (process {process})"
-            except OSError:
-                break
-    return "another program"

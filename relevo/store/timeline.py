@@ -25,6 +25,8 @@ timeline = Table(
 
 # The same thing within this time is one line with a count.
 FOLD_MS: Final = 60_000
+# A board without a clock would fill its story with nothing else.
+CLOCK_FOLD_MS: Final = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class TimelineWriter:
         for entry in entries:
             key = (entry.device, entry.kind, entry.reason, entry.place)
             recent = self._recent.get(key)
-            if recent is not None and entry.at - recent[1] <= FOLD_MS:
+            if recent is not None and entry.at - recent[1] <= _fold(entry.kind):
                 core.execute(
                     update(timeline)
                     .where(timeline.c.id == recent[0])
@@ -96,6 +98,10 @@ class TimelineWriter:
             core.execute(delete(timeline).where((timeline.c.device == device) & (timeline.c.id < newest)))
             held = self._most
         self._held[device] = held
+
+
+def _fold(kind: str) -> int:
+    return CLOCK_FOLD_MS if kind.startswith("clock_") else FOLD_MS
 
 
 def load(core: Connection, device: str, limit: int, before: int | None = None) -> list[dict[str, Any]]:
