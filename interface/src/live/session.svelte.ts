@@ -1,0 +1,57 @@
+import { post, whenUnauthorized } from './api';
+import { devices } from './devices.svelte';
+import { paths, router } from './route.svelte';
+import { stream } from './stream.svelte';
+import { system } from './system.svelte';
+import { unclaimed } from './unclaimed.svelte';
+
+/** The cookie is invisible to scripts; whether one is signed in is known from the first answer. */
+class Session {
+  state: 'unknown' | 'in' | 'out' = $state('unknown');
+
+  async begin(): Promise<void> {
+    whenUnauthorized(() => this.end());
+    devices.start();
+    unclaimed.start();
+    await this.fill();
+  }
+
+  async signIn(username: string, password: string): Promise<void> {
+    await post('/auth/login', { username, password });
+    this.state = 'unknown';
+    await this.fill();
+  }
+
+  async signOut(): Promise<void> {
+    try {
+      await post('/auth/logout');
+    } finally {
+      this.end();
+      // Whoever comes next starts at home, not where the last one left.
+      router.replace(paths.signIn);
+    }
+  }
+
+  private async fill(): Promise<void> {
+    await devices.load();
+    if (this.wasRefused()) return;
+    this.state = 'in';
+    stream.open();
+    void unclaimed.load();
+    void system.load();
+  }
+
+  private wasRefused(): boolean {
+    return this.state === 'out';
+  }
+
+  private end(): void {
+    this.state = 'out';
+    stream.close();
+    devices.clear();
+    unclaimed.clear();
+    system.clear();
+  }
+}
+
+export const session = new Session();

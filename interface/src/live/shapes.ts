@@ -1,0 +1,145 @@
+// What the server says, in its own words. Only what the pages read is listed.
+export type Value = number | boolean | string | null | Value[] | { [key: string]: Value };
+export type Values = Record<string, Value>;
+export type TimeSource = 'device' | 'server' | 'repaired';
+
+export interface Latest {
+  value: Value;
+  ts: number;
+  ts_source: TimeSource;
+}
+
+export interface DeviceInfo {
+  id: string;
+  name: string;
+  type: string;
+  contract: string;
+  external_id: string;
+  online: boolean;
+  last_seen: string | null;
+  claimed: boolean;
+  owner: string | null;
+  tags: string[];
+  attributes: Record<string, Value>;
+  latest: Record<string, Latest>;
+}
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+}
+
+export interface PointPage {
+  points: [number, Value][];
+  next: string | null;
+}
+
+export interface TimelineItem {
+  at: string | number;
+  first_at?: string | number | null;
+  kind: string;
+  reason?: string | null;
+  detail?: string | null;
+  count?: number | null;
+  where?: string | null;
+  address?: string | null;
+}
+
+export interface UnclaimedInfo {
+  contract: string;
+  external_id: string;
+  first_seen: string | null;
+  last_seen: string | null;
+  count: number;
+  reason: string;
+  address?: string | null;
+  payload?: Values | null;
+}
+
+export interface SystemInfo {
+  version: string;
+  started_at: string;
+  uptime_s: number;
+  profile: string;
+  store: { state: string; seq: number };
+  devices: number;
+  mqtt: { connections: number; received: number };
+  /** Some are numbers, some are tables of numbers by name. */
+  counters: Record<string, number | Record<string, number>>;
+  switches: Record<string, boolean>;
+}
+
+interface Numbered {
+  seq?: number;
+}
+
+export interface TelemetryEvent extends Numbered {
+  kind: 'telemetry';
+  device: string | null;
+  contract: string;
+  external_id: string;
+  ts: number;
+  ts_source: TimeSource;
+  received: number;
+  values: Values;
+  stored: boolean;
+  reason?: string;
+}
+export interface PresenceEvent extends Numbered {
+  kind: 'presence';
+  device: string;
+  online: boolean;
+  at: string | number;
+  reason?: string;
+}
+export interface DeviceEvent extends Numbered {
+  kind: 'device';
+  device: string;
+  change: 'registered' | 'changed' | 'removed';
+  at?: string | number;
+}
+export interface RefusedEvent extends Numbered {
+  kind: 'refused';
+  device: string | null;
+  where?: string;
+  reason: string;
+  detail?: string;
+  count?: number;
+  at: string | number;
+  address?: string;
+}
+export interface NoticeEvent extends Numbered {
+  kind: 'notice';
+  device: string | null;
+  kind_of: string;
+  detail?: string;
+  count?: number;
+  at: string | number;
+}
+export interface UnclaimedEvent extends Numbered {
+  kind: 'unclaimed';
+  contract: string;
+  external_id: string;
+  at: string | number;
+  reason: string;
+  payload?: Values;
+  count?: number;
+}
+export interface GapEvent extends Numbered {
+  kind: 'gap';
+  missed: number;
+}
+
+export type LiveEvent =
+  | TelemetryEvent
+  | PresenceEvent
+  | DeviceEvent
+  | RefusedEvent
+  | NoticeEvent
+  | UnclaimedEvent
+  | GapEvent;
+
+export function toMs(time: string | number | null | undefined): number {
+  if (time == null) return 0;
+  return typeof time === 'number' ? time : Date.parse(time) || 0;
+}

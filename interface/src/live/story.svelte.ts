@@ -1,0 +1,79 @@
+import { get } from './api';
+import { toMs, type LiveEvent, type Page, type TimelineItem } from './shapes';
+
+const FIRST_LOOK = 100;
+const KEPT = 300;
+
+export interface Chapter {
+  key: number;
+  at: number;
+  firstAt: number;
+  kind: string;
+  reason: string;
+  detail: string;
+  count: number;
+  where: string;
+  address: string;
+}
+
+let nextKey = 0;
+
+/** The timeline of a device, or of the door itself when `device` is null. Newest first. */
+export class Story {
+  chapters: Chapter[] = $state.raw([]);
+  state: 'loading' | 'ready' | 'failed' = $state('loading');
+
+  constructor(readonly device: string | null) {}
+
+  async load(): Promise<void> {
+    const path = this.device === null ? '/system/timeline' : `/devices/${encodeURIComponent(this.device)}/timeline`;
+    try {
+      const page = await get<Page<TimelineItem>>(path, { limit: FIRST_LOOK });
+      this.chapters = page.items.map(chapterOf);
+      this.state = 'ready';
+    } catch {
+      if (this.state === 'loading') this.state = 'failed';
+    }
+  }
+
+  follow(batch: readonly LiveEvent[]): void {
+    let chapters = this.chapters;
+    for (const event of batch) {
+      const item = this.itemOf(event);
+      if (item) chapters = prepend(chapters, chapterOf(item));
+    }
+    if (chapters !== this.chapters) this.chapters = chapters.slice(0, KEPT);
+  }
+
+  private itemOf(event: LiveEvent): TimelineItem | null {
+    if (event.kind === 'gap' || event.kind === 'telemetry' || event.kind === 'unclaimed') return null;
+    if ((event.device || null) !== this.device) return null;
+    if (event.kind === 'refused') return { ...event };
+    if (event.kind === 'notice') return { ...event, kind: event.kind_of };
+    if (event.kind === 'presence') return { ...event, kind: event.online ? 'connected' : 'disconnected' };
+    return { at: event.at ?? Date.now(), kind: event.change };
+  }
+}
+
+function chapterOf(item: TimelineItem): Chapter {
+  const at = toMs(item.at);
+  return {
+    key: nextKey++,
+    at,
+    firstAt: toMs(item.first_at) || at,
+    kind: item.kind,
+    reason: item.reason ?? '',
+    detail: item.detail ?? '',
+    count: item.count ?? 1,
+    where: item.where ?? '',
+    address: item.address ?? '',
+  };
+}
+
+function prepend(chapters: Chapter[], fresh: Chapter): Chapter[] {
+  const head = chapters[0];
+  const same = head && head.kind === fresh.kind && head.reason === fresh.reason && head.where === fresh.where;
+  // A board that repeats its mistake every second should fill one line, not the page.
+  if (same) return [{ ...head, at: fresh.at, detail: fresh.detail, count: head.count + fresh.count }, ...chapters.slice(1)];
+  return [fresh, ...chapters];
+}

@@ -1,0 +1,132 @@
+// One connection for the whole page. Events are collected and handed on once per frame: a thousand events a
+// second then cost as many renders as one. Browsers stop animation frames in hidden tabs, so there a slow timer
+// takes over, otherwise the queue would grow for as long as nobody looks.
+import { get } from './api';
+import type { LiveEvent } from './shapes';
+
+const KINDS = ['telemetry', 'presence', 'device', 'refused', 'unclaimed', 'notice', 'gap'] as const;
+const HIDDEN_INTERVAL_MS = 500;
+const BUSY_BATCH = 40;
+const BUSY_INTERVAL_MS = 100;
+const LONG_SILENCE_MS = 20_000;
+const FIRST_RETRY_MS = 1000;
+const LAST_RETRY_MS = 30_000;
+
+export type StreamStatus = 'off' | 'connecting' | 'live' | 'lost';
+type Reader = (batch: readonly LiveEvent[]) => void;
+
+class Stream {
+  status: StreamStatus = $state('off');
+
+  private source: EventSource | null = null;
+  private queue: LiveEvent[] = [];
+  private readers = new Set<Reader>();
+  private refetchers = new Set<() => void>();
+  private scheduled = false;
+  private lastFlush = 0;
+  private lastBatch = 0;
+  private lostSince = 0;
+  private retry = 0;
+  private retryTimer: ReturnType<typeof setTimeout> | undefined;
+
+  read(reader: Reader): () => void {
+    this.readers.add(reader);
+    return () => this.readers.delete(reader);
+  }
+
+  /** Called when events were missed and lists have to be fetched anew. */
+  whenStale(refetch: () => void): () => void {
+    this.refetchers.add(refetch);
+    return () => this.refetchers.delete(refetch);
+  }
+
+  open(): void {
+    if (this.source) return;
+    this.status = this.status === 'lost' ? 'lost' : 'connecting';
+    const source = new EventSource('/api/v1/stream');
+    this.source = source;
+    for (const kind of KINDS) source.addEventListener(kind, this.take as EventListener);
+    source.onopen = () => {
+      this.status = 'live';
+      this.retry = 0;
+      if (this.lostSince && Date.now() - this.lostSince > LONG_SILENCE_MS) this.stale();
+      this.lostSince = 0;
+    };
+    source.onerror = () => {
+      this.lostSince ||= Date.now();
+      this.status = 'lost';
+      // The browser retries by itself after a broken connection, but never after an answer such as 401 or 502.
+      if (source.readyState === EventSource.CLOSED) this.openLater();
+    };
+  }
+
+  close(): void {
+    clearTimeout(this.retryTimer);
+    this.source?.close();
+    this.source = null;
+    this.queue = [];
+    this.lostSince = 0;
+    this.status = 'off';
+  }
+
+  private openLater(): void {
+    this.source = null;
+    // An EventSource hides the status code; an ordinary request tells the session about a 401.
+    get('/system').catch(() => {});
+    const wait = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.retry++) * (0.75 + Math.random() / 2);
+    this.retryTimer = setTimeout(() => {
+      // A new EventSource does not know the last id, so whatever came in between has to be fetched.
+      this.lostSince = 1;
+      this.open();
+    }, wait);
+  }
+
+  private stale(): void {
+    for (const refetch of this.refetchers) refetch();
+  }
+
+  private take = (message: MessageEvent<string>): void => {
+    const event = JSON.parse(message.data) as LiveEvent;
+    // The event line is the one place every event has its kind.
+    event.kind = message.type as LiveEvent['kind'];
+    this.queue.push(event);
+    if (!this.scheduled) this.schedule();
+  };
+
+  private schedule(): void {
+    this.scheduled = true;
+    if (document.hidden) {
+      setTimeout(this.flush, HIDDEN_INTERVAL_MS);
+      return;
+    }
+    const rest = this.lastBatch > BUSY_BATCH ? this.lastFlush + BUSY_INTERVAL_MS - performance.now() : 0;
+    if (rest > 0) setTimeout(() => this.nextFrame(), rest);
+    else this.nextFrame();
+  }
+
+  private nextFrame(): void {
+    // A frame asked for just before the tab was hidden never comes; the timer is its substitute.
+    let done = false;
+    const once = () => {
+      if (done) return;
+      done = true;
+      clearTimeout(timer);
+      this.flush();
+    };
+    const timer = setTimeout(once, HIDDEN_INTERVAL_MS);
+    requestAnimationFrame(once);
+  }
+
+  private flush = (): void => {
+    this.scheduled = false;
+    const batch = this.queue;
+    this.queue = [];
+    this.lastFlush = performance.now();
+    this.lastBatch = batch.length;
+    if (!batch.length) return;
+    for (const reader of this.readers) reader(batch);
+    if (batch.some((event) => event.kind === 'gap')) this.stale();
+  };
+}
+
+export const stream = new Stream();
