@@ -12,10 +12,10 @@ In every round, one after the other, on the same machine and with the same gener
 - (b) paho-mqtt ``on_message`` with one SQLAlchemy ORM insert and commit a message (``bench/orm_program.py``), behind
   that Mosquitto.
 
-CPU is user plus system of all threads of the process named, Mosquitto's own share not included in (b). All of a run share
-the machine's cores: generator and Relevo in its runs; generator, Mosquitto and subscriber in (a), which on two cores
-costs (a) rate but no CPU a message. Figures are medians over the rounds. Relevo's goals: at most 45 µs a message, at least 25 times less CPU than (b), at least 0.4 of
-the rate of (a).
+CPU is user plus system of all threads of the process named, Mosquitto's own share not included in (b). All of a run
+share the machine's cores: generator and Relevo in its runs; generator, Mosquitto and subscriber in (a), which on two
+cores costs (a) rate but no CPU a message. Figures are medians over the rounds. Relevo's goals: at most 45 µs a message,
+at least 25 times less CPU than (b), at least 0.4 of the rate of (a).
 """
 
 import argparse

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relevo import __version__
-from relevo.errors import ConfigurationError
+from relevo.errors import ConfigurationError, RelevoError
 from relevo.log import set_up
 from relevo.settings import Settings, describe, load
 
@@ -198,14 +198,14 @@ def simulate(
 
     try:
         run(go())
-    except ConfigurationError as error:
+    except RelevoError as error:
         say(f"relevo: {error}")
         raise typer.Exit(2) from None
     report = found[0]
     typer.echo(json.dumps(report.as_dict(), indent=2))
     if report.missing:
         say(f"relevo: {report.missing} acknowledged readings are missing")
-        raise typer.Exit(1)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command()

@@ -85,7 +85,8 @@ class Writer:
         except BaseException:
             self._forget_after_failure()
             raise
-        self.next_seq = batch.first_seq + len(batch.kept)
+        if batch.kept:
+            self.next_seq = batch.first_seq + len(batch.kept)
 
     def _sort(self, batch: Batch, connection: sqlite3.Connection, core: Connection) -> list[ev.AnyEvent]:
         """Fill ``batch.kept`` and ``batch.documents``; returns the events that have projections."""
