@@ -23,7 +23,7 @@ import msgspec
 from relevo.bus import Bus
 from relevo.clock import Clock
 from relevo.domain.devices import Registry
-from relevo.domain.events import AnyEvent, DeviceRemoved, UnclaimedReading
+from relevo.domain.events import AnyEvent, DeviceRemoved
 from relevo.errors import QueueFull, StoreUnavailable
 from relevo.log import get_logger
 from relevo.store.checkpoints import Checkpointer
@@ -46,6 +46,9 @@ class Outcome:
     duplicates: tuple[int, ...] = ()
     lost: tuple[int, ...] = ()
 
+
+# Nearly every message is one of these, and nearly every one is stored whole.
+_WHOLE: Final = (Outcome(0), Outcome(1), Outcome(2))
 
 Done = Callable[[Any, Outcome], None]
 _Item = tuple[Sequence[AnyEvent], Done | None, Any]
@@ -266,19 +269,17 @@ class Pipeline:
         if batch.kept:
             self.committed_seq = batch.first_seq + len(batch.kept) - 1
         self.documents.update(batch.documents)
-        registry = self._registry
-        for event in batch.kept:
-            if type(event).__struct_config__.tag[0] == "d":  # type: ignore[index]
-                registry.apply(event)
-                if type(event) is DeviceRemoved:
-                    self.documents.pop(event.device, None)
-        volatile: list[AnyEvent] = [event for event in batch.events if type(event) is UnclaimedReading]
-        self._bus.publish(batch.first_seq, batch.kept, volatile)
+        for event in batch.registry:
+            self._registry.apply(event)
+            if type(event) is DeviceRemoved:
+                self.documents.pop(event.device, None)
+        self._bus.publish(batch.first_seq, batch.kept, batch.volatile)
         self._waiting -= len(items)
         if not batch.duplicates and not batch.lost:
             for events, done, token in items:
                 if done is not None:
-                    done(token, Outcome(len(events)))
+                    stored = len(events)
+                    done(token, _WHOLE[stored] if stored < 3 else Outcome(stored))
         else:
             self._tell_exactly(items, batch)
         if self._room_wanted and self._waiting < self._queue_events // 2:

@@ -120,6 +120,9 @@ class Seen:
 
     def state(self) -> list[list[int]]:
         """A plain copy to keep: ``[[forgotten], [boot, low, high, low, high, …], …]`` in order of use."""
+        if len(self._boots) == 1 and len(self._highs) == 1 and self._boot >= 0:
+            # One start without gaps, which is nearly every device; this is asked once a device and commit.
+            return [[self.forgotten], [self._boot, self._boots[self._boot].lows[0], self._highs[0]]]
         return [
             [self.forgotten],
             *(

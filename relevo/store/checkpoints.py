@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-LOG_BYTES: Final = 8 * 1024 * 1024
+LOG_BYTES: Final = 16 * 1024 * 1024
 
 
 class Checkpointer:

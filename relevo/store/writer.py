@@ -16,18 +16,22 @@ from relevo.store import devices, journal, latest, timeline, unclaimed
 from relevo.store.db import core_on, open_writer
 
 _VOLATILE: Final = ev.UnclaimedReading
+_REGISTRY: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved})
 
 
 class Batch:
     """What one group commit holds, filled by :meth:`Writer.write`."""
 
-    __slots__ = ("documents", "duplicates", "events", "first_seq", "kept", "lost")
+    __slots__ = ("documents", "duplicates", "events", "first_seq", "kept", "lost", "registry", "volatile")
 
     def __init__(self, events: list[ev.AnyEvent]) -> None:
         self.events = events
         self.first_seq = 0
         self.kept: list[ev.AnyEvent] = []
         self.documents: list[tuple[str, bytes]] = []
+        # What the registry has to follow, and what is shown without being kept.
+        self.registry: list[ev.AnyEvent] = []
+        self.volatile: list[ev.AnyEvent] = []
         # Positions in ``events`` that were already stored, and those whose device is not registered any more.
         self.duplicates: set[int] = set()
         self.lost: set[int] = set()
@@ -109,9 +113,12 @@ class Writer:
                 state.take(event)
                 dirty[device] = state
             elif type(event) is _VOLATILE:
+                batch.volatile.append(event)
                 continue
             else:
                 slow.append(event)
+                if type(event) in _REGISTRY:
+                    batch.registry.append(event)
                 # Later events of the batch may already speak of this device.
                 if type(event) is ev.DeviceRegistered:
                     self._numbers[event.device] = devices.register(core, event)
