@@ -18,8 +18,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
 from relevo.bus import Bus
 from relevo.clock import Clock
 from relevo.domain.devices import Registry
@@ -303,9 +301,3 @@ class Pipeline:
 def _resolve(future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
     if not future.done():
         future.set_result(outcome)
-
-
-def latest_values(document: bytes) -> dict[str, Any]:
-    """``{key: [value, ts, source]}`` of a committed document."""
-    values: dict[str, Any] = msgspec.json.decode(document)["v"]
-    return values

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from starlette.requests import HTTPConnection
 
 from relevo.clock import Clock
@@ -18,6 +17,7 @@ from relevo.intake import Intake
 from relevo.pipeline import Pipeline
 from relevo.refusals import Refusals
 from relevo.settings import Settings
+from relevo.store.latest import Latest, values_of
 from relevo.store.readers import Readers
 from relevo.store.series import Page
 
@@ -44,11 +44,10 @@ class Services:
     ready: Callable[[], list[str]]
     started_at: int
 
-    def document(self, device_id: str) -> dict[str, Any]:
-        """The committed document of a device (see ``relevo.store.latest``)."""
+    def latest(self, device_id: str) -> tuple[Latest, int]:
+        """The committed latest values of a device, and when it was last heard (milliseconds UTC, 0 is never)."""
         data = self.pipeline.documents.get(device_id)
-        found: dict[str, Any] = msgspec.json.decode(data) if data else {"v": {}, "s": [], "r": 0}
-        return found
+        return values_of(data) if data else ({}, 0)
 
     def online(self, device: Device, last_seen: int) -> bool:
         return is_online(device.contract, self.connected(device.id), last_seen, self.clock.now_ms())

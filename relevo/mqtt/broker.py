@@ -171,6 +171,7 @@ class Broker:
         dialect = route.dialect
         events: Sequence[AnyEvent] = ()
         refused: Reason | None = None
+        told = False
         if dialect is not None:
             address = route.address
             assert address is not None
@@ -181,6 +182,9 @@ class Broker:
                 refused = Reason.PAYLOAD_FORMAT_INVALID
             else:
                 events = self.intake.events(dialect, decoded, "mqtt", sender)
+                told = bool(decoded.refused)
+                if told and not decoded.events:
+                    refused = Reason.PAYLOAD_FORMAT_INVALID
                 if connection is not None:
                     self._meet(connection, events, sender)
         elif route.refusal is not None:
@@ -189,7 +193,7 @@ class Broker:
             refused = Reason.NOT_AUTHORIZED
         if connection is not None and (packet.qos or events):
             # A refusal is told before it is acknowledged: the line in the timeline is then on the disk.
-            if events or connection.pending or refused is not None:
+            if events or connection.pending or refused is not None or told:
                 connection.pending += 1
                 self.pipeline.submit(events, self._stored, (connection, packet, refused))
                 return

@@ -81,22 +81,20 @@ class DeviceChange(BaseModel):
 
 def render(wired: Services, device: Device) -> dict[str, Any]:
     """The object of one device."""
-    document = wired.document(device.id)
+    values, last_seen = wired.latest(device.id)
     return {
         "id": device.id,
         "name": device.name,
         "type": device.type,
         "contract": device.contract,
         "external_id": device.external_id,
-        "online": wired.online(device, document["r"]),
-        "last_seen": iso(document["r"]),
+        "online": wired.online(device, last_seen),
+        "last_seen": iso(last_seen),
         "claimed": True,
         "owner": None,
         "tags": device.tags,
         "attributes": device.attributes,
-        "latest": {
-            key: {"value": value, "ts": ts, "ts_source": source} for key, (value, ts, source) in document["v"].items()
-        },
+        "latest": {key: {"value": value, "ts": ts, "ts_source": source} for key, (value, ts, source) in values.items()},
     }
 
 
@@ -131,7 +129,7 @@ async def list_devices(
             continue
         if (contract and device.contract != contract) or (tag and tag not in device.tags):
             continue
-        if online is not None and wired.online(device, wired.document(device.id)["r"]) is not online:
+        if online is not None and wired.online(device, wired.latest(device.id)[1]) is not online:
             continue
         if len(found) == limit:
             return {"items": found, "next": encode_cursor(found[-1]["id"])}

@@ -39,8 +39,8 @@ def readable(request: Request, wired: Services, device_id: str) -> Device:
 async def latest(request: Request, wired: Wired, device_id: str) -> dict[str, Any]:
     """The newest value of every key."""
     device = readable(request, wired, device_id)
-    document = wired.document(device.id)
-    return {key: {"value": value, "ts": ts, "ts_source": source} for key, (value, ts, source) in document["v"].items()}
+    values, _ = wired.latest(device.id)
+    return {key: {"value": value, "ts": ts, "ts_source": source} for key, (value, ts, source) in values.items()}
 
 
 @router.get("/devices/{device_id}/telemetry/{key:path}", response_model=Points)
@@ -63,7 +63,7 @@ async def points(
     page = await wired.readers.run(
         wired.read_series, device.id, key, first, last, limit, (after[0], after[1]) if after else None
     )
-    if not page.points and after is None and key not in wired.document(device.id)["v"]:
+    if not page.points and after is None and key not in wired.latest(device.id)[0]:
         raise NotFound(f"device {device_id!r} has no key {key!r}")
     following = encode_cursor(page.points[-1].ts, page.points[-1].seq) if page.more else None
     return {"points": [(point.ts, point.value) for point in page.points], "next": following}
