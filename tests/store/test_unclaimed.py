@@ -1,0 +1,60 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from relevo.store import unclaimed
+from tests.store.samples import NOW, core_of, stranger
+
+
+@pytest.fixture
+def core(path: Path) -> Any:
+    with core_of(path) as connection:
+        yield connection
+
+
+def known(core: Connection, limit: int = 100) -> list[tuple[str, str]]:
+    return [(row["contract"], row["external_id"]) for row in unclaimed.load(core, limit)]
+
+
+def test_seeing_somebody_again_counts_and_keeps_the_first_time(core: Connection) -> None:
+    unclaimed.note(core, stranger("A", NOW), 10)
+    again = stranger("A", NOW + 5_000, count=4)
+    again.payload = {"totalLiters": 2.0}
+    again.address = "10.0.0.9"
+    unclaimed.note(core, again, 10)
+    (row,) = unclaimed.load(core, 10)
+    assert (row["first_seen"], row["last_seen"], row["count"]) == (NOW, NOW + 5_000, 5)
+    assert (row["payload"], row["address"], row["reason"]) == ({"totalLiters": 2.0}, "10.0.0.9", "unclaimed")
+
+
+def test_beyond_the_bound_the_one_not_heard_for_longest_goes(core: Connection) -> None:
+    for n in range(5):
+        unclaimed.note(core, stranger(f"S{n}", NOW + n), 5)
+    unclaimed.note(core, stranger("S0", NOW + 10), 5)
+    unclaimed.note(core, stranger("S5", NOW + 11), 5)
+    assert known(core) == [("hidrometro", name) for name in ("S5", "S0", "S4", "S3", "S2")]
+    unclaimed.note(core, stranger("S6", NOW + 12), 5)
+    assert ("hidrometro", "S2") not in known(core)
+    assert len(known(core)) == 5
+
+
+def test_the_newest_are_listed_first_up_to_the_limit(core: Connection) -> None:
+    for n in (2, 0, 1):
+        unclaimed.note(core, stranger(f"S{n}", NOW + n), 10)
+    assert known(core, 2) == [("hidrometro", "S2"), ("hidrometro", "S1")]
+
+
+def test_the_same_identity_under_two_contracts_is_two_strangers(core: Connection) -> None:
+    unclaimed.note(core, stranger("A", NOW), 10)
+    unclaimed.note(core, stranger("A", NOW + 1, contract="native"), 10)
+    unclaimed.forget(core, "hidrometro", "A")
+    assert known(core) == [("native", "A")]
+    unclaimed.forget(core, "hidrometro", "A")
+
+
+def test_a_reading_without_any_identity_is_one_entry(core: Connection) -> None:
+    for n in range(3):
+        unclaimed.note(core, stranger("", NOW + n), 10)
+    assert [(row["external_id"], row["count"]) for row in unclaimed.load(core, 10)] == [("", 3)]
