@@ -21,6 +21,7 @@ from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.domain.accounts import Role
 from relevo.domain.devices import Registry
+from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
 from relevo.domain.meters import RecentReadings
 from relevo.errors import ConfigurationError
 from relevo.http.api.system import set_cookie
@@ -38,6 +39,7 @@ from relevo.realtime.view import Views
 from relevo.refusals import Refusals
 from relevo.settings import Listen, Settings
 from relevo.store import accounts, devices, journal, latest, series
+from relevo.store import sessions as store_sessions
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME, core_on, open_writer
 from relevo.store.readers import Readers
@@ -133,7 +135,7 @@ class Application:
         self._stack.callback(self.directory.close)
         path = self.directory.path / FILE_NAME
         prepare(path)
-        people, signing_key, registered, documents = self._load(path)
+        people, signing_key, registered, documents, sessions, retained = self._load(path)
 
         self.registry = registry = Registry()
         registry.load(registered)
@@ -167,6 +169,8 @@ class Application:
 
         doorkeeper = Doorkeeper(settings, registry, dialects, is_administrator)
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper)
+        broker.restore(sessions, retained)
+        bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
         services = Services(
             settings=settings,
@@ -194,7 +198,9 @@ class Application:
 
         await self._listen(services, dialects)
 
-    def _load(self, path: Path) -> tuple[dict[str, accounts.Account], bytes, list[Any], dict[str, bytes]]:
+    def _load(
+        self, path: Path
+    ) -> tuple[dict[str, accounts.Account], bytes, list[Any], dict[str, bytes], list[Any], list[Any]]:
         """What is needed in memory, and the first administrator."""
         connection = open_writer(path)
         try:
@@ -211,7 +217,8 @@ class Application:
             core.close()
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
-            return people, signing_key, registered, documents
+            kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
+            return people, signing_key, registered, documents, kept, retained
         except sqlite3.Error as error:
             raise ConfigurationError(f"the database {path} cannot be read: {error}; try `relevo doctor`") from error
         finally:
@@ -274,6 +281,12 @@ class Application:
                 raise ConfigurationError("HTTP did not start; see the log above")
             await asyncio.sleep(0.005)
 
+    def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
+        """A removed device, or one with a new key, loses its connections at once."""
+        for event in events:
+            if type(event) is DeviceRemoved or (type(event) is DeviceChanged and "key_hash" in event.changes):
+                self.broker.revoke(f"device:{event.device}", event.device)
+
     def _problems(self) -> list[str]:
         """Why the server is not ready; empty when it is."""
         problems = []
@@ -298,7 +311,9 @@ class Application:
                 "connections": len(self.mqtt.connections),
                 "sessions": len(self.broker.sessions),
                 "subscriptions": self.broker.subscriptions.count,
-                "retained": self.broker.retained.count,
+                "retained": len(self.broker.retained),
+                "waiting": self.broker.governor.waiting,
+                "delayed": self.broker.governor.delayed,
                 "received": counts["received"],
                 "sent": counts["sent"],
                 "dropped": counts["dropped"],

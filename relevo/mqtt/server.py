@@ -5,6 +5,7 @@ from typing import Final
 
 from relevo.errors import ConfigurationError
 from relevo.log import get_logger
+from relevo.mqtt import statistics
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.connection import Connection
 from relevo.settings import Listen
@@ -96,14 +97,23 @@ class MqttServer:
     async def _sweep(self) -> None:
         """Twice a second: end what never said CONNECT and what fell silent."""
         limit = self._broker.settings.limits.connect_timeout_s
+        clock = self._broker.clock
+        started = told = clock.monotonic()
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self.sweep(self._broker.clock.monotonic(), limit)
+            now = clock.monotonic()
+            self.sweep(now, limit)
+            self._broker.expire()
+            if now - told >= statistics.EVERY_S:
+                told = now
+                statistics.publish(self._broker, len(self.connections), now - started)
 
     def sweep(self, now: float, connect_timeout_s: float) -> None:
         for connection in list(self.connections):
             if connection.principal is None:
-                if now - connection.since > connect_timeout_s:
+                if connection.waits_its_turn:
+                    connection.since = now
+                elif now - connection.since > connect_timeout_s:
                     self._broker.refusals.refuse(
                         "", "mqtt", "connect_timeout", f"no CONNECT within {connect_timeout_s:g} s", connection.address
                     )

@@ -131,6 +131,38 @@ class Limits(Table):
     queued_messages: int = Field(
         default=1_000, ge=0, le=1_000_000, description="Most messages kept for one client that is away or slow."
     )
+    queued_bytes: int = Field(
+        default=4_194_304,
+        ge=1024,
+        le=1_073_741_824,
+        description="Most bytes of messages kept for one client that is away or slow.",
+    )
+    session_expiry_s: int = Field(
+        default=2_592_000,
+        ge=1,
+        le=4_294_967_295,
+        description="Longest time an MQTT session is kept for a client that is away, seconds.",
+    )
+    retained: int = Field(default=100_000, ge=1, le=10_000_000, description="Most retained messages.")
+    topic_aliases: int = Field(default=32, ge=0, le=65_535, description="Most topic aliases of one MQTT 5 client.")
+    connects_per_s: int = Field(
+        default=2_000,
+        ge=1,
+        le=1_000_000,
+        description="MQTT clients admitted a second; the rest of a storm waits its turn.",
+    )
+    failed_logins: int = Field(
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="Wrong MQTT credentials of one user name and address within a minute before it has to wait.",
+    )
+    messages_per_s: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Most MQTT messages a second of one client, 0 for no limit; beyond it reading pauses.",
+    )
     subscriptions: int = Field(default=100, ge=1, le=100_000, description="Most subscriptions of one MQTT client.")
     http_body_bytes: int = Field(
         default=1_048_576, ge=1024, le=1_073_741_824, description="Largest HTTP request body, bytes."
