@@ -30,9 +30,11 @@ from relevo.http.auth import Auth, hasher
 from relevo.http.services import Services
 from relevo.intake import Intake
 from relevo.log import get_logger
+from relevo.mqtt import websocket as mqtt_websocket
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.doorkeeper import Doorkeeper
 from relevo.mqtt.server import MqttServer
+from relevo.mqtt.tls import ServerTls
 from relevo.pipeline import Pipeline
 from relevo.realtime import sse, websocket
 from relevo.realtime.view import Views
@@ -109,6 +111,8 @@ class Application:
         self.generated_password = ""
         self.http_port = 0
         self.mqtt_port = 0
+        # 0 without a certificate.
+        self.mqtts_port = 0
         self._stack = contextlib.ExitStack()
         self._sockets: list[socket.socket] = []
         self._http_task: asyncio.Task[None] | None = None
@@ -256,12 +260,19 @@ class Application:
         views = Views(self.registry)
         live = (self.bus, replay, lambda: self.pipeline.committed_seq, views, admit, settings.limits.stream_queue)
         routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
+        routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
             self._sockets.append(_bind(listen))
         self.http_port = self._sockets[0].getsockname()[1]
-        await self.mqtt.start(settings.mqtt_listen)
-        self.mqtt_port = self.mqtt.port
+        self.mqtt_port = await self.mqtt.start(settings.mqtt_listen)
+        mqtts = settings.mqtts_listen
+        if mqtts is not None and settings.tls_cert is not None and settings.tls_key is not None:
+            tls = ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+            self.mqtts_port = await self.mqtt.start(mqtts, tls)
+        if settings.mqtt_unix is not None:
+            await self.mqtt.start_unix(settings.mqtt_unix)
+        self.mqtt.begin()
         config = uvicorn.Config(
             app,
             http="auto",
@@ -280,6 +291,12 @@ class Application:
             if self._http_task.done():
                 raise ConfigurationError("HTTP did not start; see the log above")
             await asyncio.sleep(0.005)
+
+    def _origin_allowed(self, connection: HTTPConnection) -> bool:
+        """Browsers say whose page it is; programs say nothing."""
+        origin = connection.headers.get("origin", "")
+        own = origin.partition("://")[2] == connection.headers.get("host", "")
+        return not origin or own or origin in self.settings.allowed_origins
 
     def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
         """A removed device, or one with a new key, loses its connections at once."""

@@ -12,6 +12,8 @@ from typing import Final, Protocol, cast
 from relevo.mqtt import handshake, subscribing
 from relevo.mqtt.broker import Broker, Route
 from relevo.mqtt.doorkeeper import Principal
+from relevo.mqtt.tls import Certificate, certificate_of
+from relevo.wire import proxy
 from relevo.wire.mqtt_encode import PINGRESP, encode_ack, encode_connack, encode_disconnect
 from relevo.wire.mqtt_errors import MalformedPacket, Reason
 from relevo.wire.mqtt_packets import (
@@ -54,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_door",
         "_limit",
         "_out",
+        "_proxied",
         "_rate",
         "_rest",
         "_routes",
@@ -62,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_unanswered",
         "address",
         "broker",
+        "certificate",
         "devices",
         "ended",
         "heard",
@@ -92,8 +96,10 @@ class Connection(asyncio.Protocol):
         self._busy = False
         # Messages of QoS 1 and 2 that the client waits for (MQTT 5.0 section 4.9).
         self._unanswered = 0
+        self._proxied = False
         self.ended = False
         self.address = ""
+        self.certificate: Certificate | None = None
         self.version = 4
         self.principal: Principal | None = None
         self.session: Session | None = None
@@ -112,10 +118,12 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are not subclasses of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        if not self.address:
-            peer = transport.get_extra_info("peername")
-            self.address = peer[0] if isinstance(peer, tuple) else "unix"
-        if not self._door.admitted(self):
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else "unix"
+        self.certificate = certificate_of(transport.get_extra_info("ssl_object"))
+        # Counted once it is known who is behind the balancer.
+        self._proxied = self.address in self.broker.settings.mqtt_proxy_from
+        if not self._proxied and not self._door.admitted(self):
             self.end("not_admitted", None, "")
 
     def data_received(self, data: bytes) -> None:
@@ -123,10 +131,35 @@ class Connection(asyncio.Protocol):
             return
         if self._rest is not None:
             self._rest += data
+        if self._proxied:
+            self._unwrap(self._rest if self._rest is not None else bytearray(data))
+            return
         if not self._busy:
             self._consume(data if self._rest is None else self._rest)
         elif self._rest is None:
             self._rest = bytearray(data)
+
+    def _unwrap(self, data: bytearray) -> None:
+        """Take the balancer's header off, see :mod:`relevo.wire.proxy`."""
+        self._rest = data
+        try:
+            found = proxy.parse(data)
+        except proxy.ProxyMalformed as problem:
+            self.broker.refusals.refuse("", "mqtt", "proxy_header", str(problem), self.address)
+            self._door.admitted(self)
+            self.end("proxy_header", None, "")
+            return
+        if found is None:
+            return
+        self._proxied = False
+        self.address = found.address or self.address
+        del data[: found.size]
+        if not self._door.admitted(self):
+            self.end("not_admitted", None, "")
+        elif data:
+            self._consume(data)
+        else:
+            self._rest = None
 
     def eof_received(self) -> bool:
         return False

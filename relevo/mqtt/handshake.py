@@ -59,7 +59,7 @@ def _check(connection: "Connection", packet: Connect) -> None:
             Refusal(Reason.BANNED, "too_many_attempts", f"too many wrong credentials for {name[:64]!r}: wait a minute"),
         )
         return
-    verdict = broker.doorkeeper.verdict(packet, connection.address)
+    verdict = broker.doorkeeper.verdict(packet, connection.address, connection.certificate)
     if isinstance(verdict, Awaitable):
         connection.pause("credential")
         broker.keep(asyncio.ensure_future(_later(connection, packet, verdict)))

@@ -224,6 +224,20 @@ class Settings(Table):
     mqtts: Address = Field(default="0.0.0.0:8883", description="Where MQTT over TLS listens when a certificate is set.")
     tls_cert: Place | None = Field(default=None, description="Certificate chain in PEM; turns on MQTT over TLS.")
     tls_key: Place | None = Field(default=None, description="Private key in PEM that belongs to the certificate.")
+    tls_client_ca: Place | None = Field(
+        default=None,
+        description="Authority in PEM for client certificates; a certificate's common name, or its SHA-256 "
+        "fingerprint in the device's attribute `certificate_sha256`, stands for the device's key.",
+    )
+    mqtt_unix: Place | None = Field(default=None, description="Unix socket on which MQTT listens as well.")
+    mqtt_proxy_from: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Addresses of balancers; MQTT connections from them must begin with a PROXY header, version 2.",
+    )
+    allowed_origins: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Origins of foreign web pages that may open WebSockets, such as `https://panel.example.org`.",
+    )
     database_url: Annotated[str, AfterValidator(_database)] = Field(
         default="sqlite",
         description="`sqlite` (in the data directory), `postgresql://…` or `mysql://…`.",
