@@ -274,7 +274,8 @@ class Connection(asyncio.Protocol):
             if session.expiry == 0 and expiry:
                 raise MalformedPacket(Reason.PROTOCOL_ERROR, "session expiry raised from 0 [MQTT-3.14.2-2]")
             self.broker.change_expiry(session, expiry)
-        if packet.reason != Reason.DISCONNECT_WITH_WILL:
+        # [MQTT-3.14.4-3]: only an ordinary good-bye takes the will back.
+        if packet.reason == Reason.SUCCESS:
             self.will = None
         self.end("disconnected", None, "")
 
