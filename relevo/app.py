@@ -325,6 +325,7 @@ class Application:
                 "waiting": pipeline.waiting,
             },
             "mqtt": {
+                "port": self.mqtt_port,
                 "connections": len(self.mqtt.connections),
                 "sessions": len(self.broker.sessions),
                 "subscriptions": self.broker.subscriptions.count,

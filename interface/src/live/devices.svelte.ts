@@ -1,12 +1,17 @@
 import { get } from './api';
-import { interestingKeys } from './measures';
-import { toMs, type DeviceInfo, type Latest, type Page, type TelemetryEvent } from './shapes';
+import { interestingKeys, isDrawable } from './measures';
+import { recentPoints } from './recent';
+import { toMs, type DeviceInfo, type Latest, type Page, type PresenceEvent, type TelemetryEvent } from './shapes';
 import { stream } from './stream.svelte';
 
 const PAGE_SIZE = 200;
 const TRAIL_LENGTH = 60;
-const REFETCH_DELAY_MS = 400;
+const SHORTEST_REST_MS = 30;
+const LONGEST_REST_MS = 400;
+const REST_PER_FETCH = 3;
 const FETCH_ONE_BY_ONE = 5;
+const EARLY_DEVICES = 200;
+const EARLY_EVENTS = 50;
 
 /** One device as the pages see it: what the list said, kept up to date by the stream. */
 export class Device {
@@ -15,11 +20,14 @@ export class Device {
   online: boolean = $state(false);
   lastSeen: number = $state(0);
   removed: boolean = $state(false);
-  /** The last values of the most interesting key, as they came in. */
+  /** The last values of the drawn key: what was kept, then what came in. */
   trail: number[] = $state.raw([]);
   keys: string[] = $derived(interestingKeys(this.latest));
+  drawn: string = $derived(this.keys.find((key) => isDrawable(this.latest[key]?.value)) ?? '');
   title: string = $derived(this.info.name || this.info.external_id || this.info.id);
   private trailKey = '';
+  private trailFrom = Infinity;
+  private recollected = '';
 
   constructor(info: DeviceInfo) {
     this.learn(info);
@@ -52,13 +60,39 @@ export class Device {
     this.follow(events);
   }
 
-  private follow(events: TelemetryEvent[]): void {
-    const key = this.keys.find((name) => typeof this.latest[name]?.value !== 'string') ?? '';
-    const trail = key === this.trailKey ? this.trail.slice() : [];
+  /** Puts what was kept before the live values, once for each key that is drawn. */
+  async recollect(): Promise<void> {
+    const key = this.drawn;
+    const newest = this.latest[key]?.ts;
+    if (newest === undefined || this.recollected === key) return;
+    this.recollected = key;
+    try {
+      const points = await recentPoints(this.info.id, key, newest, TRAIL_LENGTH);
+      if (key !== this.drawn) return;
+      this.begin(key);
+      const before = points.filter(([ts]) => ts < this.trailFrom).map(([, value]) => Number(value));
+      this.trail = [...before, ...this.trail].slice(-TRAIL_LENGTH);
+    } catch {
+      // The line then grows with what comes in.
+    }
+  }
+
+  private begin(key: string): void {
+    if (key === this.trailKey) return;
     this.trailKey = key;
+    this.trailFrom = Infinity;
+    this.trail = [];
+  }
+
+  private follow(events: TelemetryEvent[]): void {
+    const key = this.drawn;
+    this.begin(key);
+    const trail = this.trail.slice();
     for (const event of events) {
       const value = event.values[key];
-      if (typeof value === 'number' || typeof value === 'boolean') trail.push(Number(value));
+      if (typeof value !== 'number' && typeof value !== 'boolean') continue;
+      trail.push(Number(value));
+      this.trailFrom = Math.min(this.trailFrom, event.ts);
     }
     this.trail = trail.slice(-TRAIL_LENGTH);
   }
@@ -76,6 +110,10 @@ class Devices {
   private request = 0;
   private changed = new Set<string>();
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private fetching = 0;
+  private lastFetchMs = 0;
+  /** What a newcomer said while its description was still on the way. */
+  private early = new Map<string, (TelemetryEvent | PresenceEvent)[]>();
 
   start(): void {
     stream.read((batch) => {
@@ -88,26 +126,37 @@ class Devices {
         } else if (event.kind === 'presence') {
           const device = this.known.get(event.device);
           if (device) device.online = event.online;
+          else this.keepEarly(event.device, [event]);
         } else if (event.kind === 'device') {
           if (event.change === 'removed') this.forget(event.device);
           else this.refetch(event.device);
         }
       }
-      for (const [id, events] of readings) this.known.get(id)?.receive(events);
+      for (const [id, events] of readings) {
+        const device = this.known.get(id);
+        if (device) device.receive(events);
+        else this.keepEarly(id, events);
+      }
     });
     stream.whenStale(() => void this.load());
   }
 
   async load(): Promise<void> {
     const request = ++this.request;
+    this.fetching += 1;
+    const begun = performance.now();
     try {
       const page = await get<Page<DeviceInfo>>('/devices', { limit: PAGE_SIZE, search: this.search });
       if (request !== this.request) return;
       this.listed = page.items.map((info) => this.learn(info));
       this.next = page.next;
+      // While a page starts, everything takes long.
+      if (this.state === 'ready') this.lastFetchMs = performance.now() - begun;
       this.state = 'ready';
     } catch {
       if (request === this.request && this.state === 'loading') this.state = 'failed';
+    } finally {
+      if (!--this.fetching) this.early.clear();
     }
   }
 
@@ -146,7 +195,19 @@ class Devices {
     }
     const device = new Device(info);
     this.known.set(info.id, device);
+    for (const event of this.early.get(info.id) ?? []) {
+      if (event.kind === 'telemetry') device.receive([event]);
+      else device.online = event.online;
+    }
+    this.early.delete(info.id);
     return device;
+  }
+
+  private keepEarly(id: string, events: (TelemetryEvent | PresenceEvent)[]): void {
+    if (!this.fetching) return;
+    const held = this.early.get(id);
+    if (held) this.early.set(id, [...held, ...events].slice(-EARLY_EVENTS));
+    else if (this.early.size < EARLY_DEVICES) this.early.set(id, events);
   }
 
   private forget(id: string): void {
@@ -158,14 +219,23 @@ class Devices {
 
   private refetch(id: string): void {
     this.changed.add(id);
-    this.timer ??= setTimeout(() => {
+    if (this.timer) return;
+    this.fetchChanged();
+  }
+
+  private fetchChanged(): void {
+    // A newcomer is fetched at once, because somebody may be waiting for it; a crowd is fetched together, the more
+    // rarely the longer the list takes.
+    const rest = Math.min(LONGEST_REST_MS, Math.max(SHORTEST_REST_MS, REST_PER_FETCH * this.lastFetchMs));
+    this.timer = setTimeout(() => {
       this.timer = undefined;
-      const ids = [...this.changed];
-      this.changed.clear();
-      const allListed = ids.every((each) => this.listed.some((device) => device.info.id === each));
-      if (allListed && ids.length <= FETCH_ONE_BY_ONE) for (const each of ids) this.one(each).catch(() => {});
-      else void this.load();
-    }, REFETCH_DELAY_MS);
+      if (this.changed.size) this.fetchChanged();
+    }, rest);
+    const ids = [...this.changed];
+    this.changed.clear();
+    const allListed = ids.every((each) => this.listed.some((device) => device.info.id === each));
+    if (allListed && ids.length <= FETCH_ONE_BY_ONE) for (const each of ids) this.one(each).catch(() => {});
+    else void this.load();
   }
 }
 

@@ -9,6 +9,7 @@ export interface Outline {
   high: number;
   mean: number;
   last: number;
+  lastAt: number;
 }
 
 const SHORTEST_GAP_MS = 10_000;
@@ -42,7 +43,7 @@ export function outline(xs: readonly number[], ys: readonly number[], from: numb
   const start = Math.max(0, inside - 1);
   const gap = gapLength(xs, start);
   const width = Math.max(1, (to - from) / Math.max(1, columns));
-  const result: Outline = { x: [], y: [], count: 0, low: Infinity, high: -Infinity, mean: 0, last: NaN };
+  const result: Outline = { x: [], y: [], count: 0, low: Infinity, high: -Infinity, mean: 0, last: NaN, lastAt: 0 };
   let sum = 0;
   let column = -1;
   let lowAt = -1;
@@ -81,6 +82,7 @@ export function outline(xs: readonly number[], ys: readonly number[], from: numb
       if (y < result.low) result.low = y;
       if (y > result.high) result.high = y;
       result.last = y;
+      result.lastAt = x;
     }
   }
   flush();

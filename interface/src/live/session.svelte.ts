@@ -33,12 +33,14 @@ class Session {
   }
 
   private async fill(): Promise<void> {
+    // First the number of the newest event, then the lists: what happens meanwhile is told by the stream.
+    await system.load();
+    if (this.wasRefused()) return;
     await devices.load();
     if (this.wasRefused()) return;
     this.state = 'in';
-    stream.open();
+    stream.open(system.info?.store.seq);
     void unclaimed.load();
-    void system.load();
   }
 
   private wasRefused(): boolean {

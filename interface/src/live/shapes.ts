@@ -63,7 +63,8 @@ export interface SystemInfo {
   profile: string;
   store: { state: string; seq: number };
   devices: number;
-  mqtt: { connections: number; received: number };
+  /** The port is told by servers that listen elsewhere than the tools assume. */
+  mqtt: { connections: number; received: number; port?: number };
   /** Some are numbers, some are tables of numbers by name. */
   counters: Record<string, number | Record<string, number>>;
   switches: Record<string, boolean>;

@@ -23,16 +23,24 @@ export class Story {
   chapters: Chapter[] = $state.raw([]);
   state: 'loading' | 'ready' | 'failed' = $state('loading');
 
+  /** What happened while the list was on its way; it may or may not be in it. */
+  private arrived: Chapter[] | null = null;
+
   constructor(readonly device: string | null) {}
 
   async load(): Promise<void> {
     const path = this.device === null ? '/system/timeline' : `/devices/${encodeURIComponent(this.device)}/timeline`;
     try {
+      this.arrived = [];
       const page = await get<Page<TimelineItem>>(path, { limit: FIRST_LOOK });
-      this.chapters = page.items.map(chapterOf);
+      let chapters = page.items.map(chapterOf);
+      for (const fresh of this.arrived) if (!chapters.some((held) => tells(held, fresh))) chapters = prepend(chapters, fresh);
+      this.chapters = chapters;
       this.state = 'ready';
     } catch {
       if (this.state === 'loading') this.state = 'failed';
+    } finally {
+      this.arrived = null;
     }
   }
 
@@ -40,7 +48,10 @@ export class Story {
     let chapters = this.chapters;
     for (const event of batch) {
       const item = this.itemOf(event);
-      if (item) chapters = prepend(chapters, chapterOf(item));
+      if (!item) continue;
+      const chapter = chapterOf(item);
+      this.arrived?.push(chapter);
+      chapters = prepend(chapters, chapter);
     }
     if (chapters !== this.chapters) this.chapters = chapters.slice(0, KEPT);
   }
@@ -68,6 +79,10 @@ function chapterOf(item: TimelineItem): Chapter {
     where: item.where ?? '',
     address: item.address ?? '',
   };
+}
+
+function tells(held: Chapter, fresh: Chapter): boolean {
+  return held.kind === fresh.kind && held.reason === fresh.reason && held.where === fresh.where && held.at >= fresh.at;
 }
 
 function prepend(chapters: Chapter[], fresh: Chapter): Chapter[] {

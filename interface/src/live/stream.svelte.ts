@@ -26,6 +26,8 @@ class Stream {
   private lastFlush = 0;
   private lastBatch = 0;
   private lostSince = 0;
+  /** Number of the last event that is known here, by whichever way it came. */
+  private since: number | undefined;
   private retry = 0;
   private retryTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -40,10 +42,13 @@ class Stream {
     return () => this.refetchers.delete(refetch);
   }
 
-  open(): void {
+  /** `since` is the event that the lists were fetched after: nothing between them and the stream gets lost. */
+  open(since?: number): void {
     if (this.source) return;
     this.status = this.status === 'lost' ? 'lost' : 'connecting';
-    const source = new EventSource('/api/v1/stream');
+    this.since = since ?? this.since;
+    // A browser that lost the connection before it heard anything has no Last-Event-ID, but asks here again.
+    const source = new EventSource(this.since === undefined ? '/api/v1/stream' : `/api/v1/stream?since=${this.since}`);
     this.source = source;
     for (const kind of KINDS) source.addEventListener(kind, this.take as EventListener);
     source.onopen = () => {
@@ -61,11 +66,13 @@ class Stream {
   }
 
   close(): void {
+    this.retry = 0;
     clearTimeout(this.retryTimer);
     this.source?.close();
     this.source = null;
     this.queue = [];
     this.lostSince = 0;
+    this.since = undefined;
     this.status = 'off';
   }
 
@@ -75,7 +82,7 @@ class Stream {
     get('/system').catch(() => {});
     const wait = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.retry++) * (0.75 + Math.random() / 2);
     this.retryTimer = setTimeout(() => {
-      // A new EventSource does not know the last id, so whatever came in between has to be fetched.
+      // Such an answer may have come from another server than the one before, or from none: lists are fetched anew.
       this.lostSince = 1;
       this.open();
     }, wait);
@@ -89,6 +96,7 @@ class Stream {
     const event = JSON.parse(message.data) as LiveEvent;
     // The event line is the one place every event has its kind.
     event.kind = message.type as LiveEvent['kind'];
+    if (event.seq) this.since = event.seq;
     this.queue.push(event);
     if (!this.scheduled) this.schedule();
   };

@@ -94,7 +94,8 @@ class Unclaimed {
   }
 
   private publish(): void {
-    this.list = [...this.known.values()];
+    // Whoever came last is on top, and rows do not change places with every message.
+    this.list = [...this.known.values()].sort((a, b) => b.firstSeen - a.firstSeen);
   }
 }
 

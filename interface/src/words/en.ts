@@ -83,7 +83,6 @@ export const en = {
   highest: 'Highest',
   mean: 'Mean',
   points: 'Readings',
-  now: 'Now',
   gapHint: 'Breaks in the line are times without readings.',
   chartSummary: (key: string, low: string, high: string, last: string) =>
     `Chart of ${key}: lowest ${low}, highest ${high}, last ${last}.`,

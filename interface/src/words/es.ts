@@ -84,7 +84,6 @@ export const es: Words = {
   highest: 'Máximo',
   mean: 'Media',
   points: 'Lecturas',
-  now: 'Ahora',
   gapHint: 'Los cortes de la línea son momentos sin lecturas.',
   chartSummary: (key, low, high, last) => `Gráfico de ${key}: mínimo ${low}, máximo ${high}, último ${last}.`,
   clockRepaired: 'reloj corregido',

@@ -84,7 +84,6 @@ export const pt: Words = {
   highest: 'Máximo',
   mean: 'Média',
   points: 'Leituras',
-  now: 'Agora',
   gapHint: 'As interrupções da linha são momentos sem leituras.',
   chartSummary: (key, low, high, last) => `Gráfico de ${key}: mínimo ${low}, máximo ${high}, último ${last}.`,
   clockRepaired: 'relógio corrigido',

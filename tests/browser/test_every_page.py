@@ -1,0 +1,147 @@
+"""What holds for all pages: they fit, they are small, and they talk to nobody else."""
+
+import json
+import time
+
+import paho.mqtt.client as paho
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Conduct, Visit, wait_live
+from tests.running import RunningServer
+
+pytestmark = pytest.mark.browser
+
+LANGUAGES = ["en", "es", "pt"]
+FIRST_PAGE_BYTES = 250_000
+LONG_WORD = "Bewässerungspumpensteuerungsgerät" * 3
+
+# page -> (address, selector that tells that its content is there)
+PAGES = {
+    "devices": ("/ui/", "article .value"),
+    "device": ("/ui/device/fitted", ".readout strong"),
+    "door": ("/ui/door", "main ol li"),
+    "missing device": ("/ui/device/nobody", "main h1"),
+    "missing page": ("/ui/nowhere/at/all", "main a"),
+    "sign-in": ("/ui/signin", "form input"),
+}
+
+# Elements that are cut off on purpose do not widen the page; the page itself must not scroll.
+OVERFLOW = """
+() => {
+  const room = document.documentElement.clientWidth;
+  if (document.scrollingElement.scrollWidth <= room) return [];
+  return [...document.querySelectorAll('body *')]
+    .filter((element) => element.getBoundingClientRect().right > room + 0.5)
+    .map((element) => `${element.tagName}.${element.className} ${element.textContent.trim().slice(0, 40)}`);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def furnished(server: RunningServer) -> RunningServer:
+    """Something of everything, with names and values as long as people make them."""
+    server.register("fitted", name=LONG_WORD)
+    now = int(time.time() * 1000)
+    values = {
+        "temperature_c": 21.5, "total_energy_since_the_beginning_kwh": 123_456_789.123, "relay_1": True,
+        "firmware_version": "v" + "1.2.3-" * 20, "a" * 64: 0.000_001, "nested": {"deep": [1, 2, 3] * 20},
+    }  # fmt: skip
+    rows = [{"ts": now - 60_000 + n * 1_000, "values": {**values, "temperature_c": 20 + n / 10}} for n in range(50)]
+    assert server.api.post("/api/v1/devices/fitted/telemetry", json=rows).json()["stored"] == 50
+    server.api.post("/api/v1/devices/fitted/telemetry", content="{" + "x" * 500)
+    server.register("plain", name="Plain")
+    meter = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="meter")
+    meter.connect("127.0.0.1", server.mqtt_port)
+    meter.loop_start()
+    for n in range(3):
+        reading = {"totalLiters": 10.0**9 + n, "flowLmin": 4.6, "numeroSerie": f"LONGSERIAL{n}" + "X" * 20}
+        meter.publish("hidrometro/dados", json.dumps(reading), qos=1).wait_for_publish(5)
+    meter.disconnect()
+    meter.loop_stop()
+    assert len(server.api.get("/api/v1/unclaimed").json()["items"]) == 3
+    server.api.post("/api/v1/auth/login", json={"username": "x" * 120, "password": "wrong"})
+    return server
+
+
+def furnish_language(page: Page, code: str) -> None:
+    page.locator(".language select").select_option(code)
+    expect(page.locator("html")).to_have_attribute("lang", code)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_scrolls_sideways_in_any_language_or_theme(
+    visit: Visit, furnished: RunningServer, name: str, width: int
+) -> None:
+    address, ready = PAGES[name]
+    page = visit(signed_in=name != "sign-in", viewport={"width": width, "height": 844})
+    page.goto(address)
+    page.locator(ready).first.wait_for()
+    theme = page.locator("button.icon[aria-label*=':']")
+    themes = set()
+    for _ in range(3):
+        theme.click()
+        themes.add(page.locator("html").get_attribute("data-theme"))
+        for code in LANGUAGES:
+            furnish_language(page, code)
+            assert page.evaluate(OVERFLOW) == [], f"{name} at {width} in {code}"
+    assert themes == {"light", "dark"}
+
+
+def test_the_choice_of_language_and_theme_is_kept(visit: Visit, furnished: RunningServer) -> None:
+    page = visit(color_scheme="dark")
+    page.goto("/ui/")
+    furnish_language(page, "pt")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.locator("button.icon[aria-label*=':']").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    page.reload()
+    expect(page.get_by_role("heading", name="Dispositivos", exact=True)).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+def test_the_first_page_weighs_less_than_250_kb(visit: Visit, furnished: RunningServer) -> None:
+    page = visit()
+    page.goto("/ui/")
+    wait_live(page)
+    page.locator("article .value").first.wait_for()
+    entries = page.evaluate(
+        "() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+        ".map(({ name, transferSize, encodedBodySize, decodedBodySize }) =>"
+        " ({ name, transferSize, encodedBodySize, decodedBodySize }))"
+    )
+    print(json.dumps(entries, indent=1))
+    assert len(entries) >= 4
+    assert sum(one["transferSize"] for one in entries) < FIRST_PAGE_BYTES
+    scripts = [one for one in entries if "/assets/" in one["name"]]
+    assert scripts
+    assert all(one["encodedBodySize"] < one["decodedBodySize"] for one in scripts)
+
+
+def test_pages_and_the_api_viewer_ask_no_other_host_and_break_no_policy(
+    visit: Visit, furnished: RunningServer, conduct: Conduct
+) -> None:
+    page = visit()
+    for address, ready in PAGES.values():
+        page.goto(address)
+        if "signin" not in address:
+            page.locator(ready).first.wait_for()
+    page.goto("/docs")
+    page.get_by_text("/api/v1/devices").first.wait_for()
+    conduct.verify()
+
+
+def test_a_violation_would_be_noticed(visit: Visit, furnished: RunningServer, conduct: Conduct) -> None:
+    page = visit()
+    page.goto("/ui/")
+    page.evaluate(
+        """() => new Promise((done) => {
+            addEventListener('securitypolicyviolation', done, { once: true });
+            const image = document.createElement('img');
+            image.src = 'http://elsewhere.invalid/dot.png';
+            document.body.append(image);
+        })"""
+    )
+    with pytest.raises(AssertionError):
+        conduct.verify()
