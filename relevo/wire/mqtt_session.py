@@ -126,6 +126,9 @@ class Session:
                 if self.expiry:
                     self.changes.append(Queued(self.client_id, out))
             return encode_ack(self.version, Kind.PUBREL, packet_id)
+        if kind == Kind.PUBCOMP and not out.released:
+            # Nothing is complete before PUBREC; the delivery goes on.
+            return None
         del self.inflight[packet_id]
         self._over(out)
         return self.refill(now)
