@@ -184,7 +184,9 @@ def _amqtt(allowed: bool) -> str:
             )
         except (subprocess.SubprocessError, OSError) as error:
             raise Missing(f"not installed; pip install amqtt failed: {error}") from error
-    asked = "import importlib.metadata as m, platform; print(m.version('amqtt'), 'on Python', platform.python_version())"
+    asked = (
+        "import importlib.metadata as m, platform; print(m.version('amqtt'), 'on Python', platform.python_version())"
+    )
     return subprocess.run([python, "-c", asked], capture_output=True, text=True).stdout.strip()
 
 
@@ -288,7 +290,9 @@ def _start_rabbitmq(directory: Path, port: int) -> Start:
         "vm_memory_high_watermark.relative = 0.6\ndisk_free_limit.absolute = 50MB\n"
     )
     distribution, mapper = free_port(), free_port()
-    home = next(iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))), Path("/usr/lib/rabbitmq/bin"))
+    home = next(
+        iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))), Path("/usr/lib/rabbitmq/bin")
+    )
     env = {
         "HOME": str(directory),
         "RABBITMQ_NODENAME": f"bench{port}@localhost",

@@ -399,13 +399,29 @@ class Broker:
             receiver.send(data)
         message = travelling.message
         if message is not None:
-            for one in travelling.deliveries:
-                receiver_ = self.connected.get(one.session.client_id)
-                if receiver_ is not None and receiver_.session is one.session:
-                    receiver_.send(self._deliver(one, message, receiver_))
+            self._fan_out(message, travelling.deliveries)
         connection, packet = travelling.connection, travelling.packet
         if connection is not None and packet.qos:
             connection.acknowledge(packet, travelling.refused)
+
+    def _fan_out(self, message: Message, deliveries: list[Delivery]) -> None:
+        """Give a message to sessions that end with their connection; equal bytes are made once."""
+        made: dict[tuple[int, bool], bytes] = {}
+        for one in deliveries:
+            session = one.session
+            receiver = self.connected.get(session.client_id)
+            if receiver is None or receiver.session is not session:
+                continue
+            if one.qos or not receiver.writable or not session.encodes_alike(message, one.ids):
+                receiver.send(self._deliver(one, message, receiver))
+                continue
+            key = (session.version, one.retain)
+            data = made.get(key)
+            if data is None:
+                data = made[key] = self._deliver(one, message, receiver)
+            else:
+                self.counts["sent"] += 1
+            receiver.send(data)
 
     def _deliver(self, one: Delivery, message: Message, receiver: "Connection | None") -> bytes:
         """Hand a message to a session; what it loses because its client is slow or away is counted and told."""

@@ -112,6 +112,10 @@ class Session:
             self.dropped += 1
         return b""
 
+    def encodes_alike(self, message: Message, ids: list[int]) -> bool:
+        """Whether a delivery of QoS 0 has the same bytes for every session of this version."""
+        return not (self.max_packet or ids or message.expires_at or self.max_aliases)
+
     def acknowledged(self, kind: int, packet_id: int, failed: bool, now: int) -> bytes | None:
         """React to PUBACK, PUBREC or PUBCOMP; bytes to send now, or ``None`` for an identifier nobody waits for.
 
