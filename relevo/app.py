@@ -21,6 +21,7 @@ from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.domain.accounts import Role
 from relevo.domain.devices import Registry
+from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
 from relevo.domain.meters import RecentReadings
 from relevo.errors import ConfigurationError
 from relevo.http.api.system import set_cookie
@@ -29,15 +30,18 @@ from relevo.http.auth import Auth, hasher
 from relevo.http.services import Services
 from relevo.intake import Intake
 from relevo.log import get_logger
+from relevo.mqtt import websocket as mqtt_websocket
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.doorkeeper import Doorkeeper
 from relevo.mqtt.server import MqttServer
+from relevo.mqtt.tls import ServerTls
 from relevo.pipeline import Pipeline
 from relevo.realtime import sse, websocket
 from relevo.realtime.view import Views
 from relevo.refusals import Refusals
 from relevo.settings import Listen, Settings
 from relevo.store import accounts, devices, journal, latest, series
+from relevo.store import sessions as store_sessions
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME, core_on, open_writer
 from relevo.store.readers import Readers
@@ -107,6 +111,8 @@ class Application:
         self.generated_password = ""
         self.http_port = 0
         self.mqtt_port = 0
+        # 0 without a certificate.
+        self.mqtts_port = 0
         self._stack = contextlib.ExitStack()
         self._sockets: list[socket.socket] = []
         self._http_task: asyncio.Task[None] | None = None
@@ -133,7 +139,7 @@ class Application:
         self._stack.callback(self.directory.close)
         path = self.directory.path / FILE_NAME
         prepare(path)
-        people, signing_key, registered, documents = self._load(path)
+        people, signing_key, registered, documents, sessions, retained = self._load(path)
 
         self.registry = registry = Registry()
         registry.load(registered)
@@ -167,6 +173,8 @@ class Application:
 
         doorkeeper = Doorkeeper(settings, registry, dialects, is_administrator)
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper)
+        broker.restore(sessions, retained)
+        bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
         services = Services(
             settings=settings,
@@ -194,7 +202,9 @@ class Application:
 
         await self._listen(services, dialects)
 
-    def _load(self, path: Path) -> tuple[dict[str, accounts.Account], bytes, list[Any], dict[str, bytes]]:
+    def _load(
+        self, path: Path
+    ) -> tuple[dict[str, accounts.Account], bytes, list[Any], dict[str, bytes], list[Any], list[Any]]:
         """What is needed in memory, and the first administrator."""
         connection = open_writer(path)
         try:
@@ -211,7 +221,8 @@ class Application:
             core.close()
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
-            return people, signing_key, registered, documents
+            kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
+            return people, signing_key, registered, documents, kept, retained
         except sqlite3.Error as error:
             raise ConfigurationError(f"the database {path} cannot be read: {error}; try `relevo doctor`") from error
         finally:
@@ -249,12 +260,19 @@ class Application:
         views = Views(self.registry)
         live = (self.bus, replay, lambda: self.pipeline.committed_seq, views, admit, settings.limits.stream_queue)
         routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
+        routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
             self._sockets.append(_bind(listen))
         self.http_port = self._sockets[0].getsockname()[1]
-        await self.mqtt.start(settings.mqtt_listen)
-        self.mqtt_port = self.mqtt.port
+        self.mqtt_port = await self.mqtt.start(settings.mqtt_listen)
+        mqtts = settings.mqtts_listen
+        if mqtts is not None and settings.tls_cert is not None and settings.tls_key is not None:
+            tls = ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+            self.mqtts_port = await self.mqtt.start(mqtts, tls)
+        if settings.mqtt_unix is not None:
+            await self.mqtt.start_unix(settings.mqtt_unix)
+        self.mqtt.begin()
         config = uvicorn.Config(
             app,
             http="auto",
@@ -273,6 +291,18 @@ class Application:
             if self._http_task.done():
                 raise ConfigurationError("HTTP did not start; see the log above")
             await asyncio.sleep(0.005)
+
+    def _origin_allowed(self, connection: HTTPConnection) -> bool:
+        """Browsers say whose page it is; programs say nothing."""
+        origin = connection.headers.get("origin", "")
+        own = origin.partition("://")[2] == connection.headers.get("host", "")
+        return not origin or own or origin in self.settings.allowed_origins
+
+    def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
+        """A removed device, or one with a new key, loses its connections at once."""
+        for event in events:
+            if type(event) is DeviceRemoved or (type(event) is DeviceChanged and "key_hash" in event.changes):
+                self.broker.revoke(f"device:{event.device}", event.device)
 
     def _problems(self) -> list[str]:
         """Why the server is not ready; empty when it is."""
@@ -299,7 +329,9 @@ class Application:
                 "connections": len(self.mqtt.connections),
                 "sessions": len(self.broker.sessions),
                 "subscriptions": self.broker.subscriptions.count,
-                "retained": self.broker.retained.count,
+                "retained": len(self.broker.retained),
+                "waiting": self.broker.governor.waiting,
+                "delayed": self.broker.governor.delayed,
                 "received": counts["received"],
                 "sent": counts["sent"],
                 "dropped": counts["dropped"],

@@ -22,6 +22,7 @@ from relevo.bus import Bus
 from relevo.clock import Clock
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceRemoved
+from relevo.domain.sessions import Change
 from relevo.errors import QueueFull, StoreUnavailable
 from relevo.log import get_logger
 from relevo.store.checkpoints import Checkpointer
@@ -49,7 +50,8 @@ class Outcome:
 _WHOLE: Final = (Outcome(0), Outcome(1), Outcome(2))
 
 Done = Callable[[Any, Outcome], None]
-_Item = tuple[Sequence[AnyEvent], Done | None, Any]
+Entry = AnyEvent | Change
+_Item = tuple[Sequence[Entry], Done | None, Any]
 
 
 @dataclass(slots=True)
@@ -149,7 +151,7 @@ class Pipeline:
         """Call back once, when the inbox has room again."""
         self._room_wanted.append(call)
 
-    def submit(self, events: Sequence[AnyEvent], done: Done | None = None, token: Any = None) -> None:
+    def submit(self, events: Sequence[Entry], done: Done | None = None, token: Any = None) -> None:
         """Put ``events`` on the road; after their commit ``done(token, outcome)`` runs on the event loop.
 
         Never refuses: an endpoint asks :attr:`full` before it reads on. No events is allowed and answers after

@@ -36,14 +36,15 @@ class Refusals:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.notices: Counter[str] = Counter()
 
-    def refuse(self, device: str, where: str, reason: str, detail: str, address: str = "") -> None:
+    def refuse(self, device: str, where: str, reason: str, detail: str, address: str = "", count: int = 1) -> None:
         """Count and tell a refusal. ``device`` is empty when it concerns the door, ``where`` is mqtt or http."""
-        self.counts[where, reason] += 1
+        self.counts[where, reason] += count
         if len(self._due) >= _KINDS:
             device = ""
         self._tell(
             (device, where, reason),
-            Refused(device, self._clock.now_ms(), where, reason, detail[:_DETAIL], address),
+            Refused(device, self._clock.now_ms(), where, reason, detail[:_DETAIL], address, count),
+            count,
         )
 
     def notice(self, device: str, kind: str, detail: str) -> None:
@@ -57,11 +58,11 @@ class Refusals:
         self.counts["unclaimed", seen.reason] += 1
         self._tell((f"{seen.contract}\n{seen.external_id}", "", "unclaimed"), seen)
 
-    def _tell(self, key: _Key, event: AnyEvent) -> None:
+    def _tell(self, key: _Key, event: AnyEvent, count: int = 1) -> None:
         now = self._clock.monotonic()
         if key in self._due:
             held = self._held.get(key)
-            self._held[key] = (event, held[1] + 1 if held else 1)
+            self._held[key] = (event, held[1] + count if held else count)
             return
         self._due[key] = now + (_NOTICE_FOLD_S if isinstance(event, Noticed) else _FOLD_S)
         self._pipeline.submit((event,))

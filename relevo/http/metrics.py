@@ -1,6 +1,7 @@
 """``/metrics`` in the Prometheus text format. Figures are read when asked for; nothing is counted twice."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,6 +12,20 @@ from starlette.responses import Response
 
 from relevo.domain.accounts import Role
 from relevo.http.services import Services, services
+
+_MQTT_GAUGES: Final = {
+    "connections": "Open MQTT connections.",
+    "sessions": "MQTT sessions, with and without a connection.",
+    "subscriptions": "MQTT subscriptions.",
+    "retained": "Retained MQTT messages.",
+    "waiting": "MQTT clients whose CONNECT waits for its turn.",
+}
+_MQTT_COUNTERS: Final = {
+    "received": "MQTT messages received.",
+    "sent": "MQTT messages sent.",
+    "dropped": "MQTT messages dropped for slow or absent clients.",
+    "delayed": "MQTT clients whose CONNECT had to wait.",
+}
 
 
 class _Figures(Collector):
@@ -26,10 +41,12 @@ class _Figures(Collector):
         yield CounterMetricFamily("relevo_commits_failed", "Commits that failed.", value=counters.failed_commits)
         yield GaugeMetricFamily("relevo_waiting", "Submissions waiting for their commit.", value=wired.pipeline.waiting)
         yield GaugeMetricFamily("relevo_devices", "Registered devices.", value=len(wired.registry))
-        figures = wired.figures()["mqtt"]
-        yield GaugeMetricFamily("relevo_mqtt_connections", "Open MQTT connections.", value=figures["connections"])
-        yield CounterMetricFamily("relevo_mqtt_received", "MQTT messages received.", value=figures["received"])
-        yield CounterMetricFamily("relevo_mqtt_sent", "MQTT messages sent.", value=figures["sent"])
+        figures = wired.figures()
+        yield GaugeMetricFamily("relevo_live_views", "Open streams and WebSockets.", value=figures["live_views"])
+        for name, what in _MQTT_GAUGES.items():
+            yield GaugeMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])
+        for name, what in _MQTT_COUNTERS.items():
+            yield CounterMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])
         refused = CounterMetricFamily("relevo_refused", "Refusals by place and reason.", labels=("where", "reason"))
         for (where, reason), count in sorted(wired.refusals.counts.items()):
             refused.add_metric((where, reason), count)

@@ -1,8 +1,13 @@
-"""Sessions, subscriptions, retained messages and the way of a message through the door.
+"""Sessions and the way of a message through the door.
 
-A message that a contract understands takes the road first and reaches its subscribers, and its sender the
-acknowledgement, after the commit. Acknowledgements leave in the order of the messages [MQTT-4.6.0-2], so once a
-connection has something on the road, what it sends after it waits there too.
+Theory. A message that a contract understands, that is retained, or that a kept session has to get, changes something
+that must survive. Such a message takes the road: its events and its changes are one submission, and only after their
+commit do subscribers get it and does its sender hear PUBACK or PUBREC. Any other message is forwarded at once.
+Acknowledgements leave in the order of the messages [MQTT-4.6.0-2], so once a connection has something on the road,
+what it sends after it waits there too.
+
+What a kept session sends is fixed when the message is submitted (its packet identifier is part of the commit) and
+leaves after the commit; a session that ends with its connection is written to when the message is forwarded.
 """
 
 import asyncio
@@ -14,25 +19,26 @@ from typing import TYPE_CHECKING, Any, Final
 from relevo.clock import Clock
 from relevo.dialect import Address, Dialect
 from relevo.domain.events import AnyEvent, DeviceConnected, DeviceDisconnected
+from relevo.domain.sessions import Change, Message, SessionForgotten
 from relevo.errors import Invalid
 from relevo.intake import Intake
-from relevo.log import get_logger
 from relevo.mqtt.doorkeeper import Doorkeeper, Principal
+from relevo.mqtt.governor import FailedLogins, Governor
+from relevo.mqtt.retained import RetainedMessages
+from relevo.mqtt.subscriptions import Delivery, Subscriptions
+from relevo.mqtt.wills import Wills, as_publish
 from relevo.pipeline import Outcome, Pipeline
 from relevo.refusals import Refusals
 from relevo.settings import Settings
 from relevo.wire.mqtt_errors import Reason
-from relevo.wire.mqtt_packets import MQTT_5, Publish, SubscribeFilter
-from relevo.wire.mqtt_session import Message, Session, with_subscription_ids
-from relevo.wire.topics import SubscriptionTree, TopicTree, matches
+from relevo.wire.mqtt_packets import Publish, SubscribeFilter, Will
+from relevo.wire.mqtt_session import FOREVER, Session
 
 if TYPE_CHECKING:
     from relevo.mqtt.connection import Connection
 
-log = get_logger("relevo.mqtt")
-
-RETAINED_MOST: Final = 100_000
-_NOT_FORWARDED: Final = frozenset({"topic_alias", "subscription_identifier"})
+_NOT_FORWARDED: Final = frozenset({"topic_alias", "subscription_identifier", "message_expiry_interval"})
+_DEVICES_OF_CONNECTION: Final = 64
 
 
 class Route:
@@ -46,14 +52,19 @@ class Route:
         self.refusal = refusal
 
 
-class Subscriber:
-    """One subscription in the tree."""
+class _Travelling:
+    """A message on the road: what to do once it is committed."""
 
-    __slots__ = ("options", "session")
+    __slots__ = ("connection", "deliveries", "message", "packet", "refused", "writes")
 
-    def __init__(self, session: Session, options: SubscribeFilter) -> None:
-        self.session = session
-        self.options = options
+    def __init__(self, connection: "Connection | None", packet: Publish, refused: Reason | None) -> None:
+        self.connection = connection
+        self.packet = packet
+        self.refused = refused
+        self.message: Message | None = None
+        # For sessions that end with their connection; what kept ones send is fixed already.
+        self.deliveries: list[Delivery] = []
+        self.writes: list[tuple[Connection, bytes]] = []
 
 
 class Broker:
@@ -76,8 +87,11 @@ class Broker:
         self.doorkeeper = doorkeeper
         self.sessions: dict[str, Session] = {}
         self.connected: dict[str, Connection] = {}
-        self.subscriptions: SubscriptionTree[Subscriber] = SubscriptionTree()
-        self.retained: TopicTree[Message] = TopicTree()
+        self.subscriptions = Subscriptions(self.connected.__contains__)
+        self.retained = RetainedMessages(settings.limits.retained)
+        self.wills = Wills(clock)
+        self.governor = Governor(clock, settings.limits.connects_per_s)
+        self.failed_logins = FailedLogins(clock, settings.limits.failed_logins)
         self.counts: Counter[str] = Counter()
         self._unflushed: list[Connection] = []
         self._tasks: set[asyncio.Future[None]] = set()
@@ -86,48 +100,141 @@ class Broker:
 
     # Sessions
 
-    def open_session(self, connection: "Connection", client_id: str, principal: Principal, clean: bool) -> bool:
+    def restore(self, sessions: Sequence[Any], retained: list[tuple[str, Message]]) -> None:
+        """Take up what an earlier run kept (``relevo.store.sessions``)."""
+        now = self.clock.now_ms()
+        limits = self.settings.limits
+        for kept in sessions:
+            row = kept.session
+            session = Session(row.client_id, row.owner, row.version, limits.queued_messages, limits.queued_bytes)
+            session.expiry = row.expiry
+            # Whoever was connected when the server ended has been away since now.
+            session.away_since = row.away_since or now
+            session.restore(kept.deliveries, kept.incoming)
+            self.sessions[row.client_id] = session
+            for one in row.subscriptions:
+                options = SubscribeFilter(*one)
+                session.subscriptions[options.filter] = options
+                self.subscriptions.add(session, options)
+        self.retained.load(retained)
+
+    def open_session(
+        self, connection: "Connection", client_id: str, principal: Principal, clean: bool, expiry: int
+    ) -> bool:
         """Bind ``connection`` to its session, taking over from an older connection; true when one was resumed.
 
-        Raises :class:`Invalid` when the identifier belongs to somebody else's session.
+        ``expiry`` in seconds. Raises :class:`Invalid` when the identifier belongs to somebody else's session.
         """
-        old = self.sessions.get(client_id)
-        if old is not None and old.owner != principal.name:
+        session = self.sessions.get(client_id)
+        if session is not None and session.owner != principal.name:
             raise Invalid("client_id_taken", f"client id {client_id!r} is used by another account")
         standing = self.connected.get(client_id)
         if standing is not None:
             standing.end("taken_over", Reason.SESSION_TAKEN_OVER, "another connection with the same client id")
-        old = self.sessions.get(client_id)
-        if old is not None and clean:
-            self.drop_session(old)
-            old = None
-        resumed = old is not None
-        if old is None:
+        session = self.sessions.get(client_id)
+        if session is not None and clean:
+            self.drop_session(session)
+            session = None
+        else:
+            # [MQTT-3.1.3-9]: back in time, the will is not sent.
+            self.wills.take(client_id)
+        resumed = session is not None
+        if session is None:
             limits = self.settings.limits
-            old = Session(client_id, principal.name, connection.version, limits.inflight, limits.queued_messages)
-            self.sessions[client_id] = old
-        old.version = connection.version
-        connection.session = old
+            session = Session(
+                client_id, principal.name, connection.version, limits.queued_messages, limits.queued_bytes
+            )
+            self.sessions[client_id] = session
+        session.version = connection.version
+        session.away_since = 0
+        self.change_expiry(session, expiry)
+        connection.session = session
         self.connected[client_id] = connection
         return resumed
 
+    def change_expiry(self, session: Session, expiry: int) -> None:
+        """Set for how long the session outlives its connection (seconds), and keep or forget it accordingly."""
+        longest = self.settings.limits.session_expiry_s
+        before, session.expiry = (
+            session.expiry,
+            expiry if expiry == FOREVER and longest == FOREVER else min(expiry, longest),
+        )
+        if session.expiry and not before:
+            session.keep_all()
+        elif session.expiry:
+            session.changes.append(session.kept())
+        elif before:
+            session.changes.append(SessionForgotten(session.client_id))
+        self.commit(session)
+
     def close_session(self, connection: "Connection") -> None:
-        """The connection is gone; its session stays when it is persistent."""
+        """The connection is gone; its session stays for as long as it was asked to."""
         session = connection.session
         if session is None or self.connected.get(session.client_id) is not connection:
             return
         del self.connected[session.client_id]
         if session.expiry == 0:
             self.drop_session(session)
+            return
+        session.away_since = self.clock.now_ms()
+        session.changes.append(session.kept())
+        self.commit(session)
 
     def drop_session(self, session: Session) -> None:
+        """End a session for good; a will that still waits is due now [MQTT-3.1.2-8]."""
         for filter_ in session.subscriptions:
-            self.subscriptions.discard(filter_, session.client_id)
+            self.subscriptions.discard(session.client_id, filter_)
         session.subscriptions.clear()
         self.sessions.pop(session.client_id, None)
+        if session.expiry:
+            session.changes.append(SessionForgotten(session.client_id))
+        session.expiry = 0
+        self.commit(session)
+        pending = self.wills.take(session.client_id)
+        if pending is not None:
+            self.publish_will(pending.will, pending.principal, pending.address)
+
+    def expire(self) -> None:
+        """Every half second: sessions nobody came back for, wills whose delay is over, retained messages too old."""
+        now = self.clock.now_ms()
+        for session in [
+            one
+            for one in self.sessions.values()
+            if one.away_since and (end := one.expires_at()) is not None and end <= now
+        ]:
+            self.drop_session(session)
+        for pending in self.wills.due():
+            self.publish_will(pending.will, pending.principal, pending.address)
+
+    def commit(self, session: Session) -> None:
+        """Put a session's changes on the road; nobody waits for them."""
+        if session.changes:
+            self.pipeline.submit(session.take_changes())
+
+    def send_after_commit(self, connection: "Connection", session: Session, data: bytes) -> None:
+        """Write ``data`` once the session's changes are on the disk; at once when there are none."""
+        if session.changes:
+            self.pipeline.submit(session.take_changes(), _write, (connection, data))
+        elif connection.pending and session.expiry:
+            self.pipeline.submit((), _write, (connection, data))
+        else:
+            connection.send(data)
 
     def free_client_id(self) -> str:
         return f"auto-{secrets.token_hex(8)}"
+
+    def revoke(self, principal_name: str, device: str) -> None:
+        """A credential is no longer good: its connections, sessions and retained messages go at once."""
+        for connection in list(self.connected.values()):
+            if connection.principal is not None and connection.principal.name == principal_name:
+                connection.forget_will()
+                connection.end("revoked", Reason.ADMINISTRATIVE_ACTION, "the credential was revoked")
+        for session in [one for one in self.sessions.values() if one.owner == principal_name]:
+            self.wills.take(session.client_id)
+            self.drop_session(session)
+        gone = self.retained.purge(principal_name)
+        if gone:
+            self.pipeline.submit(gone)
 
     # Devices behind connections
 
@@ -149,6 +256,14 @@ class Broker:
         if events:
             self.pipeline.submit(events)
 
+    def _meet(self, connection: "Connection", events: Sequence[AnyEvent], sender: str) -> None:
+        """An anonymous connection stands for the devices it speaks of."""
+        devices = connection.devices
+        for event in events:
+            device = getattr(event, "device", "")
+            if device and device not in devices and len(devices) < _DEVICES_OF_CONNECTION:
+                self.speaks_for(connection, device, sender)
+
     def is_connected(self, device: str) -> bool:
         return device in self._speakers
 
@@ -166,12 +281,13 @@ class Broker:
         found = self.intake.address(topic)
         return Route(found[0], found[1], None) if found else Route(None, None, None)
 
-    def publish(self, connection: "Connection | None", route: Route, packet: Publish, sender: str) -> None:
-        """Let a message in. ``connection`` is ``None`` for a will, which nobody waits for."""
-        dialect = route.dialect
+    def publish(self, connection: "Connection", route: Route, packet: Publish) -> None:
+        """Let a message of a client in."""
+        sender = connection.address
         events: Sequence[AnyEvent] = ()
         refused: Reason | None = None
         told = False
+        dialect = route.dialect
         if dialect is not None:
             address = route.address
             assert address is not None
@@ -185,112 +301,204 @@ class Broker:
                 told = bool(decoded.refused)
                 if told and not decoded.events:
                     refused = Reason.PAYLOAD_FORMAT_INVALID
-                if connection is not None:
-                    self._meet(connection, events, sender)
+                self._meet(connection, events, sender)
         elif route.refusal is not None:
-            device = connection.principal.device if connection is not None and connection.principal else ""
+            device = connection.principal.device if connection.principal else ""
             self.refusals.refuse(device, "mqtt", *route.refusal, sender)
             refused = Reason.NOT_AUTHORIZED
-        if connection is not None and (packet.qos or events):
-            # A refusal is told before it is acknowledged: the line in the timeline is then on the disk.
-            if events or connection.pending or refused is not None or told:
-                connection.pending += 1
-                self.pipeline.submit(events, self._stored, (connection, packet, refused))
-                return
-        elif events:
-            self.pipeline.submit(events)
-        if refused is None:
-            self.forward(packet, connection)
-        if connection is not None and packet.qos:
-            connection.acknowledge(packet, refused)
+        self._take(connection, packet, events, refused, told)
 
-    def _meet(self, connection: "Connection", events: Sequence[AnyEvent], sender: str) -> None:
-        for event in events:
-            device = getattr(event, "device", "")
-            if device and device not in connection.devices and len(connection.devices) < 64:
-                self.speaks_for(connection, device, sender)
+    def publish_will(self, will: Will, principal: Principal, address: str) -> None:
+        """Let a last will in; its right was checked when it was left here."""
+        packet = as_publish(will)
+        route = self.route(principal, will.topic)
+        events: Sequence[AnyEvent] = ()
+        if route.refusal is not None:
+            self.refusals.refuse(principal.device, "mqtt", *route.refusal, address)
+            return
+        if route.dialect is not None and route.address is not None:
+            try:
+                decoded = route.dialect.decode(route.address, packet.payload, self.clock.now_ms(), False)
+                events = self.intake.events(route.dialect, decoded, "mqtt", address)
+            except Invalid as problem:
+                self.intake.refuse(route.dialect.name, route.address.external_id, "mqtt", problem, address)
+                return
+        self._take(None, packet, events, None, False, principal.name)
+
+    def announce(self, topic: str, payload: bytes) -> None:
+        """A message of the server itself, such as ``$SYS``; neither kept nor acknowledged."""
+        self._take(None, Publish(topic, payload, 0, False, False, 0), (), None, False)
+
+    def _take(
+        self,
+        connection: "Connection | None",
+        packet: Publish,
+        events: Sequence[AnyEvent],
+        refused: Reason | None,
+        told: bool,
+        origin: str = "",
+    ) -> None:
+        """The common way of all messages: over the road when something has to survive, otherwise straight on."""
+        travelling = _Travelling(connection, packet, refused)
+        changes = self._plan(travelling, origin) if refused is None else []
+        session = connection.session if connection is not None else None
+        if session is not None and session.changes:
+            changes += session.take_changes()
+        # A refusal is told before it is acknowledged: the line in the timeline is then on the disk.
+        waits = bool(events or changes or refused is not None or told)
+        if connection is not None and (packet.qos or waits) and (waits or connection.pending):
+            connection.pending += 1
+            self.pipeline.submit([*events, *changes] if changes else events, self._stored, travelling)
+        elif waits:
+            self.pipeline.submit([*events, *changes], self._stored, travelling)
+        else:
+            self._finish(travelling)
+
+    def _plan(self, travelling: _Travelling, origin: str) -> list[Change]:
+        """Who gets the message. Kept sessions take it now, and what they changed has to be committed with it."""
+        packet, connection = travelling.packet, travelling.connection
+        own = connection.session.client_id if connection is not None and connection.session is not None else None
+        deliveries = self.subscriptions.deliveries(packet.topic, packet.qos, packet.retain, own)
+        if not deliveries and not packet.retain:
+            return []
+        changes: list[Change] = []
+        if connection is not None and connection.principal is not None:
+            origin = connection.principal.name
+        message = travelling.message = self._message(packet, origin)
+        if packet.retain:
+            try:
+                kept = self.retained.keep(packet.topic, message)
+                if kept is not None:
+                    changes.append(kept)
+            except OverflowError:
+                limit = self.settings.limits.retained
+                self.refusals.refuse("", "mqtt", "retained_full", f"more than {limit} retained messages")
+        for one in deliveries:
+            session = one.session
+            if not session.expiry:
+                travelling.deliveries.append(one)
+                continue
+            receiver = self.connected.get(session.client_id)
+            data = self._deliver(one, message, receiver)
+            if data and receiver is not None:
+                travelling.writes.append((receiver, data))
+            if session.changes:
+                changes += session.take_changes()
+        return changes
 
     def _stored(self, token: Any, outcome: Outcome) -> None:
-        """After the commit: subscribers first, then the sender."""
-        connection, packet, refused = token
-        connection.pending -= 1
-        if refused is None:
-            self.forward(packet, connection)
-        if packet.qos:
-            connection.acknowledge(packet, refused)
+        """After the commit."""
+        travelling: _Travelling = token
+        if travelling.connection is not None:
+            travelling.connection.pending -= 1
+        self._finish(travelling)
 
-    def forward(self, packet: Publish, origin: "Connection | None") -> None:
-        """Give a message to everyone subscribed, and keep it when it is retained."""
-        topic = packet.topic
-        if packet.retain:
-            self._retain(packet)
-        receivers = self.subscriptions.match(topic)
-        if not receivers:
-            return
-        message = self._message(packet)
-        origin_id = origin.session.client_id if origin is not None and origin.session is not None else None
-        for session, options, ids in _one_each(receivers):
-            if options.no_local and session.client_id == origin_id:
+    def _finish(self, travelling: _Travelling) -> None:
+        """Subscribers first, then the sender."""
+        for receiver, data in travelling.writes:
+            receiver.send(data)
+        message = travelling.message
+        if message is not None:
+            self._fan_out(message, travelling.deliveries)
+        connection, packet = travelling.connection, travelling.packet
+        if connection is not None and packet.qos:
+            connection.acknowledge(packet, travelling.refused)
+
+    def _fan_out(self, message: Message, deliveries: list[Delivery]) -> None:
+        """Give a message to sessions that end with their connection; equal bytes are made once."""
+        made: dict[tuple[int, bool], bytes] = {}
+        for one in deliveries:
+            session = one.session
+            receiver = self.connected.get(session.client_id)
+            if receiver is None or receiver.session is not session:
                 continue
-            connection = self.connected.get(session.client_id)
-            qos = min(message.qos, options.qos)
-            retain = packet.retain and options.retain_as_published
-            out = with_subscription_ids(message, ids, session.version)
-            before = session.dropped
-            if connection is None:
-                session.deliver(out, qos, retain, False)
-            elif connection.writable:
-                connection.send(session.deliver(out, qos, retain, True))
-            elif qos:
-                session.deliver(out, qos, retain, False)
+            if one.qos or not receiver.writable or not session.encodes_alike(message, one.ids):
+                receiver.send(self._deliver(one, message, receiver))
+                continue
+            key = (session.version, one.retain)
+            data = made.get(key)
+            if data is None:
+                data = made[key] = self._deliver(one, message, receiver)
             else:
-                session.dropped += 1
-            self.counts["sent"] += 1
-            if session.dropped != before:
-                self.counts["dropped"] += 1
-                device = connection.principal.device if connection is not None and connection.principal else ""
-                self.refusals.refuse(
-                    device, "mqtt", "queue_full", f"client {session.client_id!r} reads too slowly: oldest dropped", ""
-                )
+                self.counts["sent"] += 1
+            receiver.send(data)
 
-    def _message(self, packet: Publish) -> Message:
-        properties = packet.properties
-        if properties:
-            properties = {name: value for name, value in properties.items() if name not in _NOT_FORWARDED}
-        return Message(packet.topic.encode(), packet.payload, packet.qos, packet.retain, properties or None)
-
-    def _retain(self, packet: Publish) -> None:
-        """[MQTT-3.3.1-5..11]: the newest stays, an empty one clears."""
-        if not packet.payload:
-            self.retained.remove(packet.topic)
-        elif self.retained.count < RETAINED_MOST or self.retained.get(packet.topic) is not None:
-            self.retained.set(packet.topic, self._message(packet))
+    def _deliver(self, one: Delivery, message: Message, receiver: "Connection | None") -> bytes:
+        """Hand a message to a session; what it loses because its client is slow or away is counted and told."""
+        session = one.session
+        self.counts["sent"] += 1
+        if receiver is not None and not receiver.writable and one.qos == 0:
+            session.dropped += 1
+            lost = 1
+            data = b""
         else:
-            self.refusals.refuse("", "mqtt", "retained_full", f"more than {RETAINED_MOST} retained messages")
+            before = session.dropped
+            data = session.deliver(
+                message,
+                one.qos,
+                one.retain,
+                one.ids,
+                receiver is not None and receiver.writable,
+                self.clock.now_ms(),
+            )
+            lost = session.dropped - before
+        if lost:
+            self.counts["dropped"] += lost
+            device = receiver.principal.device if receiver is not None and receiver.principal is not None else ""
+            if not device and session.owner.startswith("device:"):
+                device = session.owner[7:]
+            self.refusals.refuse(
+                device,
+                "mqtt",
+                "queue_full",
+                f"client {session.client_id!r} is slow or away: the oldest messages waiting for it were dropped",
+                count=lost,
+            )
+        return data
+
+    def _message(self, packet: Publish, origin: str) -> Message:
+        properties = packet.properties
+        expires_at = 0
+        if properties:
+            seconds = properties.get("message_expiry_interval")
+            if seconds is not None:
+                expires_at = self.clock.now_ms() + seconds * 1000
+            properties = {name: value for name, value in properties.items() if name not in _NOT_FORWARDED}
+        return Message(
+            packet.topic.encode(), packet.payload, packet.qos, packet.retain, properties or None, expires_at, origin
+        )
+
+    # Subscriptions
 
     def subscribe(self, connection: "Connection", wanted: SubscribeFilter) -> bool:
-        """Add or replace a subscription; true when it is new."""
+        """Add or replace a subscription; true when it is new. Raises ``ValueError`` for a malformed shared one."""
         session = connection.session
         assert session is not None
+        new = self.subscriptions.add(session, wanted)
         session.subscriptions[wanted.filter] = wanted
-        return self.subscriptions.add(wanted.filter, session.client_id, Subscriber(session, wanted))
+        return new
 
     def unsubscribe(self, connection: "Connection", filter_: str) -> bool:
         session = connection.session
         assert session is not None
         if session.subscriptions.pop(filter_, None) is None:
             return False
-        return self.subscriptions.discard(filter_, session.client_id)
+        return self.subscriptions.discard(session.client_id, filter_)
 
-    def send_retained(self, connection: "Connection", options: SubscribeFilter, ids: list[int]) -> None:
+    def send_retained(self, connection: "Connection", options: SubscribeFilter) -> None:
         """[MQTT-3.3.1-6] and [MQTT-3.3.1-8]: a new subscription gets what is kept, with RETAIN set."""
         session, principal = connection.session, connection.principal
         assert session is not None
         assert principal is not None
-        for topic, message in self.retained.select(options.filter):
-            if principal.may_read(topic) and matches(options.filter, topic):
-                out = with_subscription_ids(message, ids, session.version)
-                connection.send(session.deliver(out, min(message.qos, options.qos), True, True))
+        now = self.clock.now_ms()
+        ids = [options.identifier] if options.identifier else []
+        parts = [
+            session.deliver(message, min(message.qos, options.qos), True, ids, True, now)
+            for topic, message in self.retained.select(options.filter, now)
+            if principal.may_read(topic)
+        ]
+        if parts:
+            self.send_after_commit(connection, session, b"".join(parts))
 
     def keep(self, task: "asyncio.Future[None]") -> None:
         """Hold on to a running task until it is done."""
@@ -311,22 +519,6 @@ class Broker:
             connection.flush()
 
 
-def _one_each(receivers: Sequence[Subscriber]) -> list[tuple[Session, SubscribeFilter, list[int]]]:
-    """Overlapping subscriptions of one client make one delivery, at their highest QoS [MQTT-3.3.5-1]."""
-    if len(receivers) == 1:
-        one = receivers[0]
-        return [(one.session, one.options, _ids(one))]
-    found: dict[str, tuple[Session, SubscribeFilter, list[int]]] = {}
-    for one in receivers:
-        known = found.get(one.session.client_id)
-        if known is None:
-            found[one.session.client_id] = (one.session, one.options, _ids(one))
-        else:
-            options = one.options if one.options.qos > known[1].qos else known[1]
-            found[one.session.client_id] = (one.session, options, known[2] + _ids(one))
-    return list(found.values())
-
-
-def _ids(one: Subscriber) -> list[int]:
-    ident = one.options.identifier
-    return [ident] if one.session.version == MQTT_5 and ident else []
+def _write(token: Any, outcome: Outcome) -> None:
+    connection, data = token
+    connection.send(data)

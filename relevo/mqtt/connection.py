@@ -1,22 +1,23 @@
 """One MQTT connection: bytes in, packets handled, bytes out.
 
-Theory. A connection is *new* until a CONNECT was accepted, *open* until it ends, then *ended*. While a credential
-is being checked, and while the road is full, what arrives waits in the receive buffer and reading is paused, so the
-sender is slowed by TCP and nothing is dropped. Output is gathered and written once per round of the loop.
+Theory. A connection is *new* until a CONNECT was accepted, *open* until it ends, then *ended*. Reading pauses while
+its CONNECT waits for its turn, while a credential is checked, while the road is full and while the client is above
+its rate; what has arrived waits in the buffer, so the sender is slowed by TCP and nothing is dropped. Output is
+gathered and written once per round of the loop.
 """
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Final, Protocol, cast
 
-from relevo.errors import Invalid
+from relevo.mqtt import handshake, subscribing
 from relevo.mqtt.broker import Broker, Route
-from relevo.mqtt.doorkeeper import Principal, Refusal, Verdict
+from relevo.mqtt.doorkeeper import Principal
+from relevo.mqtt.tls import Certificate, certificate_of
+from relevo.wire import proxy
+from relevo.wire.mqtt_encode import PINGRESP, encode_ack, encode_connack, encode_disconnect
 from relevo.wire.mqtt_errors import MalformedPacket, Reason
 from relevo.wire.mqtt_packets import (
     MQTT_5,
-    MQTT_31,
-    PINGRESP,
     Ack,
     Auth,
     Connect,
@@ -26,31 +27,14 @@ from relevo.wire.mqtt_packets import (
     Pingreq,
     Publish,
     Subscribe,
-    SubscribeFilter,
     Unsubscribe,
     Will,
     decode,
-    encode_ack,
-    encode_connack,
-    encode_disconnect,
-    encode_suback,
-    encode_unsuback,
 )
 from relevo.wire.mqtt_properties import Properties
 from relevo.wire.mqtt_session import Session
-from relevo.wire.topics import valid_filter
 
 _ROUTES_KEPT: Final = 256
-# CONNACK return codes of 3.1.1 (table 3.1) for the reason codes of 5.0.
-_RETURN_CODES: Final = {
-    Reason.UNSUPPORTED_PROTOCOL_VERSION: 1,
-    Reason.CLIENT_ID_NOT_VALID: 2,
-    Reason.SERVER_UNAVAILABLE: 3,
-    Reason.SERVER_BUSY: 3,
-    Reason.BAD_USER_NAME_OR_PASSWORD: 4,
-    Reason.NOT_AUTHORIZED: 5,
-    Reason.BANNED: 5,
-}
 
 
 class Door(Protocol):
@@ -67,47 +51,65 @@ class Connection(asyncio.Protocol):
     """The server's end of one socket."""
 
     __slots__ = (
-        "_broker",
+        "_aliases",
         "_busy",
         "_door",
-        "_ended",
         "_limit",
         "_out",
+        "_proxied",
+        "_rate",
         "_rest",
         "_routes",
+        "_tokens",
         "_transport",
-        "_will",
+        "_unanswered",
         "address",
+        "broker",
+        "certificate",
         "devices",
+        "ended",
         "heard",
         "keep_alive",
         "pending",
         "principal",
+        "says_why",
         "session",
         "since",
         "version",
+        "waits_its_turn",
+        "will",
         "writable",
     )
 
     def __init__(self, broker: Broker, door: Door) -> None:
-        self._broker = broker
+        self.broker = broker
         self._door = door
-        self._limit = broker.settings.limits.packet_bytes
+        limits = broker.settings.limits
+        self._limit = limits.packet_bytes
+        self._rate = limits.messages_per_s
+        self._tokens = float(limits.messages_per_s)
         self._transport: asyncio.Transport | None = None
         self._rest: bytearray | None = None
         self._routes: dict[str, Route] = {}
+        self._aliases: dict[int, str] | None = None
         self._out: list[bytes] = []
-        self._will: Will | None = None
         self._busy = False
-        self._ended = False
+        # Messages of QoS 1 and 2 that the client waits for (MQTT 5.0 section 4.9).
+        self._unanswered = 0
+        self._proxied = False
+        self.ended = False
         self.address = ""
+        self.certificate: Certificate | None = None
         self.version = 4
         self.principal: Principal | None = None
         self.session: Session | None = None
+        self.will: Will | None = None
         self.devices: set[str] = set()
         # Messages of this connection that are on the road.
         self.pending = 0
         self.writable = True
+        self.waits_its_turn = False
+        self.says_why = True
         self.keep_alive = 0
         self.since = self.heard = broker.clock.monotonic()
 
@@ -118,24 +120,52 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if isinstance(peer, tuple) else "unix"
-        if not self._door.admitted(self):
+        self.certificate = certificate_of(transport.get_extra_info("ssl_object"))
+        # Counted once it is known who is behind the balancer.
+        self._proxied = self.address in self.broker.settings.mqtt_proxy_from
+        if not self._proxied and not self._door.admitted(self):
             self.end("not_admitted", None, "")
 
     def data_received(self, data: bytes) -> None:
-        if self._ended:
+        if self.ended:
             return
         if self._rest is not None:
             self._rest += data
+        if self._proxied:
+            self._unwrap(self._rest if self._rest is not None else bytearray(data))
+            return
         if not self._busy:
             self._consume(data if self._rest is None else self._rest)
         elif self._rest is None:
             self._rest = bytearray(data)
 
+    def _unwrap(self, data: bytearray) -> None:
+        """Take the balancer's header off, see :mod:`relevo.wire.proxy`."""
+        self._rest = data
+        try:
+            found = proxy.parse(data)
+        except proxy.ProxyMalformed as problem:
+            self.broker.refusals.refuse("", "mqtt", "proxy_header", str(problem), self.address)
+            self._door.admitted(self)
+            self.end("proxy_header", None, "")
+            return
+        if found is None:
+            return
+        self._proxied = False
+        self.address = found.address or self.address
+        del data[: found.size]
+        if not self._door.admitted(self):
+            self.end("not_admitted", None, "")
+        elif data:
+            self._consume(data)
+        else:
+            self._rest = None
+
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._ended:
+        if not self.ended:
             self.end("closed" if exc is None else "lost", None, "" if exc is None else str(exc))
         self._door.gone(self)
 
@@ -144,14 +174,17 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.writable = True
-        if self.session is not None and not self._ended:
-            self.send(self.session.refill())
+        if self.session is not None and not self.ended:
+            self.broker.send_after_commit(self, self.session, self.session.refill(self.broker.clock.now_ms()))
 
     # Receiving
 
     def _consume(self, data: bytes | bytearray) -> None:
         """Handle all whole packets in ``data`` and keep the rest."""
-        self.heard = self._broker.clock.monotonic()
+        now = self.broker.clock.monotonic()
+        if self._rate:
+            self._tokens = min(self._rate, self._tokens + (now - self.heard) * self._rate)
+        self.heard = now
         pos, end = 0, len(data)
         try:
             while pos < end and not self._busy:
@@ -163,7 +196,7 @@ class Connection(asyncio.Protocol):
                     self._publish(packet)
                 else:
                     self._handle(packet)
-                if self._ended:
+                if self.ended:
                     return
         except MalformedPacket as problem:
             self._malformed(problem)
@@ -174,44 +207,47 @@ class Connection(asyncio.Protocol):
             del self._rest[:pos]
         else:
             self._rest = bytearray(memoryview(data)[pos:])
-        pipeline = self._broker.pipeline
-        if not self._busy and (pipeline.full or self.pending >= self._broker.settings.limits.inflight * 4):
-            self._pause()
-            pipeline.when_room(self._go_on)
+        if not self._busy and self.broker.pipeline.full:
+            self.pause("road")
+            self.broker.pipeline.when_room(self.go_on)
 
-    def _pause(self) -> None:
+    def pause(self, reason: str) -> None:
+        """Read nothing until :meth:`go_on`."""
         self._busy = True
+        self.waits_its_turn = reason == "turn"
         if self._transport is not None:
             self._transport.pause_reading()
 
-    def _go_on(self) -> None:
-        """Reading again after a pause, beginning with what is already here."""
-        if self._ended or self._transport is None:
+    def go_on(self) -> None:
+        """Read again after a pause, beginning with what is already here."""
+        if self.ended or self._transport is None:
             return
-        self._busy = False
+        self._busy = self.waits_its_turn = False
         if self._rest:
             self._consume(self._rest)
-        if not self._busy and not self._ended:
+        if not self._busy and not self.ended:
             self._transport.resume_reading()
 
+    def stop_reading(self) -> None:
+        """Take nothing more in, for good."""
+        self.pause("stop")
+
     def _malformed(self, problem: MalformedPacket) -> None:
-        broker = self._broker
         if self.principal is None and problem.reason == Reason.UNSUPPORTED_PROTOCOL_VERSION:
-            # [MQTT-3.1.2-2]; a version 5 client learns it in its own words.
-            self._write(encode_connack(4, False, 1))
+            # [MQTT-3.1.2-2]
+            self.write_now(encode_connack(4, False, 1))
         name = problem.reason.name.lower()
         device = self.principal.device if self.principal else ""
-        broker.refusals.refuse(device or self._only_device(), "mqtt", name, str(problem), self.address)
+        if not device and len(self.devices) == 1:
+            device = next(iter(self.devices))
+        self.broker.refusals.refuse(device, "mqtt", name, str(problem), self.address)
         self.end(name, problem.reason, str(problem))
-
-    def _only_device(self) -> str:
-        return next(iter(self.devices)) if len(self.devices) == 1 else ""
 
     def _handle(self, packet: Packet) -> None:
         if self.principal is None:
             if type(packet) is not Connect:
                 raise MalformedPacket(Reason.PROTOCOL_ERROR, "the first packet is not CONNECT [MQTT-3.1.0-1]")
-            self._connect(packet)
+            handshake.begin(self, packet)
             return
         match packet:
             case Pingreq():
@@ -219,130 +255,52 @@ class Connection(asyncio.Protocol):
             case Ack():
                 self._acknowledged(packet)
             case Subscribe():
-                self._subscribe(packet)
+                subscribing.subscribe(self, packet)
             case Unsubscribe():
-                self._unsubscribe(packet)
+                subscribing.unsubscribe(self, packet)
             case Disconnect():
-                if packet.reason != Reason.DISCONNECT_WITH_WILL:
-                    self._will = None
-                self._change_expiry(packet.properties)
-                self.end("disconnected", None, "")
+                self._disconnect(packet)
             case Connect():
                 raise MalformedPacket(Reason.PROTOCOL_ERROR, "a second CONNECT [MQTT-3.1.0-2]")
             case Auth():
-                raise MalformedPacket(Reason.PROTOCOL_ERROR, "AUTH without an authentication method")
+                raise MalformedPacket(Reason.PROTOCOL_ERROR, "AUTH without an authentication method [MQTT-4.12.0-6]")
             case _:
                 raise MalformedPacket(Reason.PROTOCOL_ERROR, "unexpected packet")
 
-    # CONNECT
-
-    def _connect(self, packet: Connect) -> None:
-        self.version = packet.version
-        if packet.properties and "authentication_method" in packet.properties:
-            self._reject(Refusal(Reason.BAD_AUTHENTICATION_METHOD, "bad_authentication_method", "not supported"))
-            return
-        verdict = self._broker.doorkeeper.verdict(packet, self.address)
-        if isinstance(verdict, Awaitable):
-            self._pause()
-            task = asyncio.ensure_future(self._decide_later(packet, verdict))
-            self._broker.keep(task)
-        else:
-            self._decided(packet, verdict)
-
-    async def _decide_later(self, packet: Connect, verdict: Awaitable[Verdict]) -> None:
-        decided = await verdict
-        if not self._ended:
-            self._decided(packet, decided)
-            self._go_on()
-
-    def _decided(self, packet: Connect, verdict: Verdict) -> None:
-        if isinstance(verdict, Refusal):
-            self._reject(verdict)
-            return
-        broker = self._broker
-        client_id, assigned = packet.client_id, ""
-        if not client_id:
-            # [MQTT-3.1.3-8]; level 3 knows no empty identifier.
-            if self.version == MQTT_31 or (self.version != MQTT_5 and not packet.clean_start):
-                self._reject(Refusal(Reason.CLIENT_ID_NOT_VALID, "client_id_missing", "empty client identifier"))
-                return
-            client_id = assigned = broker.free_client_id()
-        if packet.will is not None and not verdict.may_publish(packet.will.topic):
-            self._reject(
-                Refusal(
-                    Reason.NOT_AUTHORIZED,
-                    "will_not_allowed",
-                    f"last will on {packet.will.topic!r}, which this client may not publish to",
-                    verdict.device,
-                )
-            )
-            return
-        self.principal = verdict
-        try:
-            resumed = broker.open_session(self, client_id, verdict, packet.clean_start)
-        except Invalid as problem:
-            self.principal = None
-            self._reject(Refusal(Reason.CLIENT_ID_NOT_VALID, problem.reason, problem.message, verdict.device))
-            return
+    def _disconnect(self, packet: Disconnect) -> None:
         session = self.session
-        assert session is not None
-        properties = packet.properties or {}
-        if self.version == MQTT_5:
-            session.expiry = properties.get("session_expiry_interval", 0)
-            limits = broker.settings.limits
-            session.window = min(properties.get("receive_maximum", 65_535), limits.inflight)
-        else:
-            session.expiry = 0 if packet.clean_start else 0xFFFF_FFFF
-        self.keep_alive = packet.keep_alive
-        self._will = packet.will
-        self.send(encode_connack(self.version, resumed, 0, self._connack_properties(assigned)))
-        broker.counts["connects"] += 1
-        if verdict.device:
-            broker.speaks_for(self, verdict.device, self.address)
-        if resumed:
-            self.send(session.resume())
-
-    def _connack_properties(self, assigned: str) -> Properties | None:
-        if self.version != MQTT_5:
-            return None
-        limits = self._broker.settings.limits
-        properties: Properties = {
-            "receive_maximum": limits.inflight,
-            "maximum_packet_size": limits.packet_bytes,
-            "shared_subscription_available": 0,
-        }
-        if assigned:
-            properties["assigned_client_identifier"] = assigned
-        if not self.keep_alive or self.keep_alive > limits.keepalive_max_s:
-            properties["server_keep_alive"] = self.keep_alive = limits.keepalive_max_s
-        return properties
-
-    def _reject(self, refusal: Refusal) -> None:
-        code = refusal.code if self.version == MQTT_5 else _RETURN_CODES.get(refusal.code, 5)
-        self._broker.refusals.refuse(refusal.device, "mqtt", refusal.reason, refusal.detail, self.address)
-        self._write(encode_connack(self.version, False, code))
-        self.end(refusal.reason, None, "")
-
-    def _change_expiry(self, properties: Properties | None) -> None:
-        if properties and self.session is not None and "session_expiry_interval" in properties:
-            if self.session.expiry == 0 and properties["session_expiry_interval"]:
+        expiry = (packet.properties or {}).get("session_expiry_interval")
+        if expiry is not None and session is not None:
+            if session.expiry == 0 and expiry:
                 raise MalformedPacket(Reason.PROTOCOL_ERROR, "session expiry raised from 0 [MQTT-3.14.2-2]")
-            self.session.expiry = properties["session_expiry_interval"]
+            self.broker.change_expiry(session, expiry)
+        # [MQTT-3.14.4-3]: only an ordinary good-bye takes the will back.
+        if packet.reason == Reason.SUCCESS:
+            self.will = None
+        self.end("disconnected", None, "")
 
     # PUBLISH and acknowledgements
 
     def _publish(self, packet: Publish) -> None:
-        broker = self._broker
-        session = self.session
+        broker, session = self.broker, self.session
         assert session is not None
         broker.counts["received"] += 1
-        if packet.properties and "topic_alias" in packet.properties:
-            raise MalformedPacket(Reason.TOPIC_ALIAS_INVALID, "topic alias beyond the maximum of 0")
-        if packet.qos == 2:
-            if packet.packet_id in session.incoming:
-                self.send(encode_ack(self.version, Kind.PUBREC, packet.packet_id))
+        if packet.properties is not None:
+            self._look_at_properties(packet, packet.properties)
+        if packet.qos:
+            if self.version == MQTT_5 and self._unanswered >= broker.settings.limits.inflight:
+                raise MalformedPacket(
+                    Reason.RECEIVE_MAXIMUM_EXCEEDED,
+                    f"more than {broker.settings.limits.inflight} unanswered messages [MQTT-3.3.4-9]",
+                )
+            if packet.qos == 2 and not session.take_incoming(packet.packet_id):
+                # The first one may still be on the road; behind it is early enough for its PUBREC.
+                if self.pending:
+                    broker.pipeline.submit((), self._say_pubrec, packet.packet_id)
+                else:
+                    self.send(encode_ack(self.version, Kind.PUBREC, packet.packet_id))
                 return
-            session.incoming.add(packet.packet_id)
+            self._unanswered += 1
         route = self._routes.get(packet.topic)
         if route is None:
             principal = self.principal
@@ -350,103 +308,88 @@ class Connection(asyncio.Protocol):
             if len(self._routes) >= _ROUTES_KEPT:
                 self._routes.clear()
             route = self._routes[packet.topic] = broker.route(principal, packet.topic)
-        broker.publish(self, route, packet, self.address)
+        broker.publish(self, route, packet)
+        if self._rate:
+            self._tokens -= 1
+            if self._tokens < 0 and not self._busy:
+                self.pause("rate")
+                asyncio.get_running_loop().call_later(-self._tokens / self._rate + 0.01, self.go_on)
+
+    def _say_pubrec(self, packet_id: int, _: object) -> None:
+        self.send(encode_ack(self.version, Kind.PUBREC, packet_id))
+
+    def _look_at_properties(self, packet: Publish, properties: Properties) -> None:
+        """Section 3.3.2.3: aliases are resolved here; what no client may send ends the connection."""
+        if "subscription_identifier" in properties:
+            raise MalformedPacket(Reason.PROTOCOL_ERROR, "subscription identifier from a client [MQTT-3.3.4-6]")
+        response = properties.get("response_topic")
+        if response is not None and ("+" in response or "#" in response or not response):
+            raise MalformedPacket(Reason.TOPIC_NAME_INVALID, "response topic with a wildcard [MQTT-3.3.2-14]")
+        alias = properties.get("topic_alias")
+        if alias is None:
+            return
+        if alias > self.broker.settings.limits.topic_aliases:
+            raise MalformedPacket(Reason.TOPIC_ALIAS_INVALID, f"topic alias {alias} [MQTT-3.3.2-9]")
+        if self._aliases is None:
+            self._aliases = {}
+        if packet.topic:
+            self._aliases[alias] = packet.topic
+            return
+        topic = self._aliases.get(alias)
+        if topic is None:
+            raise MalformedPacket(Reason.PROTOCOL_ERROR, f"topic alias {alias} was never set [MQTT-3.3.2-7]")
+        packet.topic = topic
 
     def acknowledge(self, packet: Publish, refused: Reason | None) -> None:
         """Send PUBACK or PUBREC; version 5 also hears why something was refused."""
-        if self._ended:
+        if self.ended:
             return
         packet_id = packet.packet_id
+        if packet.qos == 1:
+            self._unanswered -= 1
         if refused is None or self.version != MQTT_5:
             if packet.qos == 1:
                 self.send(bytes((0x40, 2, packet_id >> 8, packet_id & 0xFF)))
             else:
                 self.send(encode_ack(self.version, Kind.PUBREC, packet_id))
             return
-        if packet.qos == 2 and self.session is not None:
-            self.session.incoming.discard(packet_id)
-        self.send(encode_ack(self.version, Kind.PUBACK if packet.qos == 1 else Kind.PUBREC, packet_id, refused))
+        properties: Properties | None = None
+        if self.says_why:
+            properties = {"reason_string": _WHY.get(refused, "refused; see the device's timeline")}
+        if packet.qos == 1:
+            self.send(encode_ack(self.version, Kind.PUBACK, packet_id, refused, properties))
+            return
+        session = self.session
+        assert session is not None
+        self._unanswered -= 1
+        session.release_incoming(packet_id)
+        answer = encode_ack(self.version, Kind.PUBREC, packet_id, refused, properties)
+        self.broker.send_after_commit(self, session, answer)
 
     def _acknowledged(self, packet: Ack) -> None:
         session = self.session
         assert session is not None
-        if packet.kind == Kind.PUBREL:
-            known = packet.packet_id in session.incoming
-            session.incoming.discard(packet.packet_id)
+        packet_id, kind = packet.packet_id, packet.kind
+        if kind == Kind.PUBREL:
+            known = session.release_incoming(packet_id)
+            if known and self._unanswered:
+                self._unanswered -= 1
             reason = 0 if known else Reason.PACKET_ID_NOT_FOUND
-            self.send(encode_ack(self.version, Kind.PUBCOMP, packet.packet_id, reason))
+            self.broker.send_after_commit(self, session, encode_ack(self.version, Kind.PUBCOMP, packet_id, reason))
             return
-        if packet.reason >= 0x80 and packet.kind in (Kind.PUBACK, Kind.PUBREC):
-            more = session.refused(packet.packet_id)
-        else:
-            more = session.acknowledged(packet.kind, packet.packet_id)
-        if more is None and packet.kind == Kind.PUBREC:
-            more = encode_ack(self.version, Kind.PUBREL, packet.packet_id, Reason.PACKET_ID_NOT_FOUND)
-        if more:
-            self.send(more)
-
-    # SUBSCRIBE
-
-    def _subscribe(self, packet: Subscribe) -> None:
-        broker, session, principal = self._broker, self.session, self.principal
-        assert session is not None
-        assert principal is not None
-        ident = (packet.properties or {}).get("subscription_identifier", 0)
-        granted: list[tuple[SubscribeFilter, bool]] = []
-        reasons: list[int] = []
-        for wanted in packet.filters:
-            wanted.identifier = ident
-            refusal = self._subscription_refusal(wanted.filter, principal, session)
-            if refusal is not None:
-                code, reason, detail = refusal
-                reasons.append(code if self.version == MQTT_5 else 0x80)
-                broker.refusals.refuse(principal.device, "mqtt", reason, detail, self.address)
-                continue
-            granted.append((wanted, broker.subscribe(self, wanted)))
-            reasons.append(wanted.qos)
-        self.send(encode_suback(self.version, packet.packet_id, reasons))
-        for wanted, new in granted:
-            if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and new):
-                broker.send_retained(self, wanted, [ident] if ident else [])
-
-    def _subscription_refusal(
-        self, filter_: str, principal: Principal, session: Session
-    ) -> tuple[Reason, str, str] | None:
-        limits = self._broker.settings.limits
-        if not valid_filter(filter_):
-            raise MalformedPacket(Reason.TOPIC_FILTER_INVALID, f"topic filter {filter_!r} [MQTT-4.7.1-2]")
-        if filter_.startswith("$share/"):
-            return Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "shared_subscription", "shared subscriptions are off"
-        if len(filter_.encode()) > limits.topic_bytes or filter_.count("/") >= limits.topic_levels:
-            return Reason.QUOTA_EXCEEDED, "filter_too_long", f"topic filter {filter_[:80]!r} is too long or too deep"
-        if not principal.may_subscribe(filter_):
-            return Reason.NOT_AUTHORIZED, "filter_not_allowed", f"may not subscribe to {filter_!r}"
-        if len(session.subscriptions) >= limits.subscriptions and filter_ not in session.subscriptions:
-            return Reason.QUOTA_EXCEEDED, "too_many_subscriptions", f"more than {limits.subscriptions} subscriptions"
-        return None
-
-    def stop_reading(self) -> None:
-        """Take nothing more in, for good."""
-        self._pause()
-
-    def forget_will(self) -> None:
-        """The connection ends for a reason that is not the device's."""
-        self._will = None
-
-    def _unsubscribe(self, packet: Unsubscribe) -> None:
-        reasons = [
-            0 if self._broker.unsubscribe(self, filter_) else Reason.NO_SUBSCRIPTION_EXISTED
-            for filter_ in packet.filters
-        ]
-        self.send(encode_unsuback(self.version, packet.packet_id, [int(reason) for reason in reasons]))
+        more = session.acknowledged(kind, packet_id, packet.reason >= 0x80, self.broker.clock.now_ms())
+        if more is None and kind == Kind.PUBREC and packet.reason < 0x80:
+            more = encode_ack(self.version, Kind.PUBREL, packet_id, Reason.PACKET_ID_NOT_FOUND)
+        if more or session.changes:
+            self.broker.send_after_commit(self, session, more or b"")
 
     # Sending and ending
 
     def send(self, data: bytes) -> None:
         """Write ``data`` at the end of this round of the loop."""
-        if data and not self._ended:
+        if data and not self.ended:
             if not self._out:
-                self._broker.flush_later(self)
+                self.broker.flush_later(self)
             self._out.append(data)
 
     def flush(self) -> None:
@@ -455,35 +398,48 @@ class Connection(asyncio.Protocol):
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
             self._out = []
 
-    def _write(self, data: bytes) -> None:
+    def write_now(self, data: bytes) -> None:
+        """Write ``data`` without waiting for the round to end."""
         self._out.append(data)
         self.flush()
 
     def idle_too_long(self, now: float) -> bool:
         """[MQTT-3.1.2-24]: nothing for one and a half times the keep-alive."""
-        return self.keep_alive > 0 and now - self.heard > self.keep_alive * 1.5
+        return self.keep_alive > 0 and now - self.heard > self.keep_alive * 1.5 and not self._busy
+
+    def forget_will(self) -> None:
+        """The connection ends for a reason that is not the device's."""
+        self.will = None
 
     def end(self, reason: str, code: Reason | None, detail: str) -> None:
-        """End the connection: say why (version 5), publish the will, leave the session, close the socket."""
-        if self._ended:
+        """End the connection: say why (version 5), leave the session, publish the will or let it wait, close."""
+        if self.ended:
             return
         if code is not None and self.version == MQTT_5 and self.principal is not None:
-            self._out.append(encode_disconnect(code))
+            why: Properties | None = {"reason_string": detail[:200]} if detail else None
+            self._out.append(encode_disconnect(code, why))
         self.flush()
-        self._ended = True
-        broker = self._broker
+        self.ended = True
         if self.principal is not None:
-            broker.close_session(self)
-            will, self._will = self._will, None
-            if will is not None:
-                packet = Publish(will.topic, will.payload, will.qos, will.retain, False, 0, _will_properties(will))
-                broker.publish(None, broker.route(self.principal, will.topic), packet, self.address)
-            broker.falls_silent(self, reason, detail)
+            self._leave(self.principal, reason, detail)
         if self._transport is not None:
             self._transport.close()
 
+    def _leave(self, principal: Principal, reason: str, detail: str) -> None:
+        broker, session = self.broker, self.session
+        will, self.will = self.will, None
+        if will is not None and session is not None:
+            delay = min((will.properties or {}).get("will_delay_interval", 0), session.expiry)
+            if delay:
+                broker.wills.wait(session.client_id, will, principal, self.address, delay)
+                will = None
+        broker.close_session(self)
+        if will is not None:
+            broker.publish_will(will, principal, self.address)
+        broker.falls_silent(self, reason, detail)
 
-def _will_properties(will: Will) -> Properties | None:
-    if not will.properties:
-        return None
-    return {name: value for name, value in will.properties.items() if name != "will_delay_interval"}
+
+_WHY: Final = {
+    Reason.NOT_AUTHORIZED: "this client may not publish to this topic",
+    Reason.PAYLOAD_FORMAT_INVALID: "the payload breaks the contract; the device's timeline says where",
+}

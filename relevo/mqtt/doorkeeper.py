@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from relevo.dialect import Dialect
-from relevo.domain.devices import Registry
+from relevo.domain.devices import Device, Registry
 from relevo.domain.keys import key_fits
 from relevo.domain.networks import is_private
+from relevo.mqtt.tls import Certificate
 from relevo.settings import Settings
 from relevo.wire.mqtt_errors import Reason
 from relevo.wire.mqtt_packets import Connect
@@ -65,14 +66,17 @@ class Doorkeeper:
         )
         self._anonymous = Principal("", "", topics, topics)
 
-    def verdict(self, connect: Connect, address: str) -> Verdict | Awaitable[Verdict]:
+    def verdict(
+        self, connect: Connect, address: str, certificate: Certificate | None = None
+    ) -> Verdict | Awaitable[Verdict]:
         """Decide about a CONNECT. An awaitable when a person's password has to be checked, which takes its time."""
+        if certificate is not None:
+            return self._by_certificate(certificate, connect.username or "")
         username = connect.username or ""
         device = self._registry.get(username) if username else None
         if device is not None and device.key_hash:
             if connect.password is not None and key_fits(connect.password, device.key_hash):
-                publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)
-                return Principal(f"device:{device.id}", device.id, publish, subscribe)
+                return self._as_device(device)
             return Refusal(
                 Reason.BAD_USER_NAME_OR_PASSWORD,
                 "bad_credentials",
@@ -82,6 +86,30 @@ class Doorkeeper:
         if username and device is None and connect.password is not None:
             return self._person(username, connect.password, address)
         return self._stranger(username, address)
+
+    def _as_device(self, device: Device) -> Principal:
+        publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)
+        return Principal(f"device:{device.id}", device.id, publish, subscribe)
+
+    def _by_certificate(self, certificate: Certificate, username: str) -> Verdict:
+        """The authority's signature was checked by TLS; here it is found whose certificate it is."""
+        device = self._registry.get(certificate.common_name)
+        if device is None:
+            device = next(
+                (
+                    one
+                    for one in self._registry.all()
+                    if one.attributes.get("certificate_sha256") == certificate.fingerprint
+                ),
+                None,
+            )
+        if device is None:
+            detail = f"certificate of {certificate.common_name[:64]!r}, which is no registered device"
+            return Refusal(Reason.NOT_AUTHORIZED, "certificate_unknown", detail)
+        if username and username != device.id:
+            detail = f"certificate of {device.id}, but user name {username[:64]!r}"
+            return Refusal(Reason.NOT_AUTHORIZED, "certificate_of_another", detail, device.id)
+        return self._as_device(device)
 
     async def _person(self, username: str, password: bytes, address: str) -> Verdict:
         try:

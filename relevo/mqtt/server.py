@@ -1,12 +1,15 @@
 """Listening for MQTT clients, and looking after connections that say nothing."""
 
 import asyncio
+from pathlib import Path
 from typing import Final
 
 from relevo.errors import ConfigurationError
 from relevo.log import get_logger
+from relevo.mqtt import statistics
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.connection import Connection
+from relevo.mqtt.tls import ServerTls
 from relevo.settings import Listen
 from relevo.wire.mqtt_errors import Reason
 
@@ -20,34 +23,60 @@ class MqttServer:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
+        self._tls: ServerTls | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self.connections: set[Connection] = set()
         self._per_address: dict[str, int] = {}
-        self.port = 0
 
-    async def start(self, listen: Listen) -> None:
-        """Listen. Raises :class:`ConfigurationError` when the port is taken or not ours."""
+    async def start(self, listen: Listen, tls: ServerTls | None = None) -> int:
+        """Listen and return the port. Raises :class:`ConfigurationError` when it is taken or not ours."""
         loop = asyncio.get_running_loop()
+        what = "MQTT over TLS" if tls else "MQTT"
         try:
-            self._server = await loop.create_server(self._new, listen.host, listen.port, backlog=4_096)
+            server = await loop.create_server(
+                self.new_connection,
+                listen.host,
+                listen.port,
+                backlog=4_096,
+                ssl=tls.context if tls else None,
+                ssl_handshake_timeout=self._broker.settings.limits.connect_timeout_s if tls else None,
+            )
         except OSError as error:
+            option = "RELEVO_MQTTS" if tls else "--mqtt HOST:PORT"
             raise ConfigurationError(
-                f"MQTT cannot listen on {listen}: {error.strerror or error}; "
-                "another program has the port, or choose one with --mqtt HOST:PORT"
+                f"{what} cannot listen on {listen}: {error.strerror or error}; "
+                f"another program has the port, or choose one with {option}"
             ) from error
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._servers.append(server)
+        if tls is not None:
+            self._tls = tls
+        port: int = server.sockets[0].getsockname()[1]
+        log.info("mqtts_listening" if tls else "mqtt_listening", address=str(listen), port=port)
+        return port
+
+    async def start_unix(self, path: Path) -> None:
+        """Listen on a unix socket as well. Raises :class:`ConfigurationError`."""
+        try:
+            _remove_stale(path)
+            server = await asyncio.get_running_loop().create_unix_server(self.new_connection, str(path))
+        except OSError as error:
+            raise ConfigurationError(f"MQTT cannot listen on {path}: {error.strerror or error}") from error
+        self._servers.append(server)
+        log.info("mqtt_listening", address=str(path))
+
+    def begin(self) -> None:
+        """Look after connections from now on."""
         self._sweeper = asyncio.create_task(self._sweep(), name="mqtt-sweeper")
-        log.info("mqtt_listening", address=str(listen), port=self.port)
 
     @property
     def listening(self) -> bool:
-        return self._server is not None and self._server.is_serving()
+        return bool(self._servers) and all(server.is_serving() for server in self._servers)
 
     async def stop_accepting(self) -> None:
         """Take no new connections and read no more from those that are open."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in self.connections:
             connection.stop_reading()
 
@@ -61,7 +90,7 @@ class MqttServer:
         # One more round of the loop, so that closed sockets are really gone.
         await asyncio.sleep(0)
 
-    def _new(self) -> asyncio.Protocol:
+    def new_connection(self) -> Connection:
         return Connection(self._broker, self)
 
     def admitted(self, connection: Connection) -> bool:
@@ -96,17 +125,34 @@ class MqttServer:
     async def _sweep(self) -> None:
         """Twice a second: end what never said CONNECT and what fell silent."""
         limit = self._broker.settings.limits.connect_timeout_s
+        clock = self._broker.clock
+        started = told = clock.monotonic()
         while True:
             await asyncio.sleep(_SWEEP_S)
-            self.sweep(self._broker.clock.monotonic(), limit)
+            now = clock.monotonic()
+            self.sweep(now, limit)
+            self._broker.expire()
+            if now - told >= statistics.EVERY_S:
+                told = now
+                statistics.publish(self._broker, len(self.connections), now - started)
+                if self._tls is not None:
+                    self._tls.reload_if_changed()
 
     def sweep(self, now: float, connect_timeout_s: float) -> None:
         for connection in list(self.connections):
             if connection.principal is None:
-                if now - connection.since > connect_timeout_s:
+                if connection.waits_its_turn:
+                    connection.since = now
+                elif now - connection.since > connect_timeout_s:
                     self._broker.refusals.refuse(
                         "", "mqtt", "connect_timeout", f"no CONNECT within {connect_timeout_s:g} s", connection.address
                     )
                     connection.end("connect_timeout", None, "")
             elif connection.idle_too_long(now):
                 connection.end("keep_alive", Reason.KEEP_ALIVE_TIMEOUT, f"silent for {now - connection.heard:.0f} s")
+
+
+def _remove_stale(path: Path) -> None:
+    """The data directory's lock already says that nobody else uses this socket."""
+    if path.is_socket():
+        path.unlink()

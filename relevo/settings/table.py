@@ -131,6 +131,38 @@ class Limits(Table):
     queued_messages: int = Field(
         default=1_000, ge=0, le=1_000_000, description="Most messages kept for one client that is away or slow."
     )
+    queued_bytes: int = Field(
+        default=4_194_304,
+        ge=1024,
+        le=1_073_741_824,
+        description="Most bytes of messages kept for one client that is away or slow.",
+    )
+    session_expiry_s: int = Field(
+        default=2_592_000,
+        ge=1,
+        le=4_294_967_295,
+        description="Longest time an MQTT session is kept for a client that is away, seconds.",
+    )
+    retained: int = Field(default=100_000, ge=1, le=10_000_000, description="Most retained messages.")
+    topic_aliases: int = Field(default=32, ge=0, le=65_535, description="Most topic aliases of one MQTT 5 client.")
+    connects_per_s: int = Field(
+        default=2_000,
+        ge=1,
+        le=1_000_000,
+        description="MQTT clients admitted a second; the rest of a storm waits its turn.",
+    )
+    failed_logins: int = Field(
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description="Wrong MQTT credentials of one user name and address within a minute before it has to wait.",
+    )
+    messages_per_s: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Most MQTT messages a second of one client, 0 for no limit; beyond it reading pauses.",
+    )
     subscriptions: int = Field(default=100, ge=1, le=100_000, description="Most subscriptions of one MQTT client.")
     http_body_bytes: int = Field(
         default=1_048_576, ge=1024, le=1_073_741_824, description="Largest HTTP request body, bytes."
@@ -192,6 +224,20 @@ class Settings(Table):
     mqtts: Address = Field(default="0.0.0.0:8883", description="Where MQTT over TLS listens when a certificate is set.")
     tls_cert: Place | None = Field(default=None, description="Certificate chain in PEM; turns on MQTT over TLS.")
     tls_key: Place | None = Field(default=None, description="Private key in PEM that belongs to the certificate.")
+    tls_client_ca: Place | None = Field(
+        default=None,
+        description="Authority in PEM for client certificates; a certificate's common name, or its SHA-256 "
+        "fingerprint in the device's attribute `certificate_sha256`, stands for the device's key.",
+    )
+    mqtt_unix: Place | None = Field(default=None, description="Unix socket on which MQTT listens as well.")
+    mqtt_proxy_from: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Addresses of balancers; MQTT connections from them must begin with a PROXY header, version 2.",
+    )
+    allowed_origins: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Origins of foreign web pages that may open WebSockets, such as `https://panel.example.org`.",
+    )
     database_url: Annotated[str, AfterValidator(_database)] = Field(
         default="sqlite",
         description="`sqlite` (in the data directory), `postgresql://…` or `mysql://…`.",

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from relevo.errors import ConfigurationError
-from relevo.store import accounts, devices, journal, latest, timeline, unclaimed
+from relevo.store import accounts, devices, journal, latest, sessions, timeline, unclaimed
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -20,6 +20,10 @@ TABLES: Final = (
     timeline.timeline,
     accounts.accounts,
     accounts.secrets,
+    sessions.mqtt_sessions,
+    sessions.mqtt_deliveries,
+    sessions.mqtt_incoming,
+    sessions.mqtt_retained,
 )
 
 

@@ -5,14 +5,15 @@ they are thrown away and read again, so that a reading whose commit failed is ne
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from relevo.domain import events as ev
-from relevo.store import devices, journal, latest, timeline, unclaimed
+from relevo.domain.sessions import CHANGES, Change
+from relevo.store import devices, journal, latest, sessions, timeline, unclaimed
 from relevo.store.db import core_on, open_writer
 
 _VOLATILE: Final = ev.UnclaimedReading
@@ -22,10 +23,12 @@ _REGISTRY: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRe
 class Batch:
     """What one group commit holds, filled by :meth:`Writer.write`."""
 
-    __slots__ = ("documents", "duplicates", "events", "first_seq", "kept", "lost", "registry", "volatile")
+    __slots__ = ("changes", "documents", "duplicates", "events", "first_seq", "kept", "lost", "registry", "volatile")
 
-    def __init__(self, events: list[ev.AnyEvent]) -> None:
-        self.events = events
+    def __init__(self, events: Sequence[ev.AnyEvent | Change]) -> None:
+        # Any, because a cast for each of a thousand events is what the type would cost.
+        self.events: Sequence[Any] = events
+        self.changes: list[Change] = []
         self.first_seq = 0
         self.kept: list[ev.AnyEvent] = []
         self.documents: list[tuple[str, bytes]] = []
@@ -85,6 +88,8 @@ class Writer:
                 self._append(batch, connection, now_ms)
             if slow:
                 self._project(slow, core)
+            if batch.changes:
+                sessions.apply(connection, batch.changes)
             connection.execute("COMMIT")
         except BaseException:
             self._forget_after_failure()
@@ -112,6 +117,9 @@ class Writer:
                     continue
                 state.take(event)
                 dirty[device] = state
+            elif type(event) in CHANGES:
+                batch.changes.append(event)
+                continue
             elif type(event) is _VOLATILE:
                 batch.volatile.append(event)
                 continue

@@ -5,20 +5,17 @@ packet and the position behind it, or ``None`` when the packet is not complete. 
 malformed raises :class:`MalformedPacket` with the reason code of MQTT 5.0 section 2.4 that describes it.
 """
 
-import struct
 from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from relevo.wire.mqtt_errors import MalformedPacket, Reason, decode_text
-from relevo.wire.mqtt_properties import Properties, decode_properties, encode_properties
+from relevo.wire.mqtt_properties import Properties, decode_properties
 
 MQTT_31: Final = 3
 MQTT_311: Final = 4
 MQTT_5: Final = 5
-
-_U16 = struct.Struct("!H")
 
 
 class Kind(IntEnum):
@@ -123,8 +120,6 @@ class Auth(msgspec.Struct, gc=False):
 
 
 Packet: TypeAlias = Connect | Publish | Ack | Subscribe | Unsubscribe | Pingreq | Disconnect | Auth
-
-PINGRESP: Final = b"\xd0\x00"
 
 # Devices publish on few topics for ever, so the checked text of a topic is kept. Bounded: a flood empties it.
 _TOPICS_KEPT = 65_536
@@ -310,6 +305,9 @@ def _connect(body: bytes, first: int, version: int) -> Connect:
         payload, pos = _binary(body, pos, "will message")
         if not topic or "+" in topic or "#" in topic:
             raise MalformedPacket(Reason.TOPIC_NAME_INVALID, "will topic is empty or has a wildcard")
+        response = (will_properties or {}).get("response_topic", "-")
+        if not response or "+" in response or "#" in response:
+            raise MalformedPacket(Reason.TOPIC_NAME_INVALID, "response topic with a wildcard [MQTT-3.3.2-14]")
         will = Will(topic, payload, will_qos, will_retain, will_properties)
     username = password = None
     if has_username:
@@ -423,87 +421,3 @@ _DECODERS: Final[dict[int, Any]] = {
     Kind.DISCONNECT: _disconnect,
     Kind.AUTH: _auth,
 }
-
-
-def encode_length(length: int) -> bytes:
-    """Remaining length as a variable byte integer, MQTT 3.1.1 section 2.2.3."""
-    if length < 0x80:
-        return bytes((length,))
-    out = bytearray()
-    while True:
-        length, byte = length >> 7, length & 0x7F
-        if not length:
-            out.append(byte)
-            return bytes(out)
-        out.append(byte | 0x80)
-
-
-def encode_text(text: str) -> bytes:
-    raw = text.encode()
-    return _U16.pack(len(raw)) + raw
-
-
-def _packet(first: int, body: bytes) -> bytes:
-    return bytes((first,)) + encode_length(len(body)) + body
-
-
-def encode_connack(version: int, session_present: bool, reason: int, properties: Properties | None = None) -> bytes:
-    """CONNACK; ``reason`` is a return code of 3.1.1 table 3.1 or a reason code of 5.0."""
-    # Level 3 has no session-present flag: the byte is reserved.
-    flag = 1 if session_present and reason == 0 and version != MQTT_31 else 0
-    body = bytes((flag, reason))
-    if version == MQTT_5:
-        body += encode_properties(properties)
-    return _packet(0x20, body)
-
-
-def encode_publish(
-    version: int,
-    topic: bytes,
-    payload: bytes,
-    qos: int,
-    retain: bool,
-    dup: bool,
-    packet_id: int,
-    properties: Properties | None = None,
-) -> bytes:
-    """PUBLISH; ``topic`` is already UTF-8, because one message is encoded for many receivers."""
-    head = _U16.pack(len(topic)) + topic
-    if qos:
-        head += _U16.pack(packet_id)
-    if version == MQTT_5:
-        head += encode_properties(properties)
-    first = 0x30 | (qos << 1) | retain | (dup << 3)
-    return bytes((first,)) + encode_length(len(head) + len(payload)) + head + payload
-
-
-def encode_ack(version: int, kind: int, packet_id: int, reason: int = 0, properties: Properties | None = None) -> bytes:
-    """PUBACK, PUBREC, PUBREL or PUBCOMP."""
-    first = (kind << 4) | (2 if kind == Kind.PUBREL else 0)
-    if version != MQTT_5 or (reason == 0 and not properties):
-        return bytes((first, 2, packet_id >> 8, packet_id & 0xFF))
-    body = bytes((packet_id >> 8, packet_id & 0xFF, reason))
-    if properties:
-        body += encode_properties(properties)
-    return _packet(first, body)
-
-
-def encode_suback(version: int, packet_id: int, reasons: list[int], properties: Properties | None = None) -> bytes:
-    body = _U16.pack(packet_id)
-    if version == MQTT_5:
-        body += encode_properties(properties)
-    return _packet(0x90, body + bytes(reasons))
-
-
-def encode_unsuback(version: int, packet_id: int, reasons: list[int]) -> bytes:
-    body = _U16.pack(packet_id)
-    if version == MQTT_5:
-        body += encode_properties(None) + bytes(reasons)
-    return _packet(0xB0, body)
-
-
-def encode_disconnect(reason: int, properties: Properties | None = None) -> bytes:
-    """DISCONNECT from the server; only version 5 knows it."""
-    if not properties:
-        return bytes((0xE0, 1, reason))
-    return _packet(0xE0, bytes((reason,)) + encode_properties(properties))

@@ -94,6 +94,8 @@ def decode_properties(data: bytes | bytearray, pos: int, end: int, kind: int) ->
         name, type_, _ = entry
         value, pos = _value(data, pos, stop, type_)
         if value == 0 and name in _NOT_ZERO:
+            if name == "topic_alias":
+                raise MalformedPacket(Reason.TOPIC_ALIAS_INVALID, "topic alias 0 [MQTT-3.3.2-8]")
             raise _malformed(f"{name} is 0", protocol=True)
         if name in _FLAGS and value not in (0, 1):
             raise _malformed(f"{name} is neither 0 nor 1", protocol=True)

@@ -181,9 +181,13 @@ def publish5(
     version: int = 5,
 ) -> bytes:
     body = text(topic) + (struct.pack("!H", packet_id) if qos else b"")
+<<<<<<< HEAD
     return packet(
         0x30 | (qos << 1) | retain | (dup << 3), body + (props(properties) if version == 5 else b"") + payload
     )
+=======
+    return packet(0x30 | (qos << 1) | retain | (dup << 3), body + (props(properties) if version == 5 else b"") + payload)
+>>>>>>> step2
 
 
 def options(
@@ -193,7 +197,13 @@ def options(
     return qos | (no_local << 2) | (as_published << 3) | (handling << 4) | reserved
 
 
+<<<<<<< HEAD
 def subscribe5(*filters: tuple[str, int], packet_id: int = 10, properties: Properties = (), version: int = 5) -> bytes:
+=======
+def subscribe5(
+    *filters: tuple[str, int], packet_id: int = 10, properties: Properties = (), version: int = 5
+) -> bytes:
+>>>>>>> step2
     head = struct.pack("!H", packet_id) + (props(properties) if version == 5 else b"")
     return packet(0x82, head + b"".join(text(f) + bytes((o,)) for f, o in filters))
 
