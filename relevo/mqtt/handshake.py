@@ -95,6 +95,11 @@ def _decided(connection: "Connection", packet: Connect, verdict: Verdict) -> Non
         reject(connection, Refusal(Reason.CLIENT_ID_NOT_VALID, "client_id_too_long", detail, verdict.device))
         return
     will = packet.will
+    response = will.properties.get("response_topic", "-") if will is not None and will.properties else "-"
+    if not response or "+" in response or "#" in response:
+        detail = "response topic of the last will with a wildcard [MQTT-3.3.2-14]"
+        reject(connection, Refusal(Reason.TOPIC_NAME_INVALID, "topic_name_invalid", detail, verdict.device))
+        return
     if will is not None and not verdict.may_publish(will.topic):
         detail = f"last will on {will.topic!r}, which this client may not publish to"
         reject(connection, Refusal(Reason.NOT_AUTHORIZED, "will_not_allowed", detail, verdict.device))

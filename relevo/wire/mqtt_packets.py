@@ -305,9 +305,6 @@ def _connect(body: bytes, first: int, version: int) -> Connect:
         payload, pos = _binary(body, pos, "will message")
         if not topic or "+" in topic or "#" in topic:
             raise MalformedPacket(Reason.TOPIC_NAME_INVALID, "will topic is empty or has a wildcard")
-        response = (will_properties or {}).get("response_topic", "-")
-        if not response or "+" in response or "#" in response:
-            raise MalformedPacket(Reason.TOPIC_NAME_INVALID, "response topic with a wildcard [MQTT-3.3.2-14]")
         will = Will(topic, payload, will_qos, will_retain, will_properties)
     username = password = None
     if has_username:

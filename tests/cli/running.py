@@ -22,11 +22,11 @@ def relevo(
 
 
 def serve(
-    data: Path, *options: str, env: Mapping[str, str] | None = None, prefix: Sequence[str] = ()
+    data: Path, *options: str, prefix: Sequence[str] = (), seconds: float = 20.0
 ) -> subprocess.CompletedProcess[str]:
     """``relevo serve`` that is expected to end by itself; ports are chosen by the system unless given."""
     given = ("--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0")
-    return relevo("serve", "--data", str(data), *given, *options, env=env, prefix=prefix)
+    return relevo("serve", "--data", str(data), *given, *options, prefix=prefix, seconds=seconds)
 
 
 def complaint(ended: subprocess.CompletedProcess[str], code: int) -> str:

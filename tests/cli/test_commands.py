@@ -45,9 +45,7 @@ def test_version_prints_the_version_and_nothing_else(run: Any) -> None:
 
 def test_settings_shows_every_one_with_its_value_and_origin(run: Any, tmp_path: Path) -> None:
     (tmp_path / "relevo.toml").write_text('mqtt = "127.0.0.1:2883"\n\n[limits]\nbatch_items = 7\n')
-    result = run(
-        "settings", "--json", "--data", str(tmp_path), "--http", "127.0.0.1:9000", RELEVO_LOG_LEVEL="debug"
-    )
+    result = run("settings", "--json", "--data", str(tmp_path), "--http", "127.0.0.1:9000", RELEVO_LOG_LEVEL="debug")
     assert result.exit_code == 0
     rows = {row["name"]: (row["value"], row["origin"]) for row in json.loads(result.stdout)}
     assert list(rows) == list(names())
@@ -103,7 +101,7 @@ def test_settings_tells_what_the_lab_profile_opened(run: Any, tmp_path: Path) ->
 # Mistakes
 
 
-@pytest.mark.parametrize("command", ["settings", "doctor", "serve", "demo"])
+@pytest.mark.parametrize("command", ["settings", "doctor", "serve"])
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -9,6 +9,7 @@ Every file of version 5 tests has a ``port`` fixture made by :func:`serving`: a 
 
 import contextlib
 import os
+import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -181,13 +182,9 @@ def publish5(
     version: int = 5,
 ) -> bytes:
     body = text(topic) + (struct.pack("!H", packet_id) if qos else b"")
-<<<<<<< HEAD
     return packet(
         0x30 | (qos << 1) | retain | (dup << 3), body + (props(properties) if version == 5 else b"") + payload
     )
-=======
-    return packet(0x30 | (qos << 1) | retain | (dup << 3), body + (props(properties) if version == 5 else b"") + payload)
->>>>>>> step2
 
 
 def options(
@@ -197,13 +194,7 @@ def options(
     return qos | (no_local << 2) | (as_published << 3) | (handling << 4) | reserved
 
 
-<<<<<<< HEAD
 def subscribe5(*filters: tuple[str, int], packet_id: int = 10, properties: Properties = (), version: int = 5) -> bytes:
-=======
-def subscribe5(
-    *filters: tuple[str, int], packet_id: int = 10, properties: Properties = (), version: int = 5
-) -> bytes:
->>>>>>> step2
     head = struct.pack("!H", packet_id) + (props(properties) if version == 5 else b"")
     return packet(0x82, head + b"".join(text(f) + bytes((o,)) for f, o in filters))
 
@@ -395,6 +386,7 @@ class Client(Raw):
 
     def __init__(self, port: int, *first: bytes, version: int = 5) -> None:
         super().__init__(port, *first)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.version = version
         self.connack = Packet("CONNACK", b"")
         self._early: list[Packet] = []
@@ -514,7 +506,10 @@ class Client(Raw):
 
         Section 4.13.1 says that it should be told; Relevo does, another broker need not.
         """
-        raw = self.packet(seconds)
+        try:
+            raw = self.packet(seconds)
+        except TimeoutError:
+            raise AssertionError(f"the connection is still open after {seconds} s") from None
         if raw or not FOREIGN:
             assert raw, "the connection ended without DISCONNECT"
             found = read(raw, self.version)

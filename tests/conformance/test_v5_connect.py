@@ -30,13 +30,7 @@ from tests.conformance.raw5 import (
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-<<<<<<< HEAD
     with serving(tmp_path_factory, RELEVO_LIMITS__CONNECT_TIMEOUT_S="1", RELEVO_LIMITS__KEEPALIVE_MAX_S="60") as found:
-=======
-    with serving(
-        tmp_path_factory, RELEVO_LIMITS__CONNECT_TIMEOUT_S="1", RELEVO_LIMITS__KEEPALIVE_MAX_S="60"
-    ) as found:
->>>>>>> step2
         yield found
 
 
@@ -212,13 +206,7 @@ FOREIGN_TO_CONNECT: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("which", "value"), FOREIGN_TO_CONNECT)
-<<<<<<< HEAD
 def test_mqtt5_2_2_2_2_a_property_of_another_packet_is_malformed(port: int, name: str, which: str, value: Any) -> None:
-=======
-def test_mqtt5_2_2_2_2_a_property_of_another_packet_is_malformed(
-    port: int, name: str, which: str, value: Any
-) -> None:
->>>>>>> step2
     refused(port, connect5(name, properties={which: value}), *VIOLATION)
 
 
@@ -556,13 +544,7 @@ def test_mqtt5_3_1_3_2_3_payload_format_of_a_will_is_0_or_1(port: int, name: str
     refused(port, connect5(name, will=Will(name, properties={"payload_format_indicator": 2})), *VIOLATION)
 
 
-<<<<<<< HEAD
 def test_mqtt5_3_1_2_7_takeover_publishes_the_will_of_the_older_connection(port: int, name: str, peer: Client) -> None:
-=======
-def test_mqtt5_3_1_2_7_takeover_publishes_the_will_of_the_older_connection(
-    port: int, name: str, peer: Client
-) -> None:
->>>>>>> step2
     peer.subscribe(f"{name}/will")
     with Client.join(port, name, will=Will(f"{name}/will")) as old, Client.join(port, name):
         old.ended(0x8E)

@@ -73,9 +73,7 @@ def test_a_wrong_password_is_told_at_the_door_without_it(anonymous: httpx.Client
         (GOOD | {"remember": True}, "remember"),
     ],
 )
-def test_a_sign_in_with_a_field_missing_or_too_many_is_refused(
-    anonymous: httpx.Client, body: Any, field: str
-) -> None:
+def test_a_sign_in_with_a_field_missing_or_too_many_is_refused(anonymous: httpx.Client, body: Any, field: str) -> None:
     assert fields(anonymous.post(LOGIN, json=body)) == [field]
 
 
@@ -129,9 +127,7 @@ def test_the_cookie_alone_changes_nothing_for_a_foreign_page(
     assert browser.get("/api/v1/devices/from-a-foreign-page").status_code == 404
 
 
-def test_the_cookie_changes_things_for_our_own_page(
-    browser: httpx.Client, server: RunningServer, name: str
-) -> None:
+def test_the_cookie_changes_things_for_our_own_page(browser: httpx.Client, server: RunningServer, name: str) -> None:
     own = {"Origin": server.http, "Sec-Fetch-Site": "same-origin"}
     assert browser.post("/api/v1/devices", json={"id": name}, headers=own).status_code == 201
     assert browser.delete(f"/api/v1/devices/{name}", headers=own).status_code == 204
@@ -277,16 +273,3 @@ def test_a_sign_in_link_works_once(server: RunningServer, anonymous: httpx.Clien
     answer = anonymous.get("/ui/enter/no-such-ticket")
     assert (answer.status_code, answer.headers["location"]) == (302, "/ui/signin")
     assert "set-cookie" not in answer.headers
-
-
-def test_tokens_of_one_installation_mean_nothing_to_another(
-    server: RunningServer, tmp_path: Any, signing_key: bytes
-) -> None:
-    with RunningServer(tmp_path / "data") as other:
-        answer = httpx.get(f"{other.http}{ME}", headers={"Authorization": f"Bearer {server.token}"}, trust_env=False)
-        connection = sqlite3.connect(other.data / FILE_NAME)
-        row = connection.execute("SELECT value FROM secrets WHERE name = 'token_signing_key'").fetchone()
-        connection.close()
-    problem(answer, 401)
-    assert bytes(row[0]) != signing_key
-    assert len(row[0]) >= 32

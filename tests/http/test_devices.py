@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -137,7 +138,9 @@ def test_a_body_that_is_no_json_is_refused_in_the_same_form(api: httpx.Client, c
 def family(api: httpx.Client, name: str) -> str:
     """Seven devices that nobody else's search finds."""
     for n in range(7):
-        create(api, id=f"{name}-{n}", name=f"Família {name.upper()} {n}", tags=["even"] if n % 2 == 0 else ["odd", name])
+        create(
+            api, id=f"{name}-{n}", name=f"Família {name.upper()} {n}", tags=["even"] if n % 2 == 0 else ["odd", name]
+        )
     return f"{name}-"
 
 
@@ -223,9 +226,7 @@ def test_the_story_of_a_device_is_read_page_by_page(api: httpx.Client, name: str
 # The text inside, as base64: a word, a superscript two, a number beyond 64 bits, a negative one.
 @pytest.mark.parametrize("cursor", ["d29yZA", "wrI", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "LTU", "%21%21", "A"])
 @pytest.mark.parametrize("path", ["/api/v1/system/timeline", "/api/v1/devices/{name}/timeline"])
-def test_a_cursor_that_this_server_never_gave_is_refused(
-    api: httpx.Client, name: str, path: str, cursor: str
-) -> None:
+def test_a_cursor_that_this_server_never_gave_is_refused(api: httpx.Client, name: str, path: str, cursor: str) -> None:
     create(api, id=name)
     assert fields(api.get(f"{path.format(name=name)}?cursor={cursor}")) == ["cursor"]
 
@@ -233,11 +234,19 @@ def test_a_cursor_that_this_server_never_gave_is_refused(
 # What no other request may suffer from
 
 
-@pytest.fixture
-def lonely(tmp_path: Any) -> Any:
-    """A server of its own: when such a test fails, its store is stuck."""
-    with RunningServer(tmp_path / "data") as one:
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    with RunningServer(tmp_path_factory.mktemp("lonely") / "data") as one:
         yield one
+
+
+@pytest.fixture
+def lonely(own_server: RunningServer) -> Iterator[RunningServer]:
+    """A server beside the others: when such a test fails, its store is stuck and it has to be started anew."""
+    yield own_server
+    if own_server.health().status_code != 200:
+        own_server.kill()
+        own_server.start()
 
 
 POISON = [b'{"n": 18446744073709551616}', b'{"t": "\\ud800"}', b'{"f": NaN}', b'{"f": 1e999}', b'{"\\ud800": 1}']
@@ -252,9 +261,7 @@ def test_an_attribute_that_cannot_be_stored_is_refused_and_stops_nobody_else(lon
             for method, path in (("POST", PATH), ("PATCH", f"{PATH}/good")):
                 content = body if method == "POST" else b'{"attributes": %s}' % attributes
                 try:
-                    answer = client.request(
-                        method, path, content=content, headers={"Content-Type": "application/json"}
-                    )
+                    answer = client.request(method, path, content=content, headers={"Content-Type": "application/json"})
                     answers.append((method, attributes, answer.status_code))
                 except httpx.TimeoutException:
                     answers.append((method, attributes, 0))

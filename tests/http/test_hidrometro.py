@@ -264,7 +264,7 @@ def test_after_a_restart_memory_and_list_are_what_the_database_holds(closed: Run
         meter.close()
     closed.restart()
     # The stranger's readings were never stored.
-    assert totals(closed.api) == [n for n in range(2, LIMIT + 2)]
+    assert totals(closed.api) == list(range(2, LIMIT + 2))
     current = closed.api.get("/api/current").json()
     assert (current["totalLiters"], current["numero_serie"]) == (LIMIT + 1, "KEPT")
     strangers = {one["external_id"]: one["count"] for one in closed.api.get("/api/v1/unclaimed").json()["items"]}

@@ -185,9 +185,7 @@ def test_a_device_of_another_contract_takes_native_readings_too(api: httpx.Clien
     assert values(api, f"/api/v1/devices/{device}/telemetry/totalLiters") == [5.0]
 
 
-def test_whose_key_it_is_decides_what_may_be_written(
-    server: RunningServer, anonymous: httpx.Client, name: str
-) -> None:
+def test_whose_key_it_is_decides_what_may_be_written(server: RunningServer, anonymous: httpx.Client, name: str) -> None:
     own, other = server.register(f"{name}a"), server.register(f"{name}b")
     items = [{"device": f"{name}{one}", "values": {"v": 1}} for one in ("a", "b")]
     with_own = {"Authorization": f"Bearer {own}"}
@@ -213,7 +211,9 @@ def test_claims_say_what_is_wrong_with_them(api: httpx.Client, name: str) -> Non
     claim = {"contract": "hidrometro", "external_id": name}
     assert api.post("/api/v1/claims", json=claim).status_code == 201
     problem(api.post("/api/v1/claims", json=claim | {"external_id": f" {name} "}), 409)
-    problem(api.post("/api/v1/claims", json=claim | {"external_id": f"{name}x", "id": f"hidrometro-{name.upper()}"}), 409)
+    problem(
+        api.post("/api/v1/claims", json=claim | {"external_id": f"{name}x", "id": f"hidrometro-{name.upper()}"}), 409
+    )
     assert fields(api.post("/api/v1/claims", json=claim | {"contract": "nothing"})) == ["contract"]
     assert fields(api.post("/api/v1/claims", json=claim | {"external_id": "x" * 65})) == ["external_id"]
     assert fields(api.post("/api/v1/claims", json=claim | {"external_id": f"{name}y", "id": "a b"})) == ["id"]

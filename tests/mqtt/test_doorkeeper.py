@@ -135,9 +135,7 @@ async def test_the_topics_of_strangers_can_be_chosen(keeper: Any) -> None:
     assert not principal.may_publish("relevo/any/telemetry")
 
 
-async def test_an_administrator_may_do_everything_but_forge_what_the_server_says(
-    keeper: Any, asked: list[Any]
-) -> None:
+async def test_an_administrator_may_do_everything_but_forge_what_the_server_says(keeper: Any, asked: list[Any]) -> None:
     person = await verdict(keeper(), connect("admin", b"right"), THERE)
     assert isinstance(person, Principal)
     assert asked == [("admin", "right")]

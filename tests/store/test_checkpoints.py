@@ -42,9 +42,7 @@ def work(writer: Writer, checkpointer: Checkpointer, commits: int, *, wait: bool
     return moved
 
 
-def test_the_log_stops_growing_under_continuous_commits(
-    path: Path, writer: Writer, checkpointer: Checkpointer
-) -> None:
+def test_the_log_stops_growing_under_continuous_commits(path: Path, writer: Writer, checkpointer: Checkpointer) -> None:
     commit(writer, registered("d1"))
     assert work(writer, checkpointer, 60) > 0
     after_some = log_of(path)

@@ -154,7 +154,7 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(path: Path) -> 
 def test_a_file_that_is_no_database_is_told_with_its_name(tmp_path: Path, content: bytes) -> None:
     database = tmp_path / "relevo.db"
     database.write_bytes(content)
-    with pytest.raises(ConfigurationError, match="relevo.db cannot be opened: .*relevo doctor"):
+    with pytest.raises(ConfigurationError, match=r"relevo\.db cannot be opened: .*relevo doctor"):
         schema.prepare(database)
     assert database.read_bytes() == content
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relevo.wire import mqtt_encode
 from relevo.wire import mqtt_packets as mqtt
 from relevo.wire.mqtt_errors import MalformedPacket, Reason
 from tests.conformance.raw import packet, text
@@ -143,9 +144,9 @@ def test_a_packet_that_arrives_byte_by_byte_costs_no_more_for_its_size() -> None
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
 def test_lengths_at_the_edges_of_their_bytes_come_back(size: int) -> None:
     body = text("a") + b"x" * size
-    raw = mqtt.encode_publish(4, b"a", b"x" * size, 0, False, False, 0)
+    raw = mqtt_encode.encode_publish(4, b"a", b"x" * size, 0, False, False, 0)
     assert raw == packet(0x30, body)
-    assert mqtt.encode_length(len(body)) == varint(len(body))
+    assert mqtt_encode.encode_length(len(body)) == varint(len(body))
     found, end = decode_all(raw, 4)
     assert end == len(raw)
     assert found == [mqtt.Publish("a", b"x" * size, 0, False, False, 0)]
@@ -153,7 +154,7 @@ def test_lengths_at_the_edges_of_their_bytes_come_back(size: int) -> None:
 
 @pytest.mark.parametrize("length", [0, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455])
 def test_the_size_of_a_frame_is_known_from_its_header_alone(length: int) -> None:
-    head = b"\x30" + mqtt.encode_length(length)
+    head = b"\x30" + mqtt_encode.encode_length(length)
     assert mqtt.frame_size(head, 0, len(head)) == length + len(head)
     for end in range(len(head)):
         assert mqtt.frame_size(head, 0, end) == 0
@@ -190,7 +191,7 @@ def test_a_wildcard_in_a_topic_is_refused_every_time(version: int, topic: str) -
 
 def test_a_flood_of_different_topics_is_decoded_and_not_kept() -> None:
     for n in range(mqtt._TOPICS_KEPT + 2_000):
-        data = mqtt.encode_publish(4, b"flood/%d" % n, b"", 0, False, False, 0)
+        data = mqtt_encode.encode_publish(4, b"flood/%d" % n, b"", 0, False, False, 0)
         found = mqtt.decode(data, 0, len(data), 4, LIMIT)
         assert found is not None
         assert found[0].topic == f"flood/{n}"  # type: ignore[union-attr]
@@ -283,7 +284,7 @@ def test_what_the_server_publishes_can_be_read_back(
 ) -> None:
     dup = dup and qos > 0
     properties = {"content_type": "x", "user_property": [("a", "b"), ("a", "c")]} if version == 5 else None
-    raw = mqtt.encode_publish(version, topic.encode(), payload, qos, retain, dup, packet_id, properties)
+    raw = mqtt_encode.encode_publish(version, topic.encode(), payload, qos, retain, dup, packet_id, properties)
     means = mqtt.Publish(topic, payload, qos, retain, dup, packet_id if qos else 0, properties)
     assert decode_all(raw, version) == ([means], len(raw))
 
@@ -299,7 +300,7 @@ def test_what_the_server_acknowledges_can_be_read_back(
     kind: mqtt.Kind, packet_id: int, reason: int, why: bool, version: int
 ) -> None:
     properties = {"reason_string": "because"} if why and version == 5 else None
-    raw = mqtt.encode_ack(version, kind, packet_id, reason, properties)
+    raw = mqtt_encode.encode_ack(version, kind, packet_id, reason, properties)
     if version == 4:
         assert raw == bytes((kind << 4 | (2 if kind == mqtt.Kind.PUBREL else 0), 2)) + struct.pack("!H", packet_id)
         reason = 0
@@ -309,18 +310,18 @@ def test_what_the_server_acknowledges_can_be_read_back(
 @pytest.mark.parametrize(
     ("made", "wanted"),
     [
-        (mqtt.encode_connack(4, True, 0), b"\x20\x02\x01\x00"),
-        (mqtt.encode_connack(4, True, 5), b"\x20\x02\x00\x05"),
-        (mqtt.encode_connack(3, True, 0), b"\x20\x02\x00\x00"),
-        (mqtt.encode_connack(5, False, 0), b"\x20\x03\x00\x00\x00"),
-        (mqtt.encode_connack(5, True, 0, {"receive_maximum": 100}), b"\x20\x06\x01\x00\x03\x21\x00\x64"),
-        (mqtt.encode_suback(4, 0x0102, [0, 1, 2, 0x80]), b"\x90\x06\x01\x02\x00\x01\x02\x80"),
-        (mqtt.encode_suback(5, 0x0102, [0x87]), b"\x90\x04\x01\x02\x00\x87"),
-        (mqtt.encode_unsuback(4, 0x0102, [0, 0x11]), b"\xb0\x02\x01\x02"),
-        (mqtt.encode_unsuback(5, 0x0102, [0, 0x11]), b"\xb0\x05\x01\x02\x00\x00\x11"),
-        (mqtt.encode_disconnect(0x8B), b"\xe0\x01\x8b"),
-        (mqtt.encode_disconnect(0x8B, {"reason_string": "x"}), b"\xe0\x06\x8b\x04\x1f\x00\x01x"),
-        (mqtt.PINGRESP, b"\xd0\x00"),
+        (mqtt_encode.encode_connack(4, True, 0), b"\x20\x02\x01\x00"),
+        (mqtt_encode.encode_connack(4, True, 5), b"\x20\x02\x00\x05"),
+        (mqtt_encode.encode_connack(3, True, 0), b"\x20\x02\x00\x00"),
+        (mqtt_encode.encode_connack(5, False, 0), b"\x20\x03\x00\x00\x00"),
+        (mqtt_encode.encode_connack(5, True, 0, {"receive_maximum": 100}), b"\x20\x06\x01\x00\x03\x21\x00\x64"),
+        (mqtt_encode.encode_suback(4, 0x0102, [0, 1, 2, 0x80]), b"\x90\x06\x01\x02\x00\x01\x02\x80"),
+        (mqtt_encode.encode_suback(5, 0x0102, [0x87]), b"\x90\x04\x01\x02\x00\x87"),
+        (mqtt_encode.encode_unsuback(4, 0x0102, [0, 0x11]), b"\xb0\x02\x01\x02"),
+        (mqtt_encode.encode_unsuback(5, 0x0102, [0, 0x11]), b"\xb0\x05\x01\x02\x00\x00\x11"),
+        (mqtt_encode.encode_disconnect(0x8B), b"\xe0\x01\x8b"),
+        (mqtt_encode.encode_disconnect(0x8B, {"reason_string": "x"}), b"\xe0\x06\x8b\x04\x1f\x00\x01x"),
+        (mqtt_encode.PINGRESP, b"\xd0\x00"),
     ],
 )
 def test_answers_of_the_server_are_these_bytes(made: bytes, wanted: bytes) -> None:

@@ -5,9 +5,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from relevo.domain.sessions import Delivered, Message, Queued
 from relevo.wire import mqtt_packets as mqtt
 from relevo.wire.mqtt_packets import Kind
-from relevo.wire.mqtt_session import Message, Session, with_subscription_ids
+from relevo.wire.mqtt_session import Session
 
 
 def packets(raw: bytes, version: int = 4) -> list[mqtt.Packet]:
@@ -22,6 +23,20 @@ def packets(raw: bytes, version: int = 4) -> list[mqtt.Packet]:
 
 def message(number: int, qos: int = 2, retain: bool = False) -> Message:
     return Message(b"t", b"%d" % number, qos, retain)
+
+
+NOW = 1_767_225_600_000
+
+
+def new(window: int, max_queued: int, version: int = 4) -> Session:
+    session = Session("c", "owner", version, max_queued, 10**6)
+    session.window = window
+    return session
+
+
+def refused(session: Session, packet_id: int, qos: int) -> bytes | None:
+    """A version 5 receiver answers with an error."""
+    return session.acknowledged(Kind.PUBACK if qos == 1 else Kind.PUBREC, packet_id, True, NOW)
 
 
 @dataclass
@@ -39,7 +54,10 @@ class Delivery(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session("c", "owner", 4, window=3, max_queued=4)
+        self.session = new(3, 4)
+        # Kept, so that everything that happens is also written down.
+        self.session.expiry = 3_600
+        self.disk: dict[int, tuple[int, bool]] = {}
         self.connected = True
         self.window = 3
         self.inflight: list[Sent] = []
@@ -91,13 +109,13 @@ class Delivery(RuleBasedStateMachine):
                 self.queue.pop(0)
                 self.dropped += 1
             self.queue.append(entry)
-        raw = self.session.deliver(message(self.number), qos, False, self.connected)
+        raw = self.session.deliver(message(self.number), qos, False, [], self.connected, NOW)
         found = self.sent(raw)
         assert found == ([("publish", entry.packet_id, entry.number)] if goes else [])
 
     @rule(retain=st.booleans())
     def deliver_at_most_once(self, retain: bool) -> None:
-        raw = self.session.deliver(message(0), 0, retain, self.connected)
+        raw = self.session.deliver(message(0), 0, retain, [], self.connected, NOW)
         assert packets(raw) == ([mqtt.Publish("t", b"0", 0, retain, False, 0)] if self.connected else [])
 
     @precondition(lambda self: self.connected and self.inflight)
@@ -105,19 +123,19 @@ class Delivery(RuleBasedStateMachine):
     def acknowledge(self, data: st.DataObject) -> None:
         entry = data.draw(st.sampled_from(self.inflight))
         if entry.qos == 2 and not entry.released:
-            raw = self.session.acknowledged(Kind.PUBREC, entry.packet_id)
+            raw = self.session.acknowledged(Kind.PUBREC, entry.packet_id, False, NOW)
             entry.released = True
             assert raw is not None
             assert self.sent(raw) == [("release", entry.packet_id, 0)]
             return
-        raw = self.session.acknowledged(Kind.PUBCOMP if entry.qos == 2 else Kind.PUBACK, entry.packet_id)
+        raw = self.session.acknowledged(Kind.PUBCOMP if entry.qos == 2 else Kind.PUBACK, entry.packet_id, False, NOW)
         self.over(entry, raw)
 
     @precondition(lambda self: self.connected and any(entry.released for entry in self.inflight))
     @rule(data=st.data())
     def receive_again(self, data: st.DataObject) -> None:
         entry = data.draw(st.sampled_from([entry for entry in self.inflight if entry.released]))
-        raw = self.session.acknowledged(Kind.PUBREC, entry.packet_id)
+        raw = self.session.acknowledged(Kind.PUBREC, entry.packet_id, False, NOW)
         assert raw is not None
         assert self.sent(raw) == [("release", entry.packet_id, 0)]
 
@@ -125,7 +143,7 @@ class Delivery(RuleBasedStateMachine):
     @rule(data=st.data())
     def refuse(self, data: st.DataObject) -> None:
         entry = data.draw(st.sampled_from([entry for entry in self.inflight if not entry.released]))
-        self.over(entry, self.session.refused(entry.packet_id))
+        self.over(entry, refused(self.session, entry.packet_id, entry.qos))
 
     def over(self, entry: Sent, raw: bytes | None) -> None:
         self.inflight.remove(entry)
@@ -139,12 +157,12 @@ class Delivery(RuleBasedStateMachine):
         wrong = {entry.packet_id for entry in self.inflight if (entry.qos == 2) == (kind == Kind.PUBACK)}
         unknown = set(range(1, 12)) - {entry.packet_id for entry in self.inflight}
         packet_id = data.draw(st.sampled_from(sorted(wrong | unknown)))
-        assert self.session.acknowledged(kind, packet_id) is None
+        assert self.session.acknowledged(kind, packet_id, False, NOW) is None
 
     @rule(unknown=st.integers(1, 65_535))
     def refuse_what_is_not_there(self, unknown: int) -> None:
         if unknown not in [entry.packet_id for entry in self.inflight]:
-            assert self.session.refused(unknown) is None
+            assert refused(self.session, unknown, 1) is None
 
     @precondition(lambda self: self.connected)
     @rule()
@@ -161,14 +179,8 @@ class Delivery(RuleBasedStateMachine):
             for one in self.inflight
         ]
         taken = self.fill()
-        found = self.sent(self.session.resume(), again=True)
+        found = self.sent(self.session.resume(NOW), again=True)
         assert found == wanted + [("publish", one.packet_id, one.number) for one in taken]
-
-    @rule()
-    def clear(self) -> None:
-        self.session.lapse()
-        self.inflight.clear()
-        self.queue.clear()
 
     @invariant()
     def everything_is_where_the_reference_has_it(self) -> None:
@@ -179,48 +191,59 @@ class Delivery(RuleBasedStateMachine):
         assert self.session.dropped == self.dropped
         assert len(self.session.queue) <= 4
 
+    @invariant()
+    def what_was_written_down_is_what_there_is(self) -> None:
+        for change in self.session.take_changes():
+            if isinstance(change, Queued):
+                self.disk[change.delivery.n] = (change.delivery.packet_id, change.delivery.released)
+            elif isinstance(change, Delivered):
+                self.disk.pop(change.n, None)
+        there = {one.n: (one.packet_id, one.released) for one in self.session.inflight.values()}
+        there |= {one.n: (0, False) for one in self.session.queue}
+        assert self.disk == there
+
 
 TestDelivery = Delivery.TestCase
 TestDelivery.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 def test_a_session_that_may_keep_nothing_drops_and_counts_what_it_cannot_send() -> None:
-    session = Session("c", "owner", 4, window=1, max_queued=0)
-    assert session.deliver(message(1), 1, False, False) == b""
+    session = new(1, 0)
+    assert session.deliver(message(1), 1, False, [], False, NOW) == b""
     assert session.dropped == 1
-    assert session.deliver(message(2), 1, False, True) != b""
-    assert session.deliver(message(3), 1, False, True) == b""
+    assert session.deliver(message(2), 1, False, [], True, NOW) != b""
+    assert session.deliver(message(3), 1, False, [], True, NOW) == b""
     assert session.dropped == 2
-    assert session.acknowledged(Kind.PUBACK, 1) == b""
+    assert session.acknowledged(Kind.PUBACK, 1, False, NOW) == b""
 
 
 def test_mqtt_4_3_3_a_qos_2_message_is_unacknowledged_until_pubrec_whatever_else_comes() -> None:
-    session = Session("c", "owner", 4, window=5, max_queued=5)
-    session.deliver(message(1), 2, False, True)
-    assert session.acknowledged(Kind.PUBCOMP, 1) is None
-    (again,) = packets(session.resume())
+    session = new(5, 5)
+    session.deliver(message(1), 2, False, [], True, NOW)
+    assert session.acknowledged(Kind.PUBCOMP, 1, False, NOW) is None
+    (again,) = packets(session.resume(NOW))
     assert again == mqtt.Publish("t", b"1", 2, False, True, 1)
 
 
 def test_packet_ids_go_round_and_pass_over_those_in_use() -> None:
-    session = Session("c", "owner", 4, window=65_535, max_queued=0)
+    session = new(65_535, 0)
     given = []
     for n in range(65_535):
-        (one,) = packets(session.deliver(message(n), 1, False, True))
+        (one,) = packets(session.deliver(message(n), 1, False, [], True, NOW))
         assert isinstance(one, mqtt.Publish)
         given.append(one.packet_id)
     assert sorted(given) == list(range(1, 65_536))
-    session.acknowledged(Kind.PUBACK, 777)
-    (one,) = packets(session.deliver(message(0), 1, False, True))
+    session.acknowledged(Kind.PUBACK, 777, False, NOW)
+    (one,) = packets(session.deliver(message(0), 1, False, [], True, NOW))
     assert isinstance(one, mqtt.Publish)
     assert one.packet_id == 777
 
 
 def test_redelivery_keeps_retain_and_topic() -> None:
-    session = Session("c", "owner", 4, window=2, max_queued=2)
+    session = new(2, 2)
     kept = Message("céu/1".encode(), b"v", 1, True)
-    (first,) = packets(session.deliver(kept, 1, True, True))
-    (again,) = packets(session.resume())
+    (first,) = packets(session.deliver(kept, 1, True, [], True, NOW))
+    (again,) = packets(session.resume(NOW))
     assert first == mqtt.Publish("céu/1", b"v", 1, True, False, 1)
     assert again == mqtt.Publish("céu/1", b"v", 1, True, True, 1)
 
@@ -228,9 +251,8 @@ def test_redelivery_keeps_retain_and_topic() -> None:
 @pytest.mark.parametrize(("version", "ids", "echoed"), [(5, [3, 9], True), (5, [], False), (4, [3], False)])
 def test_subscription_identifiers_are_echoed_to_version_5_only(version: int, ids: list[int], echoed: bool) -> None:
     plain = Message(b"t", b"v", 1, False, {"content_type": "x"} if version == 5 else None)
-    out = with_subscription_ids(plain, ids, version)
-    session = Session("c", "owner", version, window=1, max_queued=1)
-    (one,) = packets(session.deliver(out, 1, False, True), version)
+    session = new(1, 1, version)
+    (one,) = packets(session.deliver(plain, 1, False, ids, True, NOW), version)
     assert isinstance(one, mqtt.Publish)
     assert (one.properties or {}).get("subscription_identifier") == (ids if echoed else None)
     # The message is shared by all receivers.
