@@ -72,15 +72,7 @@ class Subscription:
                 key = ("", event.device)
                 known = newest.pop(key, None)
                 if known is not None and isinstance(known.event, TelemetryReceived):
-                    event = TelemetryReceived(
-                        event.device,
-                        event.ts,
-                        event.source,
-                        event.received,
-                        known.event.values | event.values,
-                        event.boot,
-                        event.seq,
-                    )
+                    event = _merged(known.event, event)
                 newest[key] = Delivered(one.seq, event)
             elif isinstance(event, UnclaimedReading):
                 key = (event.contract, event.external_id)
@@ -95,11 +87,20 @@ class Subscription:
         self.missed_in_all += before - len(kept)
 
 
+def _merged(earlier: TelemetryReceived, later: TelemetryReceived) -> TelemetryReceived:
+    """Latest values of both; the device's time decides, a back-log comes later and is older."""
+    newer, older = (later, earlier) if later.ts >= earlier.ts else (earlier, later)
+    return TelemetryReceived(
+        newer.device, newer.ts, newer.source, newer.received, older.values | newer.values, newer.boot, newer.seq
+    )
+
+
 class Bus:
     """All watchers. :meth:`publish` is called on the event loop, after the commit."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
+        self._closed = False
         self._taps: list[Callable[[int, list[AnyEvent]], None]] = []
 
     def __len__(self) -> int:
@@ -108,6 +109,8 @@ class Bus:
     def subscribe(self, wants: Callable[[AnyEvent], bool], room: int) -> Subscription:
         subscription = Subscription(wants, room)
         self._subscriptions.add(subscription)
+        if self._closed:
+            subscription.wake_closed()
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -129,5 +132,7 @@ class Bus:
                 subscription.offer(0, volatile, journalled=False)
 
     def close(self) -> None:
+        """End every watcher, and whoever comes after."""
+        self._closed = True
         for subscription in self._subscriptions:
             subscription.wake_closed()

@@ -32,6 +32,8 @@ log = get_logger("relevo.pipeline")
 
 # A transaction this large holds acknowledgements no longer than about the time of its sync.
 _BATCH_EVENTS: Final = 8_192
+# Refused for what it is: a constraint, a size, a type.
+_POISON: Final = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH})
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_LONGEST_S: Final = 2.0
 _LOOK_AT_LOG_EVERY: Final = 32
@@ -139,7 +141,7 @@ class Pipeline:
 
     @property
     def waiting(self) -> int:
-        """Submissions that are not committed yet."""
+        """Events that are not committed yet; a submission without any counts as one."""
         return self._waiting
 
     @property
@@ -158,7 +160,7 @@ class Pipeline:
         everything submitted before.
         """
         self._inbox.append((events, done, token))
-        self._waiting += 1
+        self._waiting += len(events) or 1
         if not self._kicked:
             self._kicked = True
             # At the end of this round of the loop, so that a batch is all that this wake-up brought.
@@ -202,13 +204,7 @@ class Pipeline:
                     item = inbox.popleft()
                     items.append(item)
                     size += len(item[0]) or 1
-                batch = self._commit(items)
-                if batch is None:
-                    return
-                assert self._loop is not None
-                try:
-                    self._loop.call_soon_threadsafe(self._committed, items, batch)
-                except RuntimeError:
+                if not self._commit(items):
                     return
                 commits += 1
                 if commits % _LOOK_AT_LOG_EVERY == 0:
@@ -218,29 +214,47 @@ class Pipeline:
             if self._stop_asked.is_set():
                 return
 
-    def _commit(self, items: list[_Item]) -> Batch | None:
-        """Commit ``items``, however long it takes; None when asked to stop meanwhile."""
+    def _commit(self, items: list[_Item]) -> bool:
+        """Commit ``items``, however long it takes, and hand them back to the loop; False when asked to stop.
+
+        What the database refuses for what it is, not for how the disk is doing, may not hold everybody else up: the
+        items are then committed in halves until it stands alone, and only it is lost, and told.
+        """
         pause = _RETRY_FIRST_S
         while True:
             batch = Batch([event for item in items for event in item[0]])
             try:
                 if batch.events:
                     self._writer.write(batch, self._clock.now_ms())
-            except sqlite3.Error as error:
-                self._failed(error)
             except Exception as error:
-                # A defect must not end the thread that everybody waits for; it shows as a failing store.
-                log.exception("commit_failed")
-                self._failed(sqlite3.DatabaseError(f"{type(error).__name__}: {error}"))
+                cause = getattr(error, "orig", None) or error
+                if not isinstance(cause, sqlite3.Error) or (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _POISON:
+                    if len(items) > 1:
+                        half = len(items) // 2
+                        return self._commit(items[:half]) and self._commit(items[half:])
+                    log.error("event_refused_by_the_store", error=f"{type(cause).__name__}: {str(cause)[:200]}")
+                    batch = Batch(batch.events)
+                    batch.lost = set(range(len(batch.events)))
+                    return self._hand_back(items, batch)
+                self._failed(cause)
             else:
                 if self.state.name != "ok":
                     log.warning("store_recovered", after=self.state.name)
                     self.state = StoreState()
-                return batch
+                return self._hand_back(items, batch)
             self._stop_asked.wait(pause)
             if self._stop_asked.is_set():
-                return None
+                return False
             pause = min(pause * 2, _RETRY_LONGEST_S)
+
+    def _hand_back(self, items: list[_Item], batch: Batch) -> bool:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._committed, items, batch)
+        except RuntimeError:
+            # The loop is closed: nobody is left to be told.
+            return False
+        return True
 
     def _failed(self, error: sqlite3.Error) -> None:
         self.counters.failed_commits += 1
@@ -273,13 +287,19 @@ class Pipeline:
             self._registry.apply(event)
             if type(event) is DeviceRemoved:
                 self.documents.pop(event.device, None)
-        self._bus.publish(batch.first_seq, batch.kept, batch.volatile)
-        self._waiting -= len(items)
+        try:
+            self._bus.publish(batch.first_seq, batch.kept, batch.volatile)
+        except Exception as error:
+            self._complain(error)
         if not batch.duplicates and not batch.lost:
             for events, done, token in items:
+                stored = len(events)
+                self._waiting -= stored or 1
                 if done is not None:
-                    stored = len(events)
-                    done(token, _WHOLE[stored] if stored < 3 else Outcome(stored))
+                    try:
+                        done(token, _WHOLE[stored] if stored < 3 else Outcome(stored))
+                    except Exception as error:
+                        self._complain(error)
         else:
             self._tell_exactly(items, batch)
         if self._room_wanted and self._waiting < self._queue_events // 2:
@@ -289,14 +309,22 @@ class Pipeline:
         if not self._waiting:
             self._idle.set()
 
+    def _complain(self, error: Exception) -> None:
+        """Somebody who was told made a mistake; nobody else may feel it."""
+        log.error("follower_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+
     def _tell_exactly(self, items: list[_Item], batch: Batch) -> None:
         start = 0
         for events, done, token in items:
             end = start + len(events)
+            self._waiting -= len(events) or 1
             if done is not None:
                 duplicates = tuple(n - start for n in range(start, end) if n in batch.duplicates)
                 lost = tuple(n - start for n in range(start, end) if n in batch.lost)
-                done(token, Outcome(len(events) - len(duplicates) - len(lost), duplicates, lost))
+                try:
+                    done(token, Outcome(len(events) - len(duplicates) - len(lost), duplicates, lost))
+                except Exception as error:
+                    self._complain(error)
             start = end
 
 

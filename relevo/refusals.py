@@ -56,7 +56,9 @@ class Refusals:
     def unclaimed(self, seen: UnclaimedSeen) -> None:
         """Tell of somebody who is not in the registry."""
         self.counts["unclaimed", seen.reason] += 1
-        self._tell((f"{seen.contract}\n{seen.external_id}", "", "unclaimed"), seen)
+        key = (f"{seen.contract}\n{seen.external_id}", "", "unclaimed")
+        # In a flood of strangers the newest stands for all.
+        self._tell(key if key in self._due or len(self._due) < _KINDS else ("", "", "unclaimed"), seen)
 
     def _tell(self, key: _Key, event: AnyEvent, count: int = 1) -> None:
         now = self._clock.monotonic()

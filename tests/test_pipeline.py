@@ -224,11 +224,13 @@ async def test_registry_and_documents_follow_changes_and_removals(road: Road) ->
 
 
 @pytest.mark.parametrize("size", [1, 9_000])
-async def test_a_submission_is_never_torn(road: Road, size: int) -> None:
+async def test_a_submission_is_never_torn(database: Path, size: int) -> None:
+    road = Road(database, queue_events=100_000)
     await road.pipeline.accept([registered("d1")])
     outcomes = await asyncio.gather(
         *(road.pipeline.accept([reading("d1", {"n": n}) for n in range(size)]) for _ in range(3))
     )
+    await road.close()
     assert outcomes == [Outcome(size)] * 3
 
 

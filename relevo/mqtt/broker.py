@@ -389,8 +389,14 @@ class Broker:
     def _stored(self, token: Any, outcome: Outcome) -> None:
         """After the commit."""
         travelling: _Travelling = token
-        if travelling.connection is not None:
-            travelling.connection.pending -= 1
+        connection = travelling.connection
+        if connection is not None:
+            connection.pending -= 1
+            if outcome.lost and travelling.refused is None:
+                device = connection.principal.device if connection.principal else ""
+                detail = f"a message on {travelling.packet.topic!r} could not be stored"
+                self.refusals.refuse(device, "mqtt", "not_stored", detail, connection.address)
+                travelling.refused = Reason.IMPLEMENTATION_SPECIFIC
         self._finish(travelling)
 
     def _finish(self, travelling: _Travelling) -> None:

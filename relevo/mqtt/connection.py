@@ -328,7 +328,7 @@ class Connection(asyncio.Protocol):
         alias = properties.get("topic_alias")
         if alias is None:
             return
-        if alias > self.broker.settings.limits.topic_aliases:
+        if not alias or alias > self.broker.settings.limits.topic_aliases:
             raise MalformedPacket(Reason.TOPIC_ALIAS_INVALID, f"topic alias {alias} [MQTT-3.3.2-9]")
         if self._aliases is None:
             self._aliases = {}

@@ -65,8 +65,9 @@ async def _frames(
     follower: Follower, since: int | None, committed: Callable[[], int], views: Views
 ) -> AsyncIterator[bytes]:
     async with follower:
-        yield sse.retry(2_000)
+        # Before the first line: whoever has it may send a reading and wait for it here.
         batches = follower.batches(since, committed())
+        yield sse.retry(2_000)
         following = asyncio.ensure_future(anext(batches))
         try:
             while True:

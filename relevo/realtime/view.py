@@ -53,7 +53,8 @@ class Views:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._kept: dict[int, bytes] = {}
+        # The event beside its bytes: a slow watcher's merged reading has the number of another one.
+        self._kept: dict[int, tuple[ev.AnyEvent, bytes]] = {}
 
     def json(self, one: Delivered | Missed) -> bytes:
         """The object of one event, as JSON."""
@@ -62,11 +63,11 @@ class Views:
         if not one.seq:
             return _encode(self._object(0, one.event))
         known = self._kept.get(one.seq)
-        if known is None:
+        if known is None or known[0] is not one.event:
             if len(self._kept) >= self._KEPT:
                 self._kept.clear()
-            known = self._kept[one.seq] = _encode(self._object(one.seq, one.event))
-        return known
+            known = self._kept[one.seq] = (one.event, _encode(self._object(one.seq, one.event)))
+        return known[1]
 
     def _object(self, seq: int, event: ev.AnyEvent) -> dict[str, Any]:
         out: dict[str, Any] = {"seq": seq or None, "kind": kind_of(event)}

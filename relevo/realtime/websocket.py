@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from relevo.bus import Bus
 from relevo.errors import Forbidden, Invalid, Unauthenticated
@@ -53,8 +53,5 @@ async def _send(websocket: WebSocket, follower: Follower, since: int | None, com
 
 async def _listen(websocket: WebSocket) -> None:
     """Nothing is expected from the client; reading is how its good-bye is noticed."""
-    try:
-        while True:
-            await websocket.receive_text()
-    except (WebSocketDisconnect, KeyError):
-        return
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass

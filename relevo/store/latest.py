@@ -78,21 +78,25 @@ class DeviceState:
         corrected does not freeze its values for that hour.
         """
         ts, received, groups = event.ts, event.received, self.groups
-        if received > self.received:
+        heard = self.received
+        if received > heard:
             self.received = received
         if len(groups) == 1:
             newest = groups[0][0]
-            if (newest <= ts or newest > received) and groups[0][2].keys() == event.values.keys():
+            if (newest <= ts or min(newest, heard) <= min(ts, received)) and (
+                groups[0][2].keys() == event.values.keys()
+            ):
                 # The device reports what it always reports.
                 self.groups = [(ts, event.source, event.values)]
                 return
-        self._merge(event)
+        self._merge(event, heard)
 
-    def _merge(self, event: TelemetryReceived) -> None:
+    def _merge(self, event: TelemetryReceived, heard: int) -> None:
         values = _by_key(self.groups)
+        at = min(event.ts, event.received)
         for key, value in event.values.items():
             known = values.get(key)
-            if known is None or known[1] <= event.ts or known[1] > event.received:
+            if known is None or known[1] <= event.ts or min(known[1], heard) <= at:
                 values[key] = (value, event.ts, event.source)
         groups: dict[tuple[int, str], dict[str, Any]] = {}
         for key, (value, ts, source) in values.items():

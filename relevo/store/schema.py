@@ -2,8 +2,11 @@
 
 import contextlib
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.errors import ConfigurationError
 from relevo.store import accounts, devices, journal, latest, sessions, timeline, unclaimed
@@ -79,6 +82,14 @@ def prepare(path: Path) -> None:
                 f"the database {path} has schema {version}, which this version does not know: "
                 "it was written by a newer Relevo; install that one or restore a backup"
             ) from error
+        except SQLAlchemyError as error:
+            raise ConfigurationError(
+                f"the database {path} could not be brought from schema {version} to {HEAD} and is as it was: "
+                f"{error}; keep a copy of it and report this"
+            ) from error
+        finally:
+            if core.in_transaction() and connection.in_transaction and sys.exc_info()[0] is not None:
+                core.rollback()
         core.commit()
         if connection.in_transaction:
             connection.execute("COMMIT")

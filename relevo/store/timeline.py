@@ -49,34 +49,47 @@ class TimelineWriter:
     def __init__(self, most: int) -> None:
         self._most = most
         # device -> (lines held, {(kind, reason, place): (row id, at)})
+        self._last_id = 0
         self._held: dict[str, int] = {}
         self._recent: dict[tuple[str, str, str, str], tuple[int, int]] = {}
 
     def forget(self) -> None:
         self._held.clear()
         self._recent.clear()
+        self._last_id = 0
 
     def add(self, core: Connection, entries: list[Entry]) -> None:
         for entry in entries:
             key = (entry.device, entry.kind, entry.reason, entry.place)
             recent = self._recent.get(key)
             if recent is not None and entry.at - recent[1] <= _fold(entry.kind):
+                # The line moves to the end: what goes on all the time must not be cut off as the oldest.
+                row = self._next_id(core)
                 core.execute(
                     update(timeline)
                     .where(timeline.c.id == recent[0])
                     .values(
-                        at=entry.at, detail=entry.detail, address=entry.address, count=timeline.c.count + entry.count
+                        id=row,
+                        at=entry.at,
+                        detail=entry.detail,
+                        address=entry.address,
+                        count=timeline.c.count + entry.count,
                     )
                 )
-                self._recent[key] = (recent[0], entry.at)
+                self._recent[key] = (row, entry.at)
                 continue
-            result = core.execute(insert(timeline).values(first_at=entry.at, **asdict(entry)))
-            row = result.inserted_primary_key
-            assert row is not None
+            row = self._next_id(core)
+            core.execute(insert(timeline).values(id=row, first_at=entry.at, **asdict(entry)))
             if len(self._recent) >= 50_000:
                 self._recent.clear()
-            self._recent[key] = (int(row[0]), entry.at)
+            self._recent[key] = (row, entry.at)
             self._trim(core, entry.device)
+
+    def _next_id(self, core: Connection) -> int:
+        if not self._last_id:
+            self._last_id = int(core.execute(select(func.coalesce(func.max(timeline.c.id), 0))).scalar_one())
+        self._last_id += 1
+        return self._last_id
 
     def _trim(self, core: Connection, device: str) -> None:
         held = self._held.get(device)

@@ -51,6 +51,8 @@ class Writer:
         self._core: Connection | None = None
         self._states: dict[str, latest.DeviceState] = {}
         self._numbers: dict[str, int] = {}
+        self._identities: dict[str, tuple[str, str]] = {}
+        self._taken: set[tuple[str, str]] = set()
         self.next_seq = 1
 
     def open(self) -> None:
@@ -124,19 +126,29 @@ class Writer:
                 batch.volatile.append(event)
                 continue
             else:
-                slow.append(event)
-                if type(event) in _REGISTRY:
-                    batch.registry.append(event)
-                # Later events of the batch may already speak of this device.
+                # In order, because later events of the batch may already speak of this device.
                 if type(event) is ev.DeviceRegistered:
+                    identity = (event.contract, event.external_id)
+                    if event.device in self._numbers or identity in self._taken:
+                        # Two that found the id free at the same time: the first has it.
+                        batch.lost.add(position)
+                        continue
                     self._numbers[event.device] = devices.register(core, event)
+                    self._identities[event.device] = identity
+                    self._taken.add(identity)
                     unclaimed.forget(core, event.contract, event.external_id)
+                elif type(event) is ev.DeviceChanged:
+                    devices.change(core, event)
                 elif type(event) is ev.DeviceRemoved:
+                    self._taken.discard(self._identities.pop(event.device, ("", "")))
                     number = self._numbers.pop(event.device, None)
                     states.pop(event.device, None)
                     dirty.pop(event.device, None)
                     if number is not None:
                         devices.remove(core, event, number)
+                slow.append(event)
+                if type(event) in _REGISTRY:
+                    batch.registry.append(event)
             kept.append(event)
         rows: list[tuple[int, bytes]] = []
         for device, state in dirty.items():
@@ -170,9 +182,8 @@ class Writer:
     def _project(self, slow: Iterable[ev.AnyEvent], core: Connection) -> None:
         lines: list[timeline.Entry] = []
         for event in slow:
-            if type(event) is ev.DeviceChanged:
-                devices.change(core, event)
-            elif type(event) is ev.UnclaimedSeen:
+            # Sightings are told late; a claim may have overtaken this one.
+            if type(event) is ev.UnclaimedSeen and (event.contract, event.external_id) not in self._taken:
                 unclaimed.note(core, event, self._unclaimed_entries)
             line = timeline_line(event)
             if line is not None:
@@ -197,7 +208,9 @@ class Writer:
         assert connection is not None
         assert core is not None
         self.next_seq = journal.next_seq(connection)
-        _, self._numbers = devices.load_all(core)
+        registered, self._numbers = devices.load_all(core)
+        self._identities = {device.id: (device.contract, device.external_id) for device in registered}
+        self._taken = set(self._identities.values())
 
 
 def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:

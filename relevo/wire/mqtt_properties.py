@@ -53,7 +53,7 @@ _TABLE: Final[dict[int, tuple[str, int, tuple[int, ...]]]] = {
 _BY_NAME: Final = {name: (ident, kind) for ident, (name, kind, _) in _TABLE.items()}
 
 # Section 3.1.2.11 and 3.3.2.3: these may not be zero.
-_NOT_ZERO: Final = frozenset({"receive_maximum", "maximum_packet_size", "subscription_identifier", "topic_alias"})
+_NOT_ZERO: Final = frozenset({"receive_maximum", "maximum_packet_size", "subscription_identifier"})
 _FLAGS: Final = frozenset({"payload_format_indicator", "request_problem_information", "request_response_information"})
 
 
@@ -94,8 +94,6 @@ def decode_properties(data: bytes | bytearray, pos: int, end: int, kind: int) ->
         name, type_, _ = entry
         value, pos = _value(data, pos, stop, type_)
         if value == 0 and name in _NOT_ZERO:
-            if name == "topic_alias":
-                raise MalformedPacket(Reason.TOPIC_ALIAS_INVALID, "topic alias 0 [MQTT-3.3.2-8]")
             raise _malformed(f"{name} is 0", protocol=True)
         if name in _FLAGS and value not in (0, 1):
             raise _malformed(f"{name} is neither 0 nor 1", protocol=True)

@@ -405,3 +405,23 @@ def test_mqtt5_4_6_0_6_a_hundred_messages_keep_their_order(port: int, peer: Clie
         for n in range(100):
             raw.finish(raw.message(f"{name}/x", b"%d" % n, qos))
         raw.silent()
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_mqtt5_4_6_0_5_retained_and_other_messages_of_a_topic_keep_their_order(
+    port: int, peer: Client, name: str, qos: int
+) -> None:
+    """Messages that the server stores are not overtaken by those that it does not."""
+    count = min(peer.connack.one("receive_maximum", 65_535), 12)
+    with Client.join(port, name) as raw:
+        raw.subscribe((f"{name}/x", qos))
+        peer.send(
+            *(publish5(f"{name}/x", b"%d" % n, qos=qos, packet_id=n + 1, retain=n % 3 == 0) for n in range(count))
+        )
+        if qos == 2:
+            for n in range(count):
+                assert peer.receive("PUBREC").packet_id == n + 1
+            peer.send(*(ack("PUBREL", n + 1) for n in range(count)))
+        for n in range(count):
+            assert raw.finish(raw.receive("PUBLISH")).payload == b"%d" % n
+    peer.send(publish5(f"{name}/x", b"", retain=True))

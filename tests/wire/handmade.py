@@ -44,7 +44,7 @@ PROPERTIES: list[tuple[str, int, str, tuple[int, ...]]] = [
     ("subscription_identifier_available", 0x29, "flag", (CONNACK,)),
     ("shared_subscription_available", 0x2A, "flag", (CONNACK,)),
 ]
-NEVER_ZERO = {"receive_maximum", "maximum_packet_size", "subscription_identifier", "topic_alias"}
+NEVER_ZERO = {"receive_maximum", "maximum_packet_size", "subscription_identifier"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0+#"), min_size=1, max_size=12)

@@ -71,9 +71,7 @@ def test_only_user_properties_and_the_identifiers_of_a_message_may_repeat(
     if name == "user_property" or (name == "subscription_identifier" and packet_kind == PUBLISH):
         assert decode_properties(raw, 0, len(raw), packet_kind)[0] == {name: [value, value]}
     else:
-        # [MQTT-3.3.2-8] has a code of its own.
-        wanted = Reason.TOPIC_ALIAS_INVALID if name == "topic_alias" else Reason.PROTOCOL_ERROR
-        assert problem(raw, packet_kind) == wanted
+        assert problem(raw, packet_kind) == Reason.PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize(
