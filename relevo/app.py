@@ -8,7 +8,6 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from relevo.errors import ConfigurationError
 from relevo.http.api.system import set_cookie
 from relevo.http.app import build
 from relevo.http.auth import Auth, hasher
+from relevo.http.server import Server, protocol_class
 from relevo.http.services import Services
 from relevo.intake import Intake
 from relevo.log import get_logger
@@ -90,14 +90,6 @@ class DataDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-class _Http(uvicorn.Server):
-    """uvicorn without its own signal handlers: the application decides when to stop."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Application:
@@ -275,7 +267,7 @@ class Application:
         self.mqtt.begin()
         config = uvicorn.Config(
             app,
-            http="auto",
+            http=protocol_class(settings.limits.http_timeout_s),
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,
@@ -285,7 +277,7 @@ class Application:
             timeout_keep_alive=75,
             backlog=2_048,
         )
-        self._http = _Http(config)
+        self._http = Server(config)
         self._http_task = asyncio.create_task(self._http.serve(sockets=self._sockets), name="http")
         while not self._http.started:
             if self._http_task.done():
@@ -380,8 +372,9 @@ def _read_series(
     end: int,
     limit: int,
     after: tuple[int, int] | None,
+    since: int,
 ) -> series.Page:
-    return series.read_page(connection, journal.telemetry_between, device, key, start, end, limit, after)
+    return series.read_page(connection, journal.telemetry_between, device, key, start, end, limit, after, since)
 
 
 def _bind(listen: Listen) -> socket.socket:
@@ -391,6 +384,8 @@ def _bind(listen: Listen) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((listen.host, listen.port))
+        # At once: until one listens, the system lets a second socket have the same port.
+        sock.listen(2_048)
         sock.setblocking(False)
     except OSError as error:
         sock.close()

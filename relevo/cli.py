@@ -221,13 +221,11 @@ def settings(
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=2, default=str))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("setting", "value", "from")
+    # Plain columns, never cut: it is read by people and by grep.
+    wide = max(len(row.name) for row in rows)
+    values = min(40, max(len(str(row.value)) for row in rows))
     for row in rows:
-        table.add_row(row.name, str(row.value), row.origin)
-    Console().print(table)
+        typer.echo(f"{row.name:<{wide}}  {row.value!s:<{values}}  {row.origin}")
 
 
 @app.command()

@@ -53,6 +53,7 @@ class Registry:
     def __init__(self) -> None:
         self._by_id: dict[str, Device] = {}
         self._by_identity: dict[tuple[str, str], Device] = {}
+        self._by_key: dict[str, str] = {}
         # Raised by every change, so that whoever remembers an answer knows when to ask again.
         self.epoch = 0
 
@@ -68,6 +69,10 @@ class Registry:
 
     def find(self, contract: str, external_id: str) -> Device | None:
         return self._by_identity.get((contract, external_id))
+
+    def by_key(self, key_hash: str) -> str:
+        """The id of the device with this key, empty for none."""
+        return self._by_key.get(key_hash, "") if key_hash else ""
 
     def all(self) -> list[Device]:
         """Every device, ordered by id."""
@@ -108,9 +113,15 @@ class Registry:
             device = self._by_id.pop(event.device, None)
             if device is not None:
                 self._by_identity.pop((device.contract, device.external_id), None)
+                self._by_key.pop(device.key_hash, None)
                 self.epoch += 1
 
     def _put(self, device: Device) -> None:
+        before = self._by_id.get(device.id)
+        if before is not None:
+            self._by_key.pop(before.key_hash, None)
+        if device.key_hash:
+            self._by_key[device.key_hash] = device.id
         self._by_id[device.id] = device
         self._by_identity[(device.contract, device.external_id)] = device
         self.epoch += 1

@@ -5,12 +5,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo import __version__
+from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors, hidrometro
 from relevo.http.api import devices, history, system, telemetry
 from relevo.http.limits import BodyLimits
@@ -30,6 +31,31 @@ _DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Rel
 <rapi-doc spec-url="/openapi.json" render-style="read" theme="light" show-header="false" allow-server-selection="false"
  load-fonts="false" regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
 </body></html>"""
+
+
+_STREAM_PATHS: dict[str, Any] = {
+    "/api/v1/stream": {
+        "get": {
+            "tags": ["live"],
+            "summary": "Events as server-sent events",
+            "description": "The same objects come as messages of the WebSocket `/api/v1/ws`.",
+            "parameters": [
+                {"name": name, "in": where, "required": False, "schema": {"type": "string"}, "description": what}
+                for name, where, what in (
+                    ("devices", "query", "Device ids, separated by commas; all when absent."),
+                    ("kinds", "query", "Kinds of events, separated by commas; all when absent."),
+                    ("since", "query", "Replay what came after this sequence number."),
+                    ("Last-Event-ID", "header", "The same, sent by browsers when they reconnect."),
+                )
+            ],
+            "responses": {
+                "200": {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+                "401": {"description": "No credential"},
+                "422": {"description": "Unknown kind, or no sequence number"},
+            },
+        }
+    }
+}
 
 
 class SecurityHeaders:
@@ -53,6 +79,32 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class SignedIn:
+    """ASGI middleware: the native API looks at nothing of a request before it has seen a credential.
+
+    What the credential may do is decided by each route; those that also take a device's key prove it themselves.
+    """
+
+    _open = frozenset({"/api/v1/auth/login", "/api/v1/auth/logout"})
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path.startswith("/api/v1/") and path not in self._open:
+            connection = HTTPConnection(scope)
+            takes_keys = path.endswith(("/telemetry", "/latest")) or "/telemetry/" in path
+            try:
+                if not takes_keys or (scope["method"] == "GET" and "authorization" not in connection.headers):
+                    self._services.auth.identify(connection)
+            except (Unauthenticated, Forbidden) as error:
+                await errors.answer(path, error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 async def _root(request: Request) -> Response:
@@ -97,16 +149,18 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
     def openapi() -> dict[str, Any]:
         if not described:
             described.update(generate())
-            described["paths"] |= telemetry.OPENAPI_PATHS
+            described["paths"] |= telemetry.OPENAPI_PATHS | _STREAM_PATHS
         return described
 
     app.openapi = openapi  # type: ignore[method-assign]
     limits = services.settings.limits
-    app.add_middleware(SecurityHeaders)
+    app.add_middleware(SignedIn, services=services)
     app.add_middleware(
         BodyLimits,
         most=limits.http_body_bytes,
         seconds=limits.http_timeout_s,
         tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
     )
+    # The last one added is the outermost.
+    app.add_middleware(SecurityHeaders)
     return app

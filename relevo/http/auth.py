@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection
 
 from relevo.clock import Clock
 from relevo.domain.accounts import Identity, Role
-from relevo.domain.devices import Device
+from relevo.domain.devices import Device, Registry
 from relevo.domain.keys import hash_key, key_fits
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.store.accounts import Account
@@ -153,7 +153,12 @@ class Auth:
     def is_device(self, connection: HTTPConnection, device: Device) -> bool:
         """Whether the request shows the key of ``device``: as Bearer token, or as password of HTTP Basic."""
         key = self.bearer(connection) or _basic_password(connection)
-        return bool(key) and key_fits(key.encode(), device.key_hash)
+        return bool(key) and key_fits(key.encode(errors="replace"), device.key_hash)
+
+    def device_of(self, connection: HTTPConnection, registry: Registry) -> str:
+        """The id of the device whose key the request shows, empty for none."""
+        key = self.bearer(connection) or _basic_password(connection)
+        return registry.by_key(hash_key(key.encode(errors="replace"))) if key else ""
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

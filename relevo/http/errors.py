@@ -81,7 +81,7 @@ def answer(path: str, error: RelevoError) -> Response:
         errors, reason = error.errors, error.reason
         if error.reason in _WHOLE_BODY or (style_of(path) == "hidrometro"):
             status = 400
-        elif error.reason in ("body_too_large", "batch_too_large"):
+        elif error.reason in ("body_too_large", "batch_too_long"):
             status = 413
     elif status == 401:
         headers["WWW-Authenticate"] = "Bearer"

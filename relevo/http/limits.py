@@ -1,8 +1,10 @@
 """Bounds on what a request may bring and how long it may take to bring it."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo.http.errors import render
@@ -32,37 +34,42 @@ class BodyLimits:
                 await self._refuse(scope, receive, send, 413, "body_too_large", address)
                 return
         taken = 0
+        trouble = ""
         started = False
         deadline = asyncio.get_running_loop().time() + self._seconds
         complete = False
 
         async def bounded_receive() -> Message:
-            nonlocal taken, complete
+            nonlocal taken, complete, trouble
             if complete:
                 return await receive()
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                trouble = "request_too_slow"
+                raise _BodyError from None
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
                 if taken > self._most:
-                    raise _TooLargeError
+                    trouble = "body_too_large"
+                    raise _BodyError
             return message
 
         async def watching_send(message: Message) -> None:
             nonlocal started
+            # Frameworks turn any error while reading into an answer of their own; ours says what it was.
+            if trouble and not started:
+                return
             started = True
             await send(message)
 
-        try:
+        # A client that leaves in the middle of its body is nobody's defect.
+        with contextlib.suppress(_BodyError, ClientDisconnect):
             await self._app(scope, bounded_receive, watching_send)
-        except _TooLargeError:
-            if not started:
-                await self._refuse(scope, receive, send, 413, "body_too_large", address)
-        except TimeoutError:
-            if started or complete:
-                raise
-            await self._refuse(scope, receive, send, 408, "request_too_slow", address)
+        if trouble and not started:
+            await self._refuse(scope, receive, send, 413 if trouble == "body_too_large" else 408, trouble, address)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, reason: str, address: str) -> None:
         detail = (
@@ -75,5 +82,5 @@ class BodyLimits:
         await answer(scope, receive, send)
 
 
-class _TooLargeError(Exception):
-    """The body went beyond its limit while it was read."""
+class _BodyError(Exception):
+    """The body went beyond a limit while it was read."""

@@ -21,7 +21,7 @@ from relevo.store.latest import Latest, values_of
 from relevo.store.readers import Readers
 from relevo.store.series import Page
 
-ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None], Page]
+ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
 
 
 @dataclass(slots=True)

@@ -295,7 +295,7 @@ class Connection(asyncio.Protocol):
                 )
             if packet.qos == 2 and not session.take_incoming(packet.packet_id):
                 # The first one may still be on the road; behind it is early enough for its PUBREC.
-                if self.pending:
+                if broker.pipeline.waiting:
                     broker.pipeline.submit((), self._say_pubrec, packet.packet_id)
                 else:
                     self.send(encode_ack(self.version, Kind.PUBREC, packet.packet_id))

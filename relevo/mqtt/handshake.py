@@ -134,22 +134,11 @@ def _welcome(connection: "Connection", packet: Connect, principal: Principal, cl
     answer = _terms(connection, properties, assigned) if version5 else None
     data = encode_connack(packet.version, resumed, 0, answer)
     broker.counts["connects"] += 1
-    # [MQTT-3.2.2-2]: what CONNACK says about the session holds after a crash, too.
-    if session.expiry:
-        broker.pipeline.submit((), _say, (connection, data))
-        connection.pending += 1
-    else:
-        connection.send(data)
+    connection.send(data)
     if principal.device:
         broker.speaks_for(connection, principal.device, connection.address)
     if resumed:
         broker.send_after_commit(connection, session, session.resume(broker.clock.now_ms()))
-
-
-def _say(token: tuple["Connection", bytes], _: object) -> None:
-    connection, data = token
-    connection.pending -= 1
-    connection.send(data)
 
 
 def _terms(connection: "Connection", asked: Properties, assigned: str) -> Properties:

@@ -34,9 +34,11 @@ def read_page(
     end: int,
     limit: int,
     after: tuple[int, int] | None = None,
+    since: int = 0,
 ) -> Page:
     """Up to ``limit`` points of ``key`` with ``start <= ts < end`` behind the position ``after`` (ts, seq).
 
+    What arrived before ``since`` (milliseconds UTC) belonged to an earlier device of the same id.
     Readings arrive out of order when a board empties its back-log, so the page is cut after ordering by time.
     """
     if after is not None:
@@ -44,7 +46,7 @@ def read_page(
     candidates = (
         Point(event.ts, seq, event.values[key])
         for seq, event in scan(connection, device, start, end)
-        if key in event.values and (after is None or (event.ts, seq) > after)
+        if key in event.values and event.received >= since and (after is None or (event.ts, seq) > after)
     )
     points = heapq.nsmallest(limit + 1, candidates, key=lambda point: (point.ts, point.seq))
     return Page(points[:limit], len(points) > limit)

@@ -54,8 +54,12 @@ def routes(redeem: Redeem, static: Path = STATIC) -> list[Route]:
     root = static.resolve()
 
     async def page(request: Request) -> Response:
-        wanted = (root / request.path_params.get("path", "")).resolve()
-        if wanted.is_file() and wanted.is_relative_to(root):
+        try:
+            wanted = (root / request.path_params.get("path", "")).resolve()
+            found = wanted.is_file()
+        except (OSError, ValueError):
+            return Response("not found", 404, media_type="text/plain")
+        if found and wanted.is_relative_to(root):
             return _respond(request, wanted)
         index = root / "index.html"
         if not index.is_file():

@@ -78,7 +78,7 @@ def test_mqtt_4_4_0_1_qos_2_is_sent_again_in_order(port: int, peer: Client, name
         raw.subscribe((f"{name}/x", 2))
         for n in range(6):
             peer.publish(f"{name}/x", b"%d" % n, qos=2)
-        found = raw.pending()
+        found = raw.pending(6)
         for one in found[:4]:
             raw.send(ack("PUBREC", one.packet_id))
             assert raw.receive("PUBREL").packet_id == one.packet_id
@@ -127,10 +127,10 @@ def test_mqtt_2_3_1_2_ids_in_flight_are_not_given_to_other_messages(port: int, p
         raw.subscribe((f"{name}/x", 1))
         for n in range(4):
             peer.publish(f"{name}/x", b"%d" % n)
-        held = {one.packet_id for one in raw.pending()}
+        held = {one.packet_id for one in raw.pending(4)}
         assert len(held) == 4
     with join(port, name, present=True) as raw:
-        assert {one.packet_id for one in raw.pending()} == held
+        assert {one.packet_id for one in raw.pending(4)} == held
         peer.publish(f"{name}/x", b"new")
         assert raw.message(f"{name}/x", b"new", 1).packet_id not in held
 
@@ -159,7 +159,7 @@ def test_mqtt_3_1_4_2_takeover_of_a_persistent_session_keeps_what_is_in_flight(
         old.subscribe((f"{name}/x", 2))
         for n in range(3):
             peer.publish(f"{name}/x", b"%d" % n, qos=1 + n % 2)
-        found = old.pending()
+        found = old.pending(3)
         assert [one.qos for one in found] == [1, 2, 1]
         with join(port, name, present=True) as new:
             old.expect_closed()

@@ -106,7 +106,7 @@ def test_mqtt5_2_1_2_packet_type_0_is_a_protocol_error(raw: Client) -> None:
     raw.ended(*VIOLATION)
 
 
-@pytest.mark.parametrize("data", [b"\xc1\x00", b"\xc8\x00"])
+@pytest.mark.parametrize("data", [b"\xc1\x00", b"\xc8\x00"], ids=["c1", "c8"])
 def test_mqtt5_2_1_3_1_reserved_bits_of_pingreq_are_malformed(raw: Client, data: bytes) -> None:
     raw.send(data)
     raw.ended(*VIOLATION)
@@ -117,7 +117,11 @@ def test_mqtt5_3_12_1_pingreq_has_no_body(raw: Client) -> None:
     raw.ended(*VIOLATION)
 
 
-@pytest.mark.parametrize("data", [auth5(), auth5(0, ()), auth5(0x19), auth5(0x18, {"authentication_data": b"x"})])
+@pytest.mark.parametrize(
+    "data",
+    [auth5(), auth5(0, ()), auth5(0x19), auth5(0x18, {"authentication_data": b"x"})],
+    ids=["bare", "success", "again", "continue"],
+)
 def test_mqtt5_4_12_0_7_auth_without_a_method_is_a_protocol_error(raw: Client, data: bytes) -> None:
     raw.send(data)
     raw.ended(*VIOLATION, 0x8C)
@@ -206,7 +210,9 @@ def test_mqtt5_4_13_2_1_after_an_error_the_connection_is_closed(raw: Client, dat
     assert kinds in ([], [0xE0])
 
 
-@pytest.mark.parametrize("data", [publish5("a", qos=3), subscribe5(("a", 3)), b"\x00\x00"])
+@pytest.mark.parametrize(
+    "data", [publish5("a", qos=3), subscribe5(("a", 3)), b"\x00\x00"], ids=["publish", "subscribe", "0"]
+)
 def test_mqtt5_4_13_1_1_a_violation_of_one_client_disturbs_no_other(
     port: int, raw: Client, name: str, data: bytes
 ) -> None:

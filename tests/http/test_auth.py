@@ -81,15 +81,18 @@ def test_a_sign_in_with_a_field_missing_or_too_many_is_refused(anonymous: httpx.
 
 
 @pytest.fixture
-def browser(anonymous: httpx.Client) -> httpx.Client:
+def browser(anonymous: httpx.Client, server: RunningServer) -> httpx.Client:
     """A client that has nothing but the cookie."""
-    answer = anonymous.post(LOGIN, json=GOOD)
-    cookie = answer.headers["set-cookie"].lower()
-    assert "httponly" in cookie
-    assert "samesite=lax" in cookie
-    assert "path=/" in cookie
-    assert "max-age=43200" in cookie
+    anonymous.cookies.set("relevo_session", server.token, domain="127.0.0.1", path="/")
     return anonymous
+
+
+def test_signing_in_sets_a_cookie_that_scripts_and_foreign_pages_do_not_get(anonymous: httpx.Client) -> None:
+    answer = anonymous.post(LOGIN, json=GOOD)
+    assert answer.cookies["relevo_session"] == answer.json()["access_token"]
+    parts = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")}
+    assert {"httponly", "samesite=lax", "path=/", "max-age=43200"} <= parts
+    assert anonymous.get(ME).status_code == 200
 
 
 def test_the_cookie_opens_what_a_browser_reads(browser: httpx.Client) -> None:

@@ -162,8 +162,8 @@ def test_a_page_lets_the_browser_load_from_here_only(anonymous: httpx.Client, pa
         ("GET", "/api/v1/devices", 0, 401),
         ("GET", "/api/current", 0, 401),
         ("GET", "/nothing", 0, 404),
-        ("GET", "/api/v1/nothing", 0, 404),
-        ("PUT", "/api/v1/devices", 0, 405),
+        ("GET", "/api/v1/nothing", 0, 401),
+        ("PUT", "/api/v1/devices", 0, 401),
         ("POST", "/healthz", 0, 405),
         ("POST", "/api/v1/auth/login", 0, 422),
         ("POST", "/api/v1/devices", BODY_BYTES + 1, 413),
@@ -181,12 +181,13 @@ def test_every_answer_carries_the_headers_that_tell_a_browser_not_to_guess(
 
 
 @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/", "/api/v1/devices/x/y"])
-def test_an_unknown_native_path_is_a_problem(anonymous: httpx.Client, path: str) -> None:
-    problem(anonymous.get(path), 404)
+def test_an_unknown_native_path_is_a_problem(anonymous: httpx.Client, server: RunningServer, path: str) -> None:
+    problem(server.api.get(path), 404)
+    problem(anonymous.get(path), 401)
 
 
-def test_a_wrong_method_is_a_problem_that_names_the_right_ones(anonymous: httpx.Client) -> None:
-    answer = anonymous.put("/api/v1/devices")
+def test_a_wrong_method_is_a_problem_that_names_the_right_ones(server: RunningServer) -> None:
+    answer = server.api.put("/api/v1/devices")
     problem(answer, 405)
     assert answer.headers["allow"]
 

@@ -17,6 +17,7 @@ import pytest
 import websockets
 
 from tests.conformance.raw import CONNACK_OK, Raw, connect, publish
+from tests.journeys.live import eventually
 from tests.running import RunningServer, free_ports
 
 OPENSSL = shutil.which("openssl")
@@ -158,8 +159,12 @@ def test_a_certificate_of_nobody_is_refused_and_told(server: RunningServer, auth
         with context.wrap_socket(raw, server_hostname="127.0.0.1") as tls:
             tls.sendall(connect("s"))
             assert tls.recv(4) == b"\x20\x02\x00\x05"
-    reasons = [one["reason"] for one in server.api.get("/api/v1/system/timeline").json()["items"]]
-    assert "certificate_unknown" in reasons
+
+    def told() -> bool:
+        items = server.api.get("/api/v1/system/timeline").json()["items"]
+        return "certificate_unknown" in [one["reason"] for one in items]
+
+    eventually(told)
 
 
 @needs_openssl

@@ -35,7 +35,7 @@ def malformed(data: bytes, version: int = 5, limit: int = LIMIT) -> Reason:
 
 @versions
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_every_packet_of_a_client_is_understood_as_it_was_meant(version: int, data: st.DataObject) -> None:
     made = data.draw(packets(version))
     assert decode_all(made.data, version) == ([made.means], len(made.data))
@@ -64,7 +64,7 @@ def test_only_the_bytes_between_position_and_end_count(made: Made, before: bytes
 
 @versions
 @given(data=st.binary(max_size=60))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_bytes_are_packets_or_malformed(version: int, data: bytes) -> None:
     try:
         _, rest = decode_all(data, version)
@@ -76,7 +76,7 @@ def test_any_bytes_are_packets_or_malformed(version: int, data: bytes) -> None:
 
 @versions
 @given(data=st.data(), changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_damaged_packets_are_packets_or_malformed(
     version: int, data: st.DataObject, changes: list[tuple[int, int]]
 ) -> None:
@@ -91,7 +91,7 @@ def test_damaged_packets_are_packets_or_malformed(
 
 @versions
 @given(data=st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_a_body_cut_short_within_its_frame_is_never_read_beyond(version: int, data: st.DataObject) -> None:
     made = data.draw(packets(version)).data
     head = 1

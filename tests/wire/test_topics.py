@@ -38,7 +38,7 @@ def falls_under(filter_: str, topic: str) -> bool:
 
 
 @given(filters, topics)
-@settings(max_examples=500)
+@settings(max_examples=300)
 def test_a_topic_falls_under_a_filter_as_the_standard_says(filter_: str, topic: str) -> None:
     assert matches(filter_, topic) == falls_under(filter_, topic)
 
@@ -60,7 +60,7 @@ def widened(draw: st.DrawFn, narrow: str) -> str:
 
 
 @given(topics.flatmap(lambda topic: st.tuples(st.just(topic), widened(topic))), filters)
-@settings(max_examples=1_000)
+@settings(max_examples=500)
 def test_a_filter_that_covers_another_takes_in_all_its_topics(case: tuple[str, str], wide: str) -> None:
     topic, narrow = case
     if matches(narrow, topic) and covers(wide, narrow):
@@ -189,9 +189,9 @@ class TreeOfTopics(RuleBasedStateMachine):
 
 
 TestTreeOfFilters = TreeOfFilters.TestCase
-TestTreeOfFilters.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestTreeOfFilters.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestTreeOfTopics = TreeOfTopics.TestCase
-TestTreeOfTopics.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestTreeOfTopics.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 def test_a_remembered_answer_does_not_outlive_a_change() -> None:

@@ -1,7 +1,10 @@
 """``/api/v1/devices``: the registry, with each device's latest values."""
 
+import json
+from secrets import token_hex
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,7 +13,7 @@ from relevo.domain.devices import NAME_LIMIT, Device, check_id
 from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved
 from relevo.domain.keys import hash_key
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
-from relevo.http.api.paging import decode_cursor, encode_cursor
+from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
 from relevo.http.api.times import iso
 from relevo.http.auth import new_device_key
 from relevo.http.services import Services, services
@@ -98,6 +101,16 @@ def render(wired: Services, device: Device) -> dict[str, Any]:
     }
 
 
+def check_storable(value: Any, field: str) -> None:
+    """Raises :class:`Invalid` for what JSON can say and no database keeps: NaN, half a surrogate, 2^64."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        msgspec.msgpack.encode(value)
+    except (ValueError, OverflowError, TypeError, RecursionError) as error:
+        message = f"{field} cannot be stored: {error}"[:300].encode(errors="replace").decode()
+        raise Invalid("value_not_storable", message, [FieldError(field, message, "value_not_storable")]) from None
+
+
 def find(wired: Services, device_id: str) -> Device:
     """The device, or :class:`NotFound`."""
     device = wired.registry.get(device_id)
@@ -141,11 +154,13 @@ async def list_devices(
 async def create_device(request: Request, wired: Wired, body: NewDevice, response: Response) -> dict[str, Any]:
     """Register a native device. Its key is in this answer and nowhere else."""
     identity = wired.auth.require(request, Role.OPERATOR)
-    device_id = check_id(body.id) if body.id else wired.registry.free_id("native", f"device-{len(wired.registry) + 1}")
+    check_storable(body.attributes, "attributes")
+    check_storable([body.name, body.type, *body.tags], "name, type or tags")
+    device_id = check_id(body.id) if body.id else wired.registry.free_id("native", f"device-{token_hex(4)}")
     if wired.registry.get(device_id) is not None or wired.registry.find("native", device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
     key = new_device_key()
-    await wired.pipeline.accept(
+    outcome = await wired.pipeline.accept(
         [
             DeviceRegistered(
                 device_id,
@@ -161,6 +176,8 @@ async def create_device(request: Request, wired: Wired, body: NewDevice, respons
             )
         ]
     )
+    if outcome.lost:
+        raise Conflict(f"a device {device_id!r} exists already")
     response.headers["Location"] = f"/api/v1/devices/{device_id}"
     return render(wired, find(wired, device_id)) | {"key": key}
 
@@ -179,6 +196,7 @@ async def change_device(request: Request, wired: Wired, device_id: str, body: De
     if not changes:
         message = "nothing to change: give name, type, tags or attributes"
         raise Invalid("empty", message, [FieldError("body", message)])
+    check_storable(changes, "body")
     await wired.pipeline.accept([DeviceChanged(device_id, wired.clock.now_ms(), changes, identity.name)])
     return render(wired, find(wired, device_id))
 
@@ -210,8 +228,8 @@ class TimelinePage(BaseModel):
 
 async def timeline_page(wired: Services, device_id: str, limit: int, cursor: str | None) -> dict[str, Any]:
     """A page of the story of ``device_id`` (empty: the door's), newest first."""
-    position = decode_cursor(cursor, 1)
-    before = int(position[0]) if position and position[0].isdigit() else None
+    position = decode_numbers(cursor, 1)
+    before = position[0] if position else None
     rows = await wired.readers.run_core(timeline.load, device_id, limit, before)
     items = [
         {

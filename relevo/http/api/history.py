@@ -61,7 +61,14 @@ async def points(
     # Devices may run ahead by a day before their clock is repaired.
     last = parse_time(end, "to", wired.clock.now_ms() + 2 * _DAY_MS)
     page = await wired.readers.run(
-        wired.read_series, device.id, key, first, last, limit, (after[0], after[1]) if after else None
+        wired.read_series,
+        device.id,
+        key,
+        first,
+        last,
+        limit,
+        (after[0], after[1]) if after else None,
+        device.registered_at,
     )
     if not page.points and after is None and key not in wired.latest(device.id)[0]:
         raise NotFound(f"device {device_id!r} has no key {key!r}")

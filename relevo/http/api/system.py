@@ -10,7 +10,7 @@ from relevo.domain.accounts import Role
 from relevo.domain.devices import NAME_LIMIT, check_id
 from relevo.domain.events import DeviceRegistered
 from relevo.errors import Conflict, FieldError, Invalid, NotFound, Unauthenticated
-from relevo.http.api.devices import DeviceOut, TimelinePage, render, timeline_page
+from relevo.http.api.devices import DeviceOut, TimelinePage, check_storable, render, timeline_page
 from relevo.http.api.times import iso
 from relevo.http.auth import COOKIE, TOKEN_S
 from relevo.http.services import Services, services
@@ -129,13 +129,16 @@ async def claim(request: Request, wired: Wired, body: Claim) -> dict[str, Any]:
     if wired.registry.get(device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
     name = body.name or external_id
-    await wired.pipeline.accept(
+    check_storable([name, body.type, external_id], "name, type or external_id")
+    outcome = await wired.pipeline.accept(
         [
             DeviceRegistered(
                 device_id, body.contract, external_id, name, body.type, wired.clock.now_ms(), by=identity.name
             )
         ]
     )
+    if outcome.lost:
+        raise Conflict(f"{body.contract} device {external_id!r} or a device {device_id!r} is registered already")
     device = wired.registry.get(device_id)
     if device is None:
         raise NotFound(f"no device {device_id!r}")

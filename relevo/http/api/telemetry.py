@@ -80,7 +80,7 @@ async def _post_many(request: Request) -> Response:
     try:
         identity = wired.auth.require(request, Role.OPERATOR)
     except Unauthenticated:
-        if not _lab_device(request, wired) and not (wired.auth.bearer(request)):
+        if not _lab_device(request, wired) and not wired.auth.device_of(request, wired.registry):
             raise
     try:
         items = _native(wired).collection(await request.body(), wired.clock.now_ms())
@@ -131,7 +131,7 @@ async def _store(request: Request, wired: Services, items: list[Item], contract:
     if not kept and items:
         problem = next(problem for item in items for problem in item.refused)
         errors = [
-            FieldError(f"{item.index}.{error.field}", error.message, error.reason)
+            FieldError(f"{item.index}.{error.field}" if error.field else str(item.index), error.message, error.reason)
             for item in items
             for one in item.refused
             for error in (one.errors or [FieldError("", one.message, one.reason)])

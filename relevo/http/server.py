@@ -1,0 +1,81 @@
+"""uvicorn as we run it: our own signals, and bounds on how long and how large the head of a request may be."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+
+_HEAD_BYTES: Final = 65_536
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handlers: the application decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def protocol_class(head_seconds: float) -> Any:
+    """An HTTP protocol for uvicorn that gives up on a head that does not come or does not end.
+
+    With httptools; without it h11 serves, which bounds the size of a head by itself but knows no deadline.
+    """
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    except ImportError:
+        return "h11"
+
+    class Bounded(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+        _head = 0
+        _in_head = True
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._deadline = self.loop.call_later(head_seconds, self._give_up)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_clock()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._in_head:
+                self._head += len(data)
+                if self._head > _HEAD_BYTES:
+                    # A body may have come with the head; then the parser has left the head by the next call.
+                    before = self._head
+                    super().data_received(data[:_HEAD_BYTES])
+                    if self._in_head and before > _HEAD_BYTES:
+                        self._give_up()
+                        return
+                    super().data_received(data[_HEAD_BYTES:])
+                    return
+            super().data_received(data)
+
+        def on_message_begin(self) -> None:
+            self._in_head = True
+            if self._deadline is None:
+                self._head = 0
+                self._deadline = self.loop.call_later(head_seconds, self._give_up)
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._in_head = False
+            self._head = 0
+            self._stop_clock()
+            super().on_headers_complete()
+
+        def _stop_clock(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+        def _give_up(self) -> None:
+            self._stop_clock()
+            if self.transport is not None and not self.transport.is_closing():
+                self.transport.close()
+
+    return Bounded
