@@ -1,4 +1,4 @@
-"""The load of the broker benchmark, in a process of its own: raw MQTT 3.1.1 clients on uvloop, one JSON line of results.
+"""The load of the broker benchmark, in a process of its own: raw MQTT 3.1.1 clients on uvloop, one JSON line of output.
 
 Packets are encoded before the clock runs and have one size, so that the subscriber can walk over them without parsing
 and the broker, not this process, is what is measured. In the closed loop a fixed number of messages is on its way:
@@ -32,6 +32,8 @@ _IDS = 60_000
 _CONNECTING_AT_ONCE = 50
 # Packets made beforehand for one publisher; more are never on their way for it.
 _READY = 256
+# ``IP_BIND_ADDRESS_NO_PORT`` of linux/in.h; Python has no name for it before 3.12.
+_BIND_ADDRESS_NO_PORT = 24
 _STAMP = struct.Struct("<d")
 
 
@@ -61,13 +63,13 @@ def subscribe(filter_: str, qos: int) -> bytes:
     return _packet(0x82, b"\x00\x01" + len(name).to_bytes(2, "big") + name + bytes([qos]))
 
 
-def publish_halves(topic: bytes, qos: int, size: int = PAYLOAD_BYTES) -> tuple[bytes, bytes]:
+def publish_halves(topic: bytes, qos: int, size: int) -> tuple[bytes, bytes]:
     """What stands before the packet identifier, and a payload without the eight bytes for the time."""
     body = len(topic).to_bytes(2, "big") + topic + (b"\x00\x00" if qos else b"") + bytes(size)
     packet = _packet(0x30 | qos << 1, body)
     head = packet[: len(packet) - size - (2 if qos else 0)]
     text = b'{"air_temperature_c":21.37,"relative_humidity_pct":48.2}'
-    return head, (text * (PAYLOAD_BYTES // len(text) + 1))[: PAYLOAD_BYTES - 8]
+    return head, (text * (size // len(text) + 1))[: size - 8]
 
 
 PINGREQ = b"\xc0\x00"
@@ -121,15 +123,23 @@ class Publisher(Client):
     """Sends to a topic of its own and counts acknowledgements.
 
     ``stamped`` messages carry the time at which they left; ``timed`` ones are watched until their PUBACK. ``payload``
-    stands for the ordinary 200 bytes where a contract wants to understand them.
+    stands for the usual filling of ``size`` bytes where a contract wants to understand it.
     """
 
     def __init__(
-        self, name: str, topic: str, qos: int, *, stamped: bool = False, timed: bool = False, payload: bytes = b""
+        self,
+        name: str,
+        topic: str,
+        qos: int,
+        *,
+        stamped: bool = False,
+        timed: bool = False,
+        payload: bytes = b"",
+        size: int = PAYLOAD_BYTES,
     ) -> None:
         super().__init__(name)
         self.qos, self.stamped, self.timed = qos, stamped, timed
-        self.head, tail = publish_halves(topic.encode(), qos, len(payload) or PAYLOAD_BYTES)
+        self.head, tail = publish_halves(topic.encode(), qos, len(payload) or size)
         self.tail = payload or (tail if stamped else bytes(8) + tail)
         self.ready = [self._whole(number, b"") for number in range(_READY)]
         self.sent = 0
@@ -172,11 +182,14 @@ class Publisher(Client):
 class Subscriber(Client):
     """Counts PUBLISH packets, which are all of one size, and acknowledges them at QoS 1."""
 
-    def __init__(self, name: str, filter_: str, qos: int, topic_bytes: int, **more: Any) -> None:
-        super().__init__(name, **more)
+    def __init__(
+        self, name: str, filter_: str, qos: int, topic_bytes: int, *, size: int = PAYLOAD_BYTES, clean: bool = True
+    ) -> None:
+        super().__init__(name, clean=clean)
         self.filter, self.qos = filter_, qos
-        head, _ = publish_halves(b"x" * topic_bytes, qos)
-        self.size = len(head) + (2 if qos else 0) + PAYLOAD_BYTES
+        head, _ = publish_halves(b"x" * topic_bytes, qos, size)
+        self.size = len(head) + (2 if qos else 0) + size
+        # First byte, then the remaining length in two bytes: 128 to 16,383.
         self.length = head[1:3]
         self.id_at = len(head)
         self.stamp_at = self.id_at + (2 if qos else 0)
@@ -252,14 +265,28 @@ class Subscriber(Client):
         return here + length
 
 
+async def dial(client: Client, port: int, source: str = "") -> None:
+    """Connect, from ``source`` when there are more connections than one address has ports."""
+    loop = asyncio.get_running_loop()
+    if not source:
+        await loop.create_connection(lambda: client, "127.0.0.1", port)
+        return
+    own = socket.socket()
+    # The port is chosen when connecting: bind would search all those that earlier connections still hold, and take
+    # milliseconds for it.
+    own.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    own.setblocking(False)
+    own.bind((source, 0))
+    await loop.sock_connect(own, ("127.0.0.1", port))
+    await loop.create_connection(lambda: client, sock=own)
+
+
 async def open_all(clients: Sequence[Client], port: int, sources: Sequence[str] = (), seconds: float = 60) -> None:
     """Connect ``clients``, a few at a time, spread over the ``sources`` when these are given."""
-    loop = asyncio.get_running_loop()
     for start in range(0, len(clients), _CONNECTING_AT_ONCE):
         some = clients[start : start + _CONNECTING_AT_ONCE]
         for number, one in enumerate(some, start):
-            local = (sources[number % len(sources)], 0) if sources else None
-            await loop.create_connection(lambda one=one: one, "127.0.0.1", port, local_addr=local)
+            await dial(one, port, sources[number % len(sources)] if sources else "")
         await asyncio.wait_for(asyncio.gather(*(one.connected for one in some)), seconds)
 
 
@@ -550,17 +577,21 @@ async def calm(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def storm(options: argparse.Namespace) -> dict[str, Any]:
-    """Thousands of clients that lose their connections and are all back within ``--seconds``, on ``go``."""
-    loop = asyncio.get_running_loop()
+    """Thousands of clients that lose their connections and are all back within ``--seconds``.
+
+    ``drop`` closes all connections in the same instant; ``return`` opens them again, spread evenly, closing before
+    whatever is still open: a client that comes back through another radio cell.
+    """
     names = [f"storm-{number:05d}" for number in range(options.connections)]
     sources = loopback(len(names))
     before = [Client(name, keep_alive=60) for name in names]
     await open_all(before, options.port, sources)
     commands = Commands()
     commands.answer({"ready": True})
-    await commands.next()
-    for one in before:
-        one.close()
+    while (await commands.next())[0] == "drop":
+        for one in before:
+            one.close()
+        commands.answer({"dropped": True})
     began = time.perf_counter()
     waited: list[float] = []
     failed: list[str] = []
@@ -569,11 +600,11 @@ async def storm(options: argparse.Namespace) -> dict[str, Any]:
     async def come_back(number: int, name: str) -> None:
         await asyncio.sleep(number / len(names) * options.seconds)
         since = time.perf_counter()
+        before[number].close()
         one = Client(name, keep_alive=60)
         after.append(one)
         try:
-            local = (sources[number % len(sources)], 0)
-            await loop.create_connection(lambda: one, "127.0.0.1", options.port, local_addr=local)
+            await dial(one, options.port, sources[number % len(sources)])
             await asyncio.wait_for(asyncio.shield(one.connected), 60)
         except (OSError, TimeoutError) as error:
             failed.append(f"{name}: {error}")
@@ -600,9 +631,13 @@ async def slow(options: argparse.Namespace) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     qos, count = options.qos, options.publishers
     topics = [f"bench/{number:05d}/data" for number in range(count)]
-    publishers = [Publisher(f"bench-{n:05d}", topic, qos, stamped=True) for n, topic in enumerate(topics)]
-    others = [Subscriber(f"other-{n}", "bench/#", qos, len(topics[0])) for n in range(options.subscribers)]
-    stalled = Subscriber("stalled", "bench/#", qos, len(topics[0]), clean=not options.kept)
+    publishers = [
+        Publisher(f"bench-{n:05d}", topic, qos, stamped=True, size=options.size) for n, topic in enumerate(topics)
+    ]
+    others = [
+        Subscriber(f"other-{n}", "bench/#", qos, len(topics[0]), size=options.size) for n in range(options.subscribers)
+    ]
+    stalled = Subscriber("stalled", "bench/#", qos, len(topics[0]), size=options.size, clean=not options.kept)
     # As little as a board has; the kernel would otherwise take megabytes for it.
     small = socket.socket()
     small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
@@ -678,6 +713,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=float, default=1.0)
     parser.add_argument("--keep-alive", type=int, default=600)
     parser.add_argument("--ping", action="store_true", help="idle clients send PINGREQ at half of their keep-alive")
+    parser.add_argument("--size", type=int, default=PAYLOAD_BYTES, help="bytes of payload for the slow, 200 to 16,000")
     parser.add_argument("--kept", action="store_true", help="the stalled subscriber has a session that is kept")
     parser.add_argument("--topic", default="bench/{}/data", help="topic of the calm; {} is the client")
     parser.add_argument("--payload", default="", help="payload of the calm; 200 bytes of filling by default")

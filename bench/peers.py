@@ -92,9 +92,9 @@ def running(peer: Peer, directory: Path, cpu: int | None) -> Iterator[Running]:
         _wait(peer, process, port, log)
         yield Running(port, process.pid)
     finally:
+        _end(process)
         if start.stop is not None:
             start.stop()
-        _end(process)
 
 
 def _clean_environment() -> dict[str, str]:
@@ -273,7 +273,7 @@ def _start_nats(directory: Path, port: int) -> Start:
     store = directory / "jetstream"
     configuration.write_text(
         f'server_name: bench\nlisten: 127.0.0.1:{free_port()}\njetstream {{ store_dir: "{store}" }}\n'
-        f"mqtt {{ listen: 127.0.0.1:{port}, max_ack_pending: 65535 }}\nmax_connections: 100000\n"
+        f"mqtt {{ listen: 127.0.0.1:{port}, max_ack_pending: 30000 }}\nmax_connections: 100000\n"
     )
     return Start([shutil.which("nats-server", path=_PATH) or "nats-server", "-c", configuration])
 
@@ -308,7 +308,7 @@ def _start_rabbitmq(directory: Path, port: int) -> Start:
     }
 
     def stop() -> None:
-        # The port mapper of this node was started as a daemon of its own and would stay.
+        # The port mapper became a daemon of its own; it goes only once it knows of no node any more.
         epmd = shutil.which("epmd", path=_PATH)
         if epmd:
             subprocess.run([epmd, "-kill"], env={**os.environ, **env}, capture_output=True, timeout=10)
@@ -317,8 +317,10 @@ def _start_rabbitmq(directory: Path, port: int) -> Start:
 
 
 def _relevo_version(allowed: bool) -> str:
+    from relevo import __version__
+
     uvloop = importlib.metadata.version("uvloop")
-    return f"{importlib.metadata.version('relevo')} on Python {sys.version.split()[0]}, uvloop {uvloop}"
+    return f"{__version__} on Python {sys.version.split()[0]}, uvloop {uvloop}"
 
 
 PEERS = {

@@ -8,6 +8,8 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,11 +28,15 @@ class Failed(Exception):
     """The load could not be put on; figures would be worth nothing."""
 
 
-def many_files() -> int:
-    """Let this process and its children open as many files as the system allows; returns the number."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+@contextmanager
+def many_files() -> Iterator[int]:
+    """Children that are started inside may open as many files as the system allows: so many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    try:
+        yield hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Load:
@@ -93,11 +99,13 @@ def storm(
     rate: float,
     calm_s: float,
     durable: bool,
+    together: bool = False,
     pinned: bool = True,
 ) -> dict[str, Any]:
-    """``clients`` lose their connections and return within a second while ``others`` publish at QoS 1.
+    """``clients`` reconnect within a second while ``others`` publish at QoS 1.
 
-    ``durable``: the others send telemetry of the native contract, so that PUBACK means stored.
+    ``durable``: the others send telemetry of the native contract, so that PUBACK means stored. ``together``: before
+    that all connections end in the same instant, as when a switch or a balancer dies.
     """
     more = {"topic": _CONTRACT_TOPIC, "payload": _CONTRACT_PAYLOAD} if durable else {}
     port = server.mqtt_port
@@ -110,13 +118,18 @@ def storm(
         time.sleep(1)
         calm.tell("mark calm")
         time.sleep(calm_s)
+        if together:
+            calm.tell("mark drop")
+            back.tell("drop")
+            time.sleep(1)
+        before = server.api.get("/api/v1/system").json()["mqtt"]["delayed"]
         calm.tell("mark storm")
-        back.tell("go")
+        back.tell("return")
         calm.tell("mark after")
         time.sleep(min(2.0, calm_s))
         result = calm.tell("end")
         result["storm"] = back.tell("end")
-    result["governor"] = server.api.get("/api/v1/system").json()["mqtt"]
+    result["delayed"] = server.api.get("/api/v1/system").json()["mqtt"]["delayed"] - before
     return result
 
 
@@ -129,12 +142,13 @@ def slow(
     publishers: int = 50,
     others: int = 2,
     kept: bool = False,
+    size: int = 200,
     pinned: bool = True,
 ) -> dict[str, Any]:
     """One subscriber stops reading for ``seconds``; with what the server says it dropped."""
     before = dropped(server)
     named = {"port": server.mqtt_port, "pid": server.pid, "qos": qos, "seconds": seconds, "rate": rate, "kept": kept}
-    result = generate("slow", publishers=publishers, subscribers=others, pinned=pinned, **named)
+    result = generate("slow", publishers=publishers, subscribers=others, size=size, pinned=pinned, **named)
     # The timeline folds what happens within a second and tells it afterwards.
     end = time.monotonic() + 10
     while True:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import gc
+import logging
 import os
 import secrets
 import socket
@@ -352,6 +353,8 @@ class Application:
         await asyncio.sleep(0)
         await self.mqtt.stop()
         self.bus.close()
+        # Requests that are cut off now are cut off on purpose.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self._http.should_exit = True
         if self._http_task is not None:
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):

@@ -1,6 +1,7 @@
 """Starting as a program: what is said and with which code it ends. The reasons themselves: ``tests/test_app.py``."""
 
 import shutil
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -16,6 +17,14 @@ from tests.running import RunningServer, free_ports
 def sign_in(server: RunningServer, password: str) -> int:
     body = {"username": "admin", "password": password}
     return httpx.post(f"{server.http}/api/v1/auth/login", json=body, trust_env=False).status_code
+
+
+def ctrl_c(server: RunningServer) -> None:
+    process, server.process = server.process, None
+    assert process is not None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(5) == 0
+    assert "stopped drained=True" in server.log.read_text()
 
 
 def test_a_second_server_on_the_same_directory_says_who_has_it_and_disturbs_nothing(tmp_path: Path) -> None:
@@ -59,7 +68,9 @@ def test_a_password_is_made_up_and_shown_at_the_first_start_only(tmp_path: Path)
         assert f"administrator: admin   password: {password}" in server.log.read_text()
         assert sign_in(server, password) == 200
         assert sign_in(server, "admin") == 401
-        server.restart()
+        ctrl_c(server)
+        server.start()
         assert server.log.read_text().count(password) == 1
         assert server.log.read_text().count("administrator: admin") == 1
         assert sign_in(server, password) == 200
+        assert "Traceback" not in server.log.read_text()

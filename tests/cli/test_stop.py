@@ -1,7 +1,6 @@
 """Stopping: within five seconds, with everything acknowledged stored and everybody told."""
 
 import asyncio
-import signal
 import time
 from pathlib import Path
 
@@ -108,15 +107,3 @@ def test_a_locked_database_does_not_hold_it_up_and_nothing_false_is_acknowledged
     assert connection.execute("SELECT count(*) FROM latest").fetchone() == (0,)
     connection.close()
     assert took < MOST_SECONDS
-
-
-def test_ctrl_c_ends_it_politely(tmp_path: Path) -> None:
-    with RunningServer(tmp_path / "data") as server:
-        process = server.process
-        assert process is not None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(MOST_SECONDS) == 0
-        server.process = None
-    text = server.log.read_text()
-    assert "stopped drained=True" in text
-    assert "Traceback" not in text
