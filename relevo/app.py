@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -110,14 +111,26 @@ class Application:
         self._sockets: list[socket.socket] = []
         self._http_task: asyncio.Task[None] | None = None
         self._stopped = False
+        self._door_open = False
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
         begun = self.clock.monotonic()
         try:
             await self._start()
-        except BaseException:
+        except BaseException as error:
+            if self._http_task is not None:
+                self._http_task.cancel()
+            if self._door_open:
+                await self.mqtt.stop_accepting()
+                await self.mqtt.stop()
             self._stack.close()
+            if isinstance(error, sqlite3.Error | SQLAlchemyError):
+                path = self.directory.path / FILE_NAME
+                cause = getattr(error, "orig", None) or error
+                raise ConfigurationError(
+                    f"the database {path} cannot be read: {cause}; try `relevo doctor`, keep a copy, restore a backup"
+                ) from None
             raise
         # What is here now stays: the collector need not walk it again. Readings make no cycles, so it can be patient.
         gc.collect()
@@ -128,6 +141,8 @@ class Application:
 
     async def _start(self) -> None:
         settings, clock = self.settings, self.clock
+        if settings.database_url != "sqlite" or settings.broker_url:
+            raise ConfigurationError("database_url and broker_url have no effect in this version; remove them")
         self.directory.open()
         self._stack.callback(self.directory.close)
         path = self.directory.path / FILE_NAME
@@ -189,6 +204,7 @@ class Application:
         checkpointer.start()
         self._stack.callback(checkpointer.stop)
         pipeline.start(documents)
+        self._stack.callback(pipeline.abandon)
         past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
         recent.follow(0, [event for _, event in past])
         del past
@@ -200,9 +216,10 @@ class Application:
     ) -> tuple[dict[str, accounts.Account], bytes, list[Any], dict[str, bytes], list[Any], list[Any]]:
         """What is needed in memory, and the first administrator."""
         connection = open_writer(path)
+        core = None
         try:
-            core = core_on(connection)
             connection.execute("BEGIN IMMEDIATE")
+            core = core_on(connection)
             people = accounts.load(core)
             if ADMINISTRATOR not in people:
                 people[ADMINISTRATOR] = self._first_administrator(core)
@@ -211,14 +228,15 @@ class Application:
             core.commit()
             if connection.in_transaction:
                 connection.execute("COMMIT")
-            core.close()
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
             kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
             return people, signing_key, registered, documents, kept, retained
-        except sqlite3.Error as error:
-            raise ConfigurationError(f"the database {path} cannot be read: {error}; try `relevo doctor`") from error
         finally:
+            if core is not None:
+                with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
+                    core.close()
+                core.engine.dispose()
             connection.close()
 
     def _first_administrator(self, core: Any) -> accounts.Account:
@@ -227,6 +245,7 @@ class Application:
             password = self.generated_password = secrets.token_urlsafe(12)
             file = self.directory.path / PASSWORD_FILE
             descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            os.fchmod(descriptor, 0o600)
             with os.fdopen(descriptor, "w") as out:
                 out.write(password + "\n")
         account = accounts.Account(ADMINISTRATOR, Role.ADMINISTRATOR.name.lower(), hasher.hash(password))
@@ -257,7 +276,9 @@ class Application:
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
             self._sockets.append(_bind(listen))
+            self._stack.callback(self._sockets[-1].close)
         self.http_port = self._sockets[0].getsockname()[1]
+        self._door_open = True
         self.mqtt_port = await self.mqtt.start(settings.mqtt_listen)
         mqtts = settings.mqtts_listen
         if mqtts is not None and settings.tls_cert is not None and settings.tls_key is not None:

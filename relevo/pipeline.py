@@ -22,11 +22,11 @@ from relevo.bus import Bus
 from relevo.clock import Clock
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceRemoved
-from relevo.domain.sessions import Change
 from relevo.errors import QueueFull, StoreUnavailable
 from relevo.log import get_logger
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.writer import Batch, Writer
+from relevo.wire.mqtt_state import Change
 
 log = get_logger("relevo.pipeline")
 
@@ -132,6 +132,13 @@ class Pipeline:
         except TimeoutError:
             return False
         return True
+
+    def abandon(self) -> None:
+        """End the writer thread at once and without the loop, after a start that failed or a stop that is done."""
+        self._stop_asked.set()
+        self._signal.set()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
 
     async def end(self) -> None:
         """End the writer thread. What is not committed by now stays unacknowledged."""
@@ -283,8 +290,8 @@ class Pipeline:
         if batch.kept:
             self.committed_seq = batch.first_seq + len(batch.kept) - 1
         self.documents.update(batch.documents)
-        for event in batch.registry:
-            self._registry.apply(event)
+        for offset, event in batch.registry:
+            self._registry.apply(event, batch.first_seq + offset)
             if type(event) is DeviceRemoved:
                 self.documents.pop(event.device, None)
         try:

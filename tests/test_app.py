@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from relevo.app import PASSWORD_FILE, Application, DataDirectory
+from relevo.clock import ManualClock
 from relevo.errors import ConfigurationError, Unauthenticated
 from relevo.settings import load
 from relevo.store.db import FILE_NAME
@@ -276,3 +277,29 @@ async def test_a_sign_in_link_works_once_and_for_ten_minutes(tmp_path: Path) -> 
             second = await browser.get(f"/ui/enter/{ticket}")
             assert second.headers["location"] == "/ui/signin"
             assert "set-cookie" not in second.headers
+
+
+async def test_a_clock_that_is_put_back_hides_no_reading(tmp_path: Path) -> None:
+    """A machine that learns the time after its start had devices registered in what is now the future."""
+    clock = ManualClock(1_795_000_000_000)
+    free = {"http": "127.0.0.1:0", "mqtt": "127.0.0.1:0", "admin_password": "given"}
+    one = Application(load({"data": tmp_path, **free}, {}), clock)
+    await one.start()
+    try:
+        headers = {"Authorization": f"Bearer {one.auth.issue('admin')}"}
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{one.http_port}/api/v1", headers=headers, trust_env=False
+        ) as api:
+            assert (await api.post("/devices", json={"id": "d1"})).status_code == 201
+            clock.jump(-3_600)
+            assert (await api.post("/devices/d1/telemetry", json={"v": 1})).json()["stored"] == 1
+            answer = await api.get("/devices/d1/telemetry/v", params={"to": clock.now_ms() + 1})
+            assert [value for _, value in answer.json()["points"]] == [1]
+            # Nor does it bring back what the id's former device sent.
+            assert (await api.delete("/devices/d1")).status_code == 204
+            clock.jump(-3_600)
+            assert (await api.post("/devices", json={"id": "d1"})).status_code == 201
+            answer = await api.get("/devices/d1/telemetry/v", params={"to": clock.now_ms() + 10_000_000})
+            assert answer.json().get("points", []) == []
+    finally:
+        await one.stop()

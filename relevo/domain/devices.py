@@ -15,7 +15,9 @@ CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash"}
 
 
 class Device(msgspec.Struct, gc=False):
-    """A registered device. ``(contract, external_id)`` is unique; ``registered_at`` in milliseconds UTC."""
+    """A registered device. ``(contract, external_id)`` is unique; ``registered_at`` in milliseconds UTC.
+
+    ``registered_seq`` is the number of the event that registered it."""
 
     id: str
     contract: str
@@ -26,6 +28,7 @@ class Device(msgspec.Struct, gc=False):
     key_hash: str = ""
     tags: list[str] = []
     attributes: dict[str, Any] = {}
+    registered_seq: int = 0
 
 
 def check_id(text: str, field: str = "id") -> str:
@@ -88,8 +91,8 @@ class Registry:
             n += 1
         return f"{wanted[:58]}-{n}"
 
-    def apply(self, event: AnyEvent) -> None:
-        """Follow one event; events about other things change nothing."""
+    def apply(self, event: AnyEvent, seq: int = 0) -> None:
+        """Follow one event, whose number is ``seq``; events about other things change nothing."""
         if isinstance(event, DeviceRegistered):
             self._put(
                 Device(
@@ -102,6 +105,7 @@ class Registry:
                     event.key_hash,
                     event.tags,
                     event.attributes,
+                    seq,
                 )
             )
         elif isinstance(event, DeviceChanged):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 from relevo.clock import Clock
 from relevo.dialect import Address, Dialect
 from relevo.domain.events import AnyEvent, DeviceConnected, DeviceDisconnected
-from relevo.domain.sessions import Change, Message, SessionForgotten
 from relevo.errors import Invalid
 from relevo.intake import Intake
 from relevo.mqtt.doorkeeper import Doorkeeper, Principal
@@ -33,6 +32,7 @@ from relevo.settings import Settings
 from relevo.wire.mqtt_errors import Reason
 from relevo.wire.mqtt_packets import Publish, SubscribeFilter, Will
 from relevo.wire.mqtt_session import FOREVER, Session
+from relevo.wire.mqtt_state import Change, Message, SessionForgotten
 
 if TYPE_CHECKING:
     from relevo.mqtt.connection import Connection
@@ -346,7 +346,7 @@ class Broker:
             changes += session.take_changes()
         # A refusal is told before it is acknowledged: the line in the timeline is then on the disk.
         waits = bool(events or changes or refused is not None or told)
-        if connection is not None and (packet.qos or waits) and (waits or connection.pending):
+        if connection is not None and (waits or connection.pending):
             connection.pending += 1
             self.pipeline.submit([*events, *changes] if changes else events, self._stored, travelling)
         elif waits:

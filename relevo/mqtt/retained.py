@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from relevo.domain.sessions import Message, Retained
+from relevo.wire.mqtt_state import Message, Retained
 from relevo.wire.topics import TopicTree
 
 

@@ -5,6 +5,8 @@ acknowledgement promises. Automatic checkpoints are off, because inside a commit
 hundreds of milliseconds; :class:`relevo.store.checkpoints.Checkpointer` moves the log into the file beside it.
 """
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,12 @@ CACHE_KIB: Final = 8_192
 
 def open_writer(path: Path) -> sqlite3.Connection:
     """The connection that writes. ``isolation_level`` is None: transactions begin and end where we say."""
+    # Password hashes and the signing key are in it; the log and its index take the mode of the file.
+    for file in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        if file == path or file.exists():
+            with contextlib.suppress(OSError):
+                os.close(os.open(file, os.O_CREAT | os.O_RDONLY, 0o600))
+                file.chmod(0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
     try:
         for pragma in (

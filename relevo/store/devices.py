@@ -33,6 +33,8 @@ devices = Table(
     Column("name", Text, nullable=False),
     Column("type", Text, nullable=False),
     Column("registered_at", BigInteger, nullable=False),
+    # Readings with a smaller number belong to an earlier device of the same id.
+    Column("registered_seq", BigInteger, nullable=False, server_default="0"),
     Column("key_hash", Text, nullable=False, server_default=""),
     Column("tags", JSON, nullable=False),
     Column("attributes", JSON, nullable=False),
@@ -58,13 +60,14 @@ def load_all(core: Connection) -> tuple[list[Device], dict[str, int]]:
                 row.key_hash,
                 row.tags,
                 row.attributes,
+                row.registered_seq,
             )
         )
     return found, numbers
 
 
-def register(core: Connection, event: DeviceRegistered) -> int:
-    """Insert the device and return its number."""
+def register(core: Connection, event: DeviceRegistered, seq: int) -> int:
+    """Insert the device, whose event has the number ``seq``, and return its number."""
     result = core.execute(
         insert(devices).values(
             id=event.device,
@@ -73,6 +76,7 @@ def register(core: Connection, event: DeviceRegistered) -> int:
             name=event.name,
             type=event.type,
             registered_at=event.at,
+            registered_seq=seq,
             key_hash=event.key_hash,
             tags=event.tags,
             attributes=event.attributes,

@@ -38,7 +38,7 @@ def read_page(
 ) -> Page:
     """Up to ``limit`` points of ``key`` with ``start <= ts < end`` behind the position ``after`` (ts, seq).
 
-    What arrived before ``since`` (milliseconds UTC) belonged to an earlier device of the same id.
+    What has a number below ``since`` belonged to an earlier device of the same id.
     Readings arrive out of order when a board empties its back-log, so the page is cut after ordering by time.
     """
     if after is not None:
@@ -46,7 +46,7 @@ def read_page(
     candidates = (
         Point(event.ts, seq, event.values[key])
         for seq, event in scan(connection, device, start, end)
-        if key in event.values and event.received >= since and (after is None or (event.ts, seq) > after)
+        if key in event.values and seq >= since and (after is None or (event.ts, seq) > after)
     )
     points = heapq.nsmallest(limit + 1, candidates, key=lambda point: (point.ts, point.seq))
     return Page(points[:limit], len(points) > limit)

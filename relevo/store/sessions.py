@@ -1,6 +1,6 @@
 """MQTT sessions, their deliveries and retained messages: they survive ``kill -9`` like readings do.
 
-A delivery's ``data`` is MessagePack of :class:`relevo.domain.sessions.Outgoing`. Changes are written in the order they
+A delivery's ``data`` is MessagePack of :class:`relevo.wire.mqtt_state.Outgoing`. Changes are written in the order they
 were made, grouped into statements over many rows.
 """
 
@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import JSON, BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, Table, Text
 
-from relevo.domain import sessions as kept
 from relevo.store.db import metadata
+from relevo.wire import mqtt_state as kept
 
 mqtt_sessions = Table(
     "mqtt_sessions",

@@ -12,9 +12,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from relevo.domain import events as ev
-from relevo.domain.sessions import CHANGES, Change
 from relevo.store import devices, journal, latest, sessions, timeline, unclaimed
 from relevo.store.db import core_on, open_writer
+from relevo.wire.mqtt_state import CHANGES, Change
 
 _VOLATILE: Final = ev.UnclaimedReading
 _REGISTRY: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved})
@@ -33,7 +33,7 @@ class Batch:
         self.kept: list[ev.AnyEvent] = []
         self.documents: list[tuple[str, bytes]] = []
         # What the registry has to follow, and what is shown without being kept.
-        self.registry: list[ev.AnyEvent] = []
+        self.registry: list[tuple[int, ev.AnyEvent]] = []
         self.volatile: list[ev.AnyEvent] = []
         # Positions in ``events`` that were already stored, and those whose device is not registered any more.
         self.duplicates: set[int] = set()
@@ -133,7 +133,7 @@ class Writer:
                         # Two that found the id free at the same time: the first has it.
                         batch.lost.add(position)
                         continue
-                    self._numbers[event.device] = devices.register(core, event)
+                    self._numbers[event.device] = devices.register(core, event, self.next_seq + len(kept))
                     self._identities[event.device] = identity
                     self._taken.add(identity)
                     unclaimed.forget(core, event.contract, event.external_id)
@@ -148,7 +148,7 @@ class Writer:
                         devices.remove(core, event, number)
                 slow.append(event)
                 if type(event) in _REGISTRY:
-                    batch.registry.append(event)
+                    batch.registry.append((len(kept), event))
             kept.append(event)
         rows: list[tuple[int, bytes]] = []
         for device, state in dirty.items():

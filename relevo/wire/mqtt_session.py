@@ -15,7 +15,10 @@ survive a crash. Whoever drives it commits these before it sends the bytes it wa
 from collections import deque
 from typing import Final
 
-from relevo.domain.sessions import (
+from relevo.wire.mqtt_encode import encode_ack, encode_publish
+from relevo.wire.mqtt_packets import MQTT_5, Kind, SubscribeFilter
+from relevo.wire.mqtt_properties import Properties
+from relevo.wire.mqtt_state import (
     Change,
     Delivered,
     IncomingKept,
@@ -25,9 +28,6 @@ from relevo.domain.sessions import (
     Queued,
     SessionKept,
 )
-from relevo.wire.mqtt_encode import encode_ack, encode_publish
-from relevo.wire.mqtt_packets import MQTT_5, Kind, SubscribeFilter
-from relevo.wire.mqtt_properties import Properties
 
 _MAX_ID: Final = 65_535
 FOREVER: Final = 0xFFFF_FFFF
@@ -41,6 +41,7 @@ class Session:
     """
 
     __slots__ = (
+        "again",
         "aliases",
         "away_since",
         "changes",
@@ -78,6 +79,8 @@ class Session:
         self.away_since = 0
         self.subscriptions: dict[str, SubscribeFilter] = {}
         self.inflight: dict[int, Outgoing] = {}
+        # In flight from an earlier connection and not sent again on this one yet.
+        self.again: deque[Outgoing] = deque()
         self.queue: deque[Outgoing] = deque()
         self.queued_bytes = 0
         self.incoming: set[int] = set()
@@ -134,14 +137,20 @@ class Session:
             # Nothing is complete before PUBREC; the delivery goes on.
             return None
         del self.inflight[packet_id]
+        if out in self.again:
+            self.again.remove(out)
         self._over(out)
         return self.refill(now)
 
     def refill(self, now: int) -> bytes:
         """Fill the window from the queue."""
-        if not self.queue:
+        if not self.queue and not self.again:
             return b""
         parts: list[bytes] = []
+        while self.again and len(self.inflight) - len(self.again) < self.window:
+            out = self.again.popleft()
+            if out.packet_id in self.inflight:
+                parts.append(self._redelivered(out, now))
         while self.queue and len(self.inflight) < self.window:
             out = self.queue.popleft()
             self.queued_bytes -= out.message.size
@@ -151,14 +160,14 @@ class Session:
     def resume(self, now: int) -> bytes:
         """Everything to send after a reconnect: redelivery in the original order, then the queue."""
         self.aliases.clear()
-        parts = [
-            encode_ack(self.version, Kind.PUBREL, packet_id)
-            if out.released
-            else self._bytes(out.message, out.qos, out.retain, True, packet_id, out.ids, now, started=True)
-            for packet_id, out in self.inflight.items()
-        ]
-        parts.append(self.refill(now))
-        return b"".join(parts)
+        # A client may come back with a smaller window [MQTT-3.3.4-9].
+        self.again = deque(self.inflight.values())
+        return self.refill(now)
+
+    def _redelivered(self, out: Outgoing, now: int) -> bytes:
+        if out.released:
+            return encode_ack(self.version, Kind.PUBREL, out.packet_id)
+        return self._bytes(out.message, out.qos, out.retain, True, out.packet_id, out.ids, now, started=True)
 
     def restore(self, deliveries: list[Outgoing], incoming: set[int]) -> None:
         """Take up what was kept, in the order of ``n``."""

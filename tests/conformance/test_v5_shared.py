@@ -396,20 +396,6 @@ def test_mqtt5_4_8_2_4_qos_2_in_flight_is_completed_with_its_member(
     one.silent()
 
 
-@only_relevo
-def test_mqtt5_4_8_2_qos_1_that_was_not_acknowledged_moves_when_its_session_ends(
-    port: int, peer: Client, one: Client, name: str, shared: str
-) -> None:
-    """Section 4.8.2: the server should send it to another member."""
-    with Client.join(port, f"{name}-m") as member:
-        member.subscribe((shared, 1))
-        peer.publish(f"{name}/x")
-        member.message(f"{name}/x", b"x", 1)
-        one.subscribe((shared, 1))
-        member.leave()
-    assert one.receive("PUBLISH").payload == b"x"
-
-
 def test_mqtt5_4_8_2_a_slow_member_does_not_stop_the_group(
     port: int, peer: Client, one: Client, name: str, shared: str
 ) -> None:

@@ -5,10 +5,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from relevo.domain.sessions import Delivered, Message, Queued
 from relevo.wire import mqtt_packets as mqtt
 from relevo.wire.mqtt_packets import Kind
 from relevo.wire.mqtt_session import Session
+from relevo.wire.mqtt_state import Delivered, Message, Queued
 
 
 def packets(raw: bytes, version: int = 4) -> list[mqtt.Packet]:

@@ -68,7 +68,7 @@ async def points(
         last,
         limit,
         (after[0], after[1]) if after else None,
-        device.registered_at,
+        device.registered_seq,
     )
     if not page.points and after is None and key not in wired.latest(device.id)[0]:
         raise NotFound(f"device {device_id!r} has no key {key!r}")

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("registered_at", sa.BigInteger(), nullable=False),
+        sa.Column("registered_seq", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("key_hash", sa.Text(), nullable=False, server_default=""),
         sa.Column("tags", sa.JSON(), nullable=False),
         sa.Column("attributes", sa.JSON(), nullable=False),
