@@ -147,7 +147,7 @@ class SimulatedDevice:
 
 def now_token() -> str:
     """A short word that differs from run to run, for names that must be new."""
-    number, word = int(time.time()), ""
+    number, word = time.time_ns() // 1_000_000, ""
     while number:
         number, digit = divmod(number, 36)
         word = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + word
