@@ -156,6 +156,10 @@ def slow(
         result["dropped"] = after["mqtt"] - before["mqtt"]
         result["told"] = after["timeline"] - before["timeline"]
         if result["told"] >= result["dropped"] or time.monotonic() > end:
+            sent, several = result["sent"], result["others"]
+            result["others_missed"] = sum(sent - count for count in several)
+            # Every subscriber should have got every message; the server counts over all of them.
+            result["unaccounted"] = sent - result["delivered"] + result["others_missed"] - result["dropped"]
             return result
         time.sleep(0.2)
 
