@@ -5,12 +5,18 @@ with a connection of its own while commits go on, and only the small rest, writt
 commits by the writer; after that the next transaction starts the log from its beginning and it stops growing.
 """
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
 from typing import Final
 
 LOG_BYTES: Final = 16 * 1024 * 1024
+
+# "The WAL File Format" (section 4 of SQLite's database file format): big-endian, the page size at 8 and two salts at 16
+# of the file's header, the same salts at 8 of the header of every frame of this round.
+_FILE_HEADER: Final = 32
+_FRAME_HEADER: Final = 24
 
 
 class Checkpointer:
@@ -33,13 +39,29 @@ class Checkpointer:
         self._thread.join(timeout=10)
 
     def written(self) -> None:
-        """Look at the log's size; wakes the thread when it is long."""
-        try:
-            size = self._log.stat().st_size
-        except OSError:
-            return
-        if size > LOG_BYTES and not self._due.is_set():
+        """Wake the thread when much of the log is in use."""
+        if not self._due.is_set() and self._long():
             self._wake.set()
+
+    def _long(self) -> bool:
+        """Whether this round of the log reaches beyond ``LOG_BYTES``.
+
+        The file keeps the length it once had, because growing it again costs syncs. What is in use shows in the salts.
+        Its index would say it in one number but must not be opened: closing it would drop SQLite's own locks.
+        """
+        try:
+            file = os.open(self._log, os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            head = os.pread(file, _FILE_HEADER, 0)
+            if len(head) < _FILE_HEADER:
+                return False
+            frame = _FRAME_HEADER + int.from_bytes(head[8:12])
+            first_beyond = _FILE_HEADER + (LOG_BYTES // frame) * frame
+            return os.pread(file, 8, first_beyond + 8) == head[16:24]
+        finally:
+            os.close(file)
 
     def rest_is_due(self) -> bool:
         """Whether the writer should move the rest now; asking takes the order."""
