@@ -20,16 +20,25 @@ from starlette.responses import RedirectResponse, Response
 from relevo import dialects as contracts
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
-from relevo.domain.accounts import Role
+from relevo.domain.accounts import Account, Role
+from relevo.domain.credentials import Credential
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
+from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.meters import RecentReadings
-from relevo.errors import ConfigurationError
-from relevo.http.api.system import set_cookie
+from relevo.domain.passwords import normalised
+from relevo.domain.people import People
+from relevo.domain.records import Kept, Record
+from relevo.errors import ConfigurationError, TooMany
+from relevo.http import tokens
+from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
-from relevo.http.auth import Auth, hasher
+from relevo.http.auth import LOCAL, Auth
+from relevo.http.passwords import Passwords, hasher
 from relevo.http.server import Server, protocol_class
-from relevo.http.services import Services
+from relevo.http.services import Services, address_of
+from relevo.http.tokens import SigningKeys, Tokens
+from relevo.http.watching import Watching
 from relevo.intake import Intake
 from relevo.log import get_logger
 from relevo.mqtt import websocket as mqtt_websocket
@@ -42,7 +51,7 @@ from relevo.realtime import sse, websocket
 from relevo.realtime.view import Views
 from relevo.refusals import Refusals
 from relevo.settings import Listen, Settings
-from relevo.store import accounts, devices, journal, latest, series
+from relevo.store import accounts, devices, journal, latest, records, series
 from relevo.store import sessions as store_sessions
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME, core_on, open_writer
@@ -55,6 +64,7 @@ log = get_logger("relevo")
 
 ADMINISTRATOR: Final = "admin"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - a file's name
+PEPPER_FILE: Final = "secret.key"
 STOP_S: Final = 5.0
 _REPLAYED_FOR_METERS: Final = 20_000
 
@@ -88,10 +98,32 @@ class DataDirectory:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
 
+    def secret_key(self) -> tuple[bytes, bool]:
+        """The secret under which device keys are hashed, and whether it was made just now."""
+        file = self.path / PEPPER_FILE
+        try:
+            return file.read_bytes(), False
+        except FileNotFoundError:
+            fresh = secrets.token_bytes(32)
+            write_secret(file, fresh)
+            return fresh, True
+        except OSError as error:
+            raise ConfigurationError(f"{file} cannot be read: {error.strerror}; restore it from a backup") from error
+
     def close(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def write_secret(file: Path, data: bytes) -> None:
+    """Write a file that nobody else may read."""
+    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 class Application:
@@ -147,10 +179,21 @@ class Application:
         self._stack.callback(self.directory.close)
         path = self.directory.path / FILE_NAME
         prepare(path)
-        people, signing_key, registered, documents, sessions, retained = self._load(path)
+        pepper, fresh = self.directory.secret_key()
+        known, signing_keys, registered, documents, sessions, retained = self._load(path)
 
+        if fresh and any(device.key_hash.startswith(HASH_PREFIX) for device in registered):
+            (self.directory.path / PEPPER_FILE).unlink()
+            raise ConfigurationError(
+                f"{self.directory.path / PEPPER_FILE} is missing, and no device's key can be checked without it: "
+                "restore it from a backup"
+            )
         self.registry = registry = Registry()
         registry.load(registered)
+        self.people = people = People()
+        people.load(known)
+        self.keyring = keyring = Keyring(registry, pepper)
+        keyring.load(one for one in known if isinstance(one, Credential))
         self.bus = bus = Bus()
         writer = Writer(path, settings.limits.timeline_entries, settings.limits.unclaimed)
         writer.open()
@@ -171,15 +214,21 @@ class Application:
         self.refusals = refusals = Refusals(pipeline, clock)
         self.intake = intake = Intake(registry, dialects, refusals, clock)
         intake.registration_open = settings.open_registration
-        self.auth = auth = Auth(people, signing_key, clock)
+        self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
+        self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
         self._stack.callback(auth.close)
+        pipeline.record_followers += [people.apply, keyring.apply]
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
-        async def is_administrator(name: str, password: str) -> bool:
-            return await auth.check_password(name, password) and auth.role_of(name) is Role.ADMINISTRATOR
+        async def is_administrator(name: str, password: str, address: str) -> bool:
+            try:
+                account = await auth.check_password(name, password, address)
+            except TooMany:
+                return False
+            return account is not None and account.rank is Role.ADMINISTRATOR
 
-        doorkeeper = Doorkeeper(settings, registry, dialects, is_administrator)
+        doorkeeper = Doorkeeper(settings, registry, keyring, dialects, clock, is_administrator)
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper)
         broker.restore(sessions, retained)
         bus.tap(self._follow_keys)
@@ -194,6 +243,7 @@ class Application:
             refusals=refusals,
             readers=readers,
             auth=auth,
+            keyring=keyring,
             recent=recent,
             read_series=_read_series,
             connected=broker.is_connected,
@@ -211,19 +261,17 @@ class Application:
 
         await self._listen(services, dialects)
 
-    def _load(
-        self, path: Path
-    ) -> tuple[dict[str, accounts.Account], bytes, list[Any], dict[str, bytes], list[Any], list[Any]]:
+    def _load(self, path: Path) -> tuple[list[Record], bytes, list[Any], dict[str, bytes], list[Any], list[Any]]:
         """What is needed in memory, and the first administrator."""
         connection = open_writer(path)
         core = None
         try:
             connection.execute("BEGIN IMMEDIATE")
             core = core_on(connection)
-            people = accounts.load(core)
-            if ADMINISTRATOR not in people:
-                people[ADMINISTRATOR] = self._first_administrator(core)
-            signing_key = accounts.secret(core, "token_signing_key", secrets.token_bytes(32))
+            known = records.load(core)
+            if not any(isinstance(one, Account) for one in known):
+                known.append(self._first_administrator(core))
+            signing_keys = accounts.secret(core, "token_signing_keys", SigningKeys.fresh())
             registered, numbers = devices.load_all(core)
             core.commit()
             if connection.in_transaction:
@@ -231,7 +279,7 @@ class Application:
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
             kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
-            return people, signing_key, registered, documents, kept, retained
+            return known, signing_keys, registered, documents, kept, retained
         finally:
             if core is not None:
                 with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
@@ -239,34 +287,55 @@ class Application:
                 core.engine.dispose()
             connection.close()
 
-    def _first_administrator(self, core: Any) -> accounts.Account:
+    def _first_administrator(self, core: Any) -> Account:
         password = self.settings.admin_password
         if not password:
             password = self.generated_password = secrets.token_urlsafe(12)
-            file = self.directory.path / PASSWORD_FILE
-            descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-            os.fchmod(descriptor, 0o600)
-            with os.fdopen(descriptor, "w") as out:
-                out.write(password + "\n")
-        account = accounts.Account(ADMINISTRATOR, Role.ADMINISTRATOR.name.lower(), hasher.hash(password))
-        accounts.add(core, account, self.clock.now_ms())
+            write_secret(self.directory.path / PASSWORD_FILE, f"{password}\n".encode())
+        now = self.clock.now_ms()
+        account = Account(
+            ADMINISTRATOR,
+            Role.ADMINISTRATOR.name.lower(),
+            hasher.hash(normalised(password)),
+            now,
+            password_changed_at=now,
+        )
+        records.apply(core, [Kept(account)])
         return account
+
+    def local_key(self) -> str:
+        """An API key of the first administrator that lives as long as this process, for what runs beside the server."""
+        name = self._administrator().name
+        key, text = tokens.new_api_key(name, LOCAL, ["manage"], self.clock.now_ms(), 0)
+        self.people.apply(Kept(key))
+        return text
+
+    def new_link(self) -> str:
+        """A one-time ticket that signs a browser in as the first administrator."""
+        return self.auth.new_link(self._administrator().name)
+
+    def _administrator(self) -> Account:
+        people = sorted(self.people.accounts.values(), key=lambda one: (one.created_at, one.name))
+        return next(one for one in people if one.rank is Role.ADMINISTRATOR and not one.disabled)
 
     async def _listen(self, services: Services, dialects: Any) -> None:
         settings = self.settings
 
-        async def admit(connection: HTTPConnection) -> object:
-            return self.auth.require(connection, Role.VIEWER)
+        async def admit(connection: HTTPConnection) -> Watching:
+            return Watching(self.auth.identify(connection), self.people, self.registry)
 
         async def replay(seq: int, limit: int) -> list[Any]:
             return await self.readers.run(journal.events_from, seq, limit)
 
-        def redeem(request: Request, ticket: str) -> Response | None:
-            name = self.auth.redeem(ticket)
-            if name is None:
+        async def redeem(request: Request, ticket: str) -> Response | None:
+            account = self.auth.redeem_link(ticket)
+            if account is None:
                 return None
+            address, agent = address_of(request), request.headers.get("user-agent", "")
+            signed_in = await self.auth.sign_in(account, "native", address, agent, browser=True)
+            services.audit_by(account.name, "auth.login", account.name, address, {"kind": "link"})
             response = RedirectResponse("/ui/", 302)
-            set_cookie(response, self.auth.issue(name), request.url.scheme == "https")
+            set_cookie(response, signed_in.cookie, request.url.scheme == "https")
             return response
 
         views = Views(self.registry)

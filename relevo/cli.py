@@ -79,7 +79,7 @@ def greet(application: "Application", took_ms: int) -> None:
     if application.generated_password:
         say(f"administrator: admin   password: {application.generated_password}")
         say(f"  (shown once; also in {application.directory.path / 'admin-password'})")
-    link = application.auth.new_ticket("admin")
+    link = application.new_link()
     if sys.stderr.isatty() or settings.profile == "lab":
         say(f"open http://{host}:{application.http_port}/ui/enter/{link}  (signs you in once, within 10 minutes)")
     say(
@@ -138,7 +138,7 @@ def demo(data: Data = None, http: Http = None, mqtt: Mqtt = None, config: Config
         await run_demo_devices(
             f"http://127.0.0.1:{application.http_port}",
             f"127.0.0.1:{application.mqtt_port}",
-            application.auth.issue("admin", 3600 * 24 * 365),
+            application.local_key(),
             stop,
         )
 

@@ -31,6 +31,14 @@ class Unauthenticated(RelevoError):
     """No credential, or one that proves nothing."""
 
 
+class TooMany(RelevoError):
+    """Somebody does too much of something; ``retry_after`` in seconds says when it may go on."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Forbidden(RelevoError):
     """A good credential that does not allow this."""
 

@@ -22,6 +22,7 @@ from relevo.bus import Bus
 from relevo.clock import Clock
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceRemoved
+from relevo.domain.records import RecordChange
 from relevo.errors import QueueFull, StoreUnavailable
 from relevo.log import get_logger
 from relevo.store.checkpoints import Checkpointer
@@ -52,7 +53,7 @@ class Outcome:
 _WHOLE: Final = (Outcome(0), Outcome(1), Outcome(2))
 
 Done = Callable[[Any, Outcome], None]
-Entry = AnyEvent | Change
+Entry = AnyEvent | Change | RecordChange
 _Item = tuple[Sequence[Entry], Done | None, Any]
 
 
@@ -112,6 +113,8 @@ class Pipeline:
         self.state = StoreState()
         self.counters = Counters()
         self.committed_seq = 0
+        # Whoever keeps records in memory; called on the loop, in the order of the commits.
+        self.record_followers: list[Callable[[RecordChange], None]] = []
         # device id -> its document (relevo.store.latest) as last committed
         self.documents: dict[str, bytes] = {}
 
@@ -174,7 +177,7 @@ class Pipeline:
             assert self._loop is not None
             self._loop.call_soon(self._kick)
 
-    async def accept(self, events: Sequence[AnyEvent], within_s: float = 10.0) -> Outcome:
+    async def accept(self, events: Sequence[Entry], within_s: float = 10.0) -> Outcome:
         """Submit and wait for the commit.
 
         Raises :class:`QueueFull` when there is no room and :class:`StoreUnavailable` when the commit did not come in
@@ -294,6 +297,9 @@ class Pipeline:
             self._registry.apply(event, batch.first_seq + offset)
             if type(event) is DeviceRemoved:
                 self.documents.pop(event.device, None)
+        for change in batch.records:
+            for follow in self.record_followers:
+                follow(change)
         try:
             self._bus.publish(batch.first_seq, batch.kept, batch.volatile)
         except Exception as error:

@@ -11,13 +11,15 @@ from relevo.errors import FieldError, Invalid
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
 NAME_LIMIT: Final = 128
-CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash"})
+CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash", "owner", "site"})
 
 
 class Device(msgspec.Struct, gc=False):
     """A registered device. ``(contract, external_id)`` is unique; ``registered_at`` in milliseconds UTC.
 
-    ``registered_seq`` is the number of the event that registered it."""
+    ``registered_seq`` is the number of the event that registered it. ``owner`` is an account, empty for nobody's;
+    ``site`` is where it stands, a group that can be shared as one.
+    """
 
     id: str
     contract: str
@@ -29,6 +31,8 @@ class Device(msgspec.Struct, gc=False):
     tags: list[str] = []
     attributes: dict[str, Any] = {}
     registered_seq: int = 0
+    owner: str = ""
+    site: str = ""
 
 
 def check_id(text: str, field: str = "id") -> str:
@@ -106,6 +110,8 @@ class Registry:
                     event.tags,
                     event.attributes,
                     seq,
+                    event.owner,
+                    event.site,
                 )
             )
         elif isinstance(event, DeviceChanged):

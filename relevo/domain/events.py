@@ -47,6 +47,8 @@ class DeviceRegistered(Event, tag="dr"):
     by: str = ""
     tags: list[str] = []
     attributes: dict[str, Any] = {}
+    owner: str = ""
+    site: str = ""
 
 
 class DeviceChanged(Event, tag="dm"):
@@ -156,6 +158,22 @@ class Noticed(Event, tag="no"):
     count: int = 1
 
 
+class Audited(Event, tag="au"):
+    """Somebody did something that has to be answerable for. ``by`` is an account, a device or the program itself.
+
+    ``action`` is a stable name such as ``device.create``, ``target`` what it was done to, ``outcome`` ``done`` or
+    ``refused``. No secret is ever part of ``detail``.
+    """
+
+    at: int
+    by: str
+    action: str
+    target: str
+    detail: dict[str, Any] = {}
+    address: str = ""
+    outcome: str = "done"
+
+
 AnyEvent: TypeAlias = (
     TelemetryReceived
     | DeviceRegistered
@@ -170,4 +188,5 @@ AnyEvent: TypeAlias = (
     | UnclaimedReading
     | Refused
     | Noticed
+    | Audited
 )

@@ -1,12 +1,16 @@
 """The water meters' memory: the last readings of all of them together (contract hidrometro, section 4)."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, TelemetryReceived, UnclaimedReading
 
 CONTRACT = "hidrometro"
+
+# Whether somebody may see the readings of a serial number.
+Sees = Callable[[str], bool]
 
 
 class RecentReadings:
@@ -31,20 +35,22 @@ class RecentReadings:
             elif type(event) is UnclaimedReading and event.contract == CONTRACT:
                 self._take(event.ts, event.values, event.external_id)
 
-    def current(self, serial: str = "") -> dict[str, Any] | None:
-        """The newest reading of all, or of one serial number."""
+    def current(self, serial: str = "", sees: Sees | None = None) -> dict[str, Any] | None:
+        """The newest reading of all, or of one serial number, that ``sees`` allows (``None`` allows all)."""
         if serial:
-            return self._newest.get(serial.strip().upper())
-        return self._readings[-1] if self._readings else None
+            wanted = serial.strip().upper()
+            return self._newest.get(wanted) if sees is None or sees(wanted) else None
+        return next((one for one in reversed(self._readings) if sees is None or sees(one["numero_serie"] or "")), None)
 
-    def last(self, count: int) -> list[dict[str, Any]]:
-        """The last ``count`` readings, oldest first."""
-        start = max(0, len(self._readings) - count)
-        return [
-            {name: reading[name] for name in ("ts", "totalLiters", "flowLmin")}
-            for n, reading in enumerate(self._readings)
-            if n >= start
-        ]
+    def last(self, count: int, sees: Sees | None = None) -> list[dict[str, Any]]:
+        """The last ``count`` readings that ``sees`` allows, oldest first."""
+        found: list[dict[str, Any]] = []
+        for reading in reversed(self._readings):
+            if len(found) == count:
+                break
+            if sees is None or sees(reading["numero_serie"] or ""):
+                found.append({name: reading[name] for name in ("ts", "totalLiters", "flowLmin")})
+        return found[::-1]
 
     def _take(self, ts: int, values: dict[str, Any], serial: str) -> None:
         reading = {

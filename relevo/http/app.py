@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors, hidrometro
-from relevo.http.api import devices, history, system, telemetry
+from relevo.http.api import audit, devices, grants, history, sign_in, system, telemetry, users
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
 from relevo.http.services import Services
@@ -87,7 +87,7 @@ class SignedIn:
     What the credential may do is decided by each route; those that also take a device's key prove it themselves.
     """
 
-    _open = frozenset({"/api/v1/auth/login", "/api/v1/auth/logout"})
+    _open = frozenset({"/api/v1/auth/login", "/api/v1/auth/logout", "/api/v1/auth/refresh"})
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
@@ -132,6 +132,10 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
     app.router.routes.extend(telemetry.routes)
     app.include_router(devices.router)
     app.include_router(history.router)
+    app.include_router(grants.router)
+    app.include_router(sign_in.router)
+    app.include_router(users.router)
+    app.include_router(audit.router)
     app.include_router(system.router)
     app.include_router(hidrometro.router)
     app.router.routes.extend(

@@ -1,138 +1,249 @@
-"""Who asks over HTTP: access tokens in the Authorization header or a cookie, and device keys.
+"""Who asks over HTTP, and what they may do with a device.
 
-A token is a JWT signed with HS256 by a key made at first start; another algorithm, a missing ``exp`` or a foreign
-signature is refused. Passwords are checked with Argon2id off the event loop, two at a time, so that a flood of
-log-ins waits for itself and not readings for it.
+A person shows an access token or API key in the Authorization header, a browser its session cookie, a WebSocket or
+event stream may show a one-time ticket in its URL instead. A device shows one of its keys.
 """
 
-import asyncio
 import base64
 import binascii
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-import jwt
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+import msgspec
 from starlette.requests import HTTPConnection
 
+from relevo.attempts import Attempts
 from relevo.clock import Clock
-from relevo.domain.accounts import Identity, Role
+from relevo.domain.accounts import Account, ApiKey, Identity, Role, SignIn
 from relevo.domain.devices import Device, Registry
-from relevo.domain.keys import hash_key, key_fits
-from relevo.errors import Forbidden, Unauthenticated
-from relevo.store.accounts import Account
+from relevo.domain.grants import Right
+from relevo.domain.keyring import Keyring
+from relevo.domain.people import People
+from relevo.domain.records import Dropped, Kept
+from relevo.errors import Forbidden, NotFound, TooMany, Unauthenticated
+from relevo.http import tokens
+from relevo.http.passwords import Passwords
+from relevo.http.tokens import Tokens
+from relevo.pipeline import Pipeline
 
 COOKIE: Final = "relevo_session"
-TOKEN_S: Final = 12 * 3600
-_TICKET_S: Final = 600
+# The name of keys that are never written down, see Application.local_key.
+LOCAL: Final = "(local)"
+TICKET_S: Final = 60
+_LINK_S: Final = 600
+_TICKETS_MOST: Final = 10_000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-# 19 MiB and two passes (OWASP's recommendation for Argon2id): 30 ms instead of 450 under load with the defaults.
-hasher: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-
-
-def new_device_key() -> str:
-    """A key of 192 random bits, in letters that no shell or INI file minds."""
-    return secrets.token_urlsafe(24)
+_TICKET_PATHS: Final = frozenset({"/api/v1/stream", "/api/v1/ws"})
+# Contract hidrometro, section 9.7, for every way of signing in; and for one account from anywhere.
+_FAILURES_OF_ADDRESS: Final = 10
+_FAILURES_OF_ACCOUNT: Final = 50
+_FAILURE_WINDOW_S: Final = 300.0
+_USED_EVERY_MS: Final = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A one-time sign-in link: whose, and until when (monotonic seconds)."""
+    """Good once: to sign a browser in as ``account``, or to open a stream as ``identity``."""
 
     account: str
+    identity: Identity | None
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """What somebody gets who signed in; ``refresh`` and ``cookie`` are empty where there is none."""
+
+    account: Account
+    access: str
+    access_s: int
+    refresh: str = ""
+    cookie: str = ""
+
+
 class Auth:
-    """Accounts, tokens and tickets."""
+    """Signing in and out, and reading what requests show."""
 
-    def __init__(self, accounts: dict[str, Account], signing_key: bytes, clock: Clock) -> None:
-        self._accounts = accounts
-        self._key = signing_key
+    def __init__(
+        self,
+        people: People,
+        keyring: Keyring,
+        registry: Registry,
+        token_maker: Tokens,
+        passwords: Passwords,
+        pipeline: Pipeline,
+        clock: Clock,
+    ) -> None:
+        self.people = people
+        self.passwords = passwords
+        self.tokens = token_maker
+        self._keyring = keyring
+        self._registry = registry
+        self._pipeline = pipeline
         self._clock = clock
-        self._pool = ThreadPoolExecutor(2, thread_name_prefix="relevo-passwords")
         self._tickets: dict[str, Ticket] = {}
-        # Compared when the account does not exist, so that both answers take the same time.
-        self._nobody = ""
+        self._by_address = Attempts(clock, _FAILURES_OF_ADDRESS, _FAILURE_WINDOW_S)
+        self._by_account = Attempts(clock, _FAILURES_OF_ACCOUNT, _FAILURE_WINDOW_S)
 
-    async def check_password(self, name: str, password: str) -> bool:
-        """Whether ``password`` is that of account ``name``."""
-        account = self._accounts.get(name)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, account, password)
+    # Signing in
 
-    def _verify(self, account: Account | None, password: str) -> bool:
-        if not self._nobody:
-            self._nobody = hasher.hash(secrets.token_urlsafe(16))
-        try:
-            hasher.verify(account.password_hash if account else self._nobody, password)
-        except (VerificationError, InvalidHashError):
-            return False
-        return account is not None
+    async def check_password(self, name: str, password: str, address: str) -> Account | None:
+        """The account when ``password`` is its own.
 
-    def role_of(self, name: str) -> Role | None:
-        account = self._accounts.get(name)
-        return Role[account.role.upper()] if account else None
-
-    def issue(self, name: str, seconds: int = TOKEN_S) -> str:
-        """An access token for account ``name``, good for ``seconds``."""
-        now = self._clock.now_ms() // 1000
-        role = self.role_of(name)
-        assert role is not None
-        claims = {"sub": name, "role": role.name.lower(), "iat": now, "exp": now + seconds, "jti": secrets.token_hex(8)}
-        return jwt.encode(claims, self._key, algorithm="HS256")
-
-    def identity_of(self, token: str) -> Identity:
-        """Who a token belongs to. Raises :class:`Unauthenticated`."""
-        try:
-            claims = jwt.decode(
-                token,
-                self._key,
-                algorithms=["HS256"],
-                options={"require": ["exp", "sub"], "verify_exp": False, "verify_iat": False},
-            )
-        except jwt.InvalidTokenError:
-            raise Unauthenticated("invalid token") from None
-        exp = claims["exp"]
-        if not isinstance(exp, int) or exp * 1000 <= self._clock.now_ms():
-            raise Unauthenticated("invalid token")
-        role = self.role_of(str(claims["sub"]))
-        if role is None:
-            raise Unauthenticated("invalid token")
-        return Identity(str(claims["sub"]), role)
-
-    def new_ticket(self, name: str) -> str:
-        """A one-time sign-in ticket for account ``name``."""
-        ticket = secrets.token_urlsafe(18)
-        self._tickets[hash_key(ticket.encode())] = Ticket(name, self._clock.monotonic() + _TICKET_S)
-        return ticket
-
-    def redeem(self, ticket: str) -> str | None:
-        """The account of a ticket, once."""
-        found = self._tickets.pop(hash_key(ticket.encode()), None)
-        if found is None or found.until < self._clock.monotonic():
+        Raises :class:`TooMany` after 10 failures within five minutes from ``address``, or 50 of the account from
+        anywhere.
+        """
+        account = self.people.find(name)
+        known = account.name if account else ""
+        wait = max(self._by_address.wait_s(address), self._by_account.wait_s(known) if known else 0.0)
+        if wait:
+            raise TooMany("too many attempts", int(wait) + 1)
+        # Counted before the check, so that many at once do not all get through; taken back when it fits.
+        self._by_address.failed(address)
+        good = await self.passwords.fits(password, account.password_hash if account else "")
+        if not good or account is None or account.disabled:
+            if known:
+                self._by_account.failed(known)
             return None
-        return found.account
+        self._by_address.forgive(address)
+        return account
 
-    def bearer(self, connection: HTTPConnection) -> str:
-        """The token in the Authorization header, empty when there is none."""
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        return token.strip() if scheme.lower() == "bearer" else ""
+    async def sign_in(
+        self, account: Account, contract: str, address: str, agent: str, browser: bool = False
+    ) -> SignedIn:
+        """A new session of ``account`` on the terms of ``contract``; a browser gets a cookie, a program tokens."""
+        terms = tokens.TERMS[contract]
+        now = self._clock.now_ms()
+        seconds = tokens.BROWSER_S if browser else max(terms.refresh_s, terms.access_s)
+        session, secret = tokens.new_session(
+            account.name, "browser" if browser else contract, seconds, now, address, agent
+        )
+        old = [one for one in self.people.sign_ins_of(account.name) if one.expires_at <= now]
+        await self._pipeline.accept([Kept(session), *(Dropped(SignIn, one.id) for one in old)])
+        access = self.tokens.access(account, session.id, terms.access_s)
+        refresh = secret if terms.refresh_s and not browser else ""
+        return SignedIn(account, access, terms.access_s, refresh, secret if browser else "")
+
+    async def refresh(self, refresh_token: str, address: str) -> SignedIn:
+        """Exchange a refresh token for the next pair.
+
+        Raises :class:`Unauthenticated`; a token that was exchanged before ends the session.
+        """
+        secret_hash = tokens.hash_secret(refresh_token)
+        session = self.people.sign_in_by_secret(secret_hash)
+        if session is None or session.kind == "browser":
+            raise Unauthenticated("invalid refresh token")
+        if secret_hash == session.spent_hash:
+            await self._pipeline.accept([Dropped(SignIn, session.id)])
+            raise Unauthenticated("this refresh token was used before; the session is ended, sign in again")
+        account = self.people.accounts.get(session.account)
+        now = self._clock.now_ms()
+        if account is None or account.disabled or session.expires_at <= now:
+            raise Unauthenticated("invalid refresh token")
+        terms = tokens.TERMS[session.kind]
+        following, refresh = tokens.refreshed(session, terms.refresh_s, now, address)
+        # In memory at once: a second exchange that arrives during the commit must already be the second.
+        self.people.apply(Kept(following))
+        await self._pipeline.accept([Kept(following)])
+        return SignedIn(account, self.tokens.access(account, session.id, terms.access_s), terms.access_s, refresh)
+
+    async def with_password(self, account: Account, text: str) -> Account:
+        """``account`` with a new password, which was checked already."""
+        return msgspec.structs.replace(
+            account, password_hash=await self.passwords.hash(text), password_changed_at=self._clock.now_ms()
+        )
+
+    async def end_session(self, session_id: str) -> bool:
+        """End a session; false when there was none."""
+        if session_id not in self.people.sign_ins:
+            return False
+        await self._pipeline.accept([Dropped(SignIn, session_id)])
+        return True
+
+    def new_link(self, account: str) -> str:
+        """A one-time ticket that signs a browser in as ``account``, good for ten minutes."""
+        return self._keep_ticket(Ticket(account, None, self._clock.monotonic() + _LINK_S))
+
+    def new_ticket(self, identity: Identity) -> str:
+        """A one-time ticket that opens a stream or WebSocket as ``identity``, good for a minute."""
+        return self._keep_ticket(Ticket("", identity, self._clock.monotonic() + TICKET_S))
+
+    def _keep_ticket(self, ticket: Ticket) -> str:
+        if len(self._tickets) >= _TICKETS_MOST:
+            del self._tickets[next(iter(self._tickets))]
+        text = secrets.token_urlsafe(18)
+        self._tickets[tokens.hash_secret(text)] = ticket
+        return text
+
+    def redeem_link(self, text: str) -> Account | None:
+        """The account of a sign-in link, once."""
+        key = tokens.hash_secret(text)
+        found = self._tickets.get(key)
+        if found is None or not found.account:
+            return None
+        del self._tickets[key]
+        return self.people.accounts.get(found.account) if found.until >= self._clock.monotonic() else None
+
+    def _redeem_ticket(self, text: str) -> Identity:
+        key = tokens.hash_secret(text)
+        found = self._tickets.get(key)
+        if found is None or found.identity is None:
+            raise Unauthenticated("invalid ticket")
+        del self._tickets[key]
+        if found.until < self._clock.monotonic() or not self.people.good(found.identity):
+            raise Unauthenticated("invalid ticket")
+        return found.identity
+
+    # Who asks
 
     def identify(self, connection: HTTPConnection) -> Identity:
-        """The person who asks. Raises :class:`Unauthenticated`; :class:`Forbidden` for a foreign page's request."""
-        token = self.bearer(connection)
+        """The person who asks. Raises :class:`Unauthenticated`; :class:`Forbidden` for a foreign page's request.
+
+        Asked once for each request: later calls give the same answer, so a ticket is not spent twice.
+        """
+        known = connection.scope.get("relevo.identity")
+        if isinstance(known, Identity):
+            return known
+        identity = self._identify(connection)
+        connection.scope["relevo.identity"] = identity
+        return identity
+
+    def _identify(self, connection: HTTPConnection) -> Identity:
+        token = bearer(connection)
         if token:
-            return self.identity_of(token)
+            identity = self.tokens.identity(token)
+            if identity.api_key:
+                self._touch_key(identity.api_key)
+            return identity
+        ticket = connection.query_params.get("ticket", "")
+        if ticket and connection.scope["path"] in _TICKET_PATHS:
+            return self._redeem_ticket(ticket)
         cookie = connection.cookies.get(COOKIE, "")
         if not cookie:
             raise Unauthenticated("missing token")
         if connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE:
             self._same_origin(connection)
-        return self.identity_of(cookie)
+        identity, session = self.tokens.of_browser(cookie)
+        self._touch_session(session)
+        return identity
+
+    def _touch_session(self, session: SignIn) -> None:
+        """A browser that is used stays signed in."""
+        now = self._clock.now_ms()
+        if now - session.used_at >= tokens.BROWSER_TOUCH_S * 1000:
+            later = msgspec.structs.replace(session, used_at=now, expires_at=now + tokens.BROWSER_S * 1000)
+            self.people.apply(Kept(later))
+            self._pipeline.submit([Kept(later)])
+
+    def _touch_key(self, key_id: str) -> None:
+        key = self.people.api_keys[key_id]
+        now = self._clock.now_ms()
+        if now - key.used_at >= _USED_EVERY_MS:
+            later: ApiKey = msgspec.structs.replace(key, used_at=now)
+            self.people.apply(Kept(later))
+            if key.name != LOCAL:
+                self._pipeline.submit([Kept(later)])
 
     def _same_origin(self, connection: HTTPConnection) -> None:
         """A browser sends the cookie by itself, so it has to come from our own page."""
@@ -150,18 +261,44 @@ class Auth:
             raise Forbidden(f"needs the role {role.name.lower()}")
         return identity
 
-    def is_device(self, connection: HTTPConnection, device: Device) -> bool:
-        """Whether the request shows the key of ``device``: as Bearer token, or as password of HTTP Basic."""
-        key = self.bearer(connection) or _basic_password(connection)
-        return bool(key) and key_fits(key.encode(errors="replace"), device.key_hash)
+    # Devices
 
-    def device_of(self, connection: HTTPConnection, registry: Registry) -> str:
+    def device_for(self, identity: Identity, device_id: str, right: Right) -> Device:
+        """The device, when ``identity`` has at least ``right`` to it.
+
+        Raises :class:`NotFound` also for a device that the person may not know of, and :class:`Forbidden` for one
+        they may see but not do this with.
+        """
+        device = self._registry.get(device_id)
+        held = self.people.right(identity, device) if device is not None else Right.NONE
+        if device is None or not held:
+            raise NotFound(f"no device {device_id!r}")
+        if held < right:
+            raise Forbidden(f"needs the right to {right.name.lower()} device {device_id!r}")
+        return device
+
+    def may(self, identity: Identity, device_id: str, right: Right) -> bool:
+        device = self._registry.get(device_id)
+        return device is not None and self.people.right(identity, device) >= right
+
+    def is_device(self, connection: HTTPConnection, device: Device) -> bool:
+        """Whether the request shows a key of ``device``: as Bearer token, or as password of HTTP Basic."""
+        key = bearer(connection) or _basic_password(connection)
+        return bool(key) and self._keyring.fits(device, key.encode(errors="replace"), self._clock.now_ms())
+
+    def device_of(self, connection: HTTPConnection) -> str:
         """The id of the device whose key the request shows, empty for none."""
-        key = self.bearer(connection) or _basic_password(connection)
-        return registry.by_key(hash_key(key.encode(errors="replace"))) if key else ""
+        key = bearer(connection) or _basic_password(connection)
+        return self._keyring.device_of(key.encode(errors="replace"), self._clock.now_ms()) if key else ""
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.passwords.close()
+
+
+def bearer(connection: HTTPConnection) -> str:
+    """The token in the Authorization header, empty when there is none."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _basic_password(connection: HTTPConnection) -> str:

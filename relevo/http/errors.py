@@ -19,6 +19,7 @@ from relevo.errors import (
     QueueFull,
     RelevoError,
     StoreUnavailable,
+    TooMany,
     Unauthenticated,
 )
 from relevo.log import get_logger
@@ -32,6 +33,7 @@ _STATUS: dict[type[RelevoError], int] = {
     NotFound: 404,
     Conflict: 409,
     Invalid: 422,
+    TooMany: 429,
     QueueFull: 503,
     StoreUnavailable: 503,
 }
@@ -83,6 +85,8 @@ def answer(path: str, error: RelevoError) -> Response:
             status = 400
         elif error.reason in ("body_too_large", "batch_too_long"):
             status = 413
+    elif isinstance(error, TooMany):
+        headers["Retry-After"] = str(error.retry_after)
     elif status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:

@@ -9,7 +9,10 @@ from starlette.requests import HTTPConnection
 
 from relevo.clock import Clock
 from relevo.dialect import Dialect
+from relevo.domain.accounts import Identity
 from relevo.domain.devices import Device, Registry
+from relevo.domain.events import Audited
+from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.presence import is_online
 from relevo.http.auth import Auth
@@ -22,6 +25,9 @@ from relevo.store.readers import Readers
 from relevo.store.series import Page
 
 ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
+
+
+Detail = dict[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -37,6 +43,7 @@ class Services:
     refusals: Refusals
     readers: Readers
     auth: Auth
+    keyring: Keyring
     recent: RecentReadings
     read_series: ReadSeries
     connected: Callable[[str], bool]
@@ -51,6 +58,52 @@ class Services:
 
     def online(self, device: Device, last_seen: int) -> bool:
         return is_online(device.contract, self.connected(device.id), last_seen, self.clock.now_ms())
+
+    def audited(
+        self,
+        request: HTTPConnection,
+        identity: Identity,
+        action: str,
+        target: str,
+        detail: dict[str, Any] | None = None,
+    ) -> Audited:
+        """The audit event of something that ``identity`` does; submit it with what is done."""
+        more = detail or {}
+        if identity.api_key:
+            more = more | {"api_key": identity.api_key}
+        return Audited(self.clock.now_ms(), identity.name, action, target, more, address_of(request))
+
+    def audit(
+        self,
+        request: HTTPConnection,
+        identity: Identity,
+        action: str,
+        target: str,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """Write down something that is done already."""
+        self.pipeline.submit([self.audited(request, identity, action, target, detail)])
+
+    def audit_by(self, name: str, action: str, target: str, address: str, detail: dict[str, Any]) -> None:
+        """As :meth:`audit`, for somebody who is not signed in yet."""
+        self.pipeline.submit([Audited(self.clock.now_ms(), name, action, target, detail, address)])
+
+    def refuse_person(self, request: HTTPConnection, identity: Identity, device: str, detail: str) -> None:
+        """Tell in the device's story, and in the audit log, what somebody was not allowed to do with it."""
+        address = address_of(request)
+        self.refusals.refuse(device, "http", "not_allowed", f"{identity.name}: {detail}", address)
+        self.pipeline.submit(
+            [
+                Audited(
+                    self.clock.now_ms(), identity.name, "device.refused", device, {"what": detail}, address, "refused"
+                )
+            ]
+        )
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """The network address of whoever asks."""
+    return connection.client.host if connection.client else ""
 
 
 def services(connection: HTTPConnection) -> Services:

@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from relevo.attempts import Attempts
 from relevo.clock import Clock
 from relevo.dialect import Address, Dialect
 from relevo.domain.events import AnyEvent, DeviceConnected, DeviceDisconnected
 from relevo.errors import Invalid
 from relevo.intake import Intake
 from relevo.mqtt.doorkeeper import Doorkeeper, Principal
-from relevo.mqtt.governor import FailedLogins, Governor
+from relevo.mqtt.governor import Governor
 from relevo.mqtt.retained import RetainedMessages
 from relevo.mqtt.subscriptions import Delivery, Subscriptions
 from relevo.mqtt.wills import Wills, as_publish
@@ -91,7 +92,7 @@ class Broker:
         self.retained = RetainedMessages(settings.limits.retained)
         self.wills = Wills(clock)
         self.governor = Governor(clock, settings.limits.connects_per_s)
-        self.failed_logins = FailedLogins(clock, settings.limits.failed_logins)
+        self.failed_logins = Attempts(clock, settings.limits.failed_logins, 60.0)
         self.counts: Counter[str] = Counter()
         self._unflushed: list[Connection] = []
         self._tasks: set[asyncio.Future[None]] = set()

@@ -7,9 +7,10 @@ the client says about itself; a requested filter must lie wholly inside a grante
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from relevo.clock import Clock
 from relevo.dialect import Dialect
 from relevo.domain.devices import Device, Registry
-from relevo.domain.keys import key_fits
+from relevo.domain.keyring import Keyring
 from relevo.domain.networks import is_private
 from relevo.mqtt.tls import Certificate
 from relevo.settings import Settings
@@ -48,17 +49,26 @@ class Refusal:
 
 
 Verdict = Principal | Refusal
-CheckUser = Callable[[str, str], Awaitable[bool]]
+# (name, password, address) -> whether that is an administrator
+CheckUser = Callable[[str, str, str], Awaitable[bool]]
 
 
 class Doorkeeper:
     """Decides from the registry and the switches."""
 
     def __init__(
-        self, settings: Settings, registry: Registry, dialects: dict[str, Dialect], check_user: CheckUser
+        self,
+        settings: Settings,
+        registry: Registry,
+        keyring: Keyring,
+        dialects: dict[str, Dialect],
+        clock: Clock,
+        check_user: CheckUser,
     ) -> None:
         self._settings = settings
         self._registry = registry
+        self._keyring = keyring
+        self._clock = clock
         self._dialects = dialects
         self._check_user = check_user
         topics = tuple(settings.anonymous_topics) or tuple(
@@ -75,7 +85,7 @@ class Doorkeeper:
         username = connect.username or ""
         device = self._registry.get(username) if username else None
         if device is not None and device.key_hash:
-            if connect.password is not None and key_fits(connect.password, device.key_hash):
+            if connect.password is not None and self._keyring.fits(device, connect.password, self._clock.now_ms()):
                 return self._as_device(device)
             return Refusal(
                 Reason.BAD_USER_NAME_OR_PASSWORD,
@@ -113,7 +123,7 @@ class Doorkeeper:
 
     async def _person(self, username: str, password: bytes, address: str) -> Verdict:
         try:
-            known = await self._check_user(username, password.decode())
+            known = await self._check_user(username, password.decode(), address)
         except UnicodeDecodeError:
             known = False
         if known:

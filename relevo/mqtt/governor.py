@@ -59,35 +59,3 @@ class Governor:
             self._tokens -= 1
             self._waiting.popleft()()
         self._arm()
-
-
-class FailedLogins:
-    """Wrong credentials per user name and address, within a minute; bounded."""
-
-    _MINUTE: Final = 60.0
-    _MOST: Final = 10_000
-
-    def __init__(self, clock: Clock, most: int) -> None:
-        self._clock = clock
-        self._most = most
-        self._failures: dict[tuple[str, str], list[float]] = {}
-
-    def blocked(self, name: str, address: str) -> bool:
-        """Whether this name may not even be checked from this address for now."""
-        failures = self._failures.get((name, address))
-        if not failures:
-            return False
-        since = self._clock.monotonic() - self._MINUTE
-        recent = [at for at in failures if at > since]
-        if recent:
-            self._failures[name, address] = recent
-        else:
-            del self._failures[name, address]
-        return len(recent) >= self._most
-
-    def failed(self, name: str, address: str) -> None:
-        if len(self._failures) >= self._MOST:
-            del self._failures[next(iter(self._failures))]
-        failures = self._failures.setdefault((name, address), [])
-        failures.append(self._clock.monotonic())
-        del failures[: -self._most]

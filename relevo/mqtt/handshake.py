@@ -53,7 +53,7 @@ def _check(connection: "Connection", packet: Connect) -> None:
         reject(connection, Refusal(Reason.PROTOCOL_ERROR, "protocol_error", "authentication data without a method"))
         return
     name = packet.username or ""
-    if name and broker.failed_logins.blocked(name, connection.address):
+    if name and broker.failed_logins.wait_s(name, connection.address):
         reject(
             connection,
             Refusal(Reason.BANNED, "too_many_attempts", f"too many wrong credentials for {name[:64]!r}: wait a minute"),

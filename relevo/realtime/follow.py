@@ -1,7 +1,7 @@
 """Following the road from a position: first what was missed, then live, without a gap or a repetition."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from relevo.bus import Bus, Delivered, Missed, Subscription
 from relevo.domain.events import AnyEvent
@@ -12,6 +12,16 @@ Replay = Callable[[int, int], Awaitable[list[tuple[int, AnyEvent]]]]
 _PAGE: Final = 2_000
 # Beyond this a reader is better served by asking for the present than by hours of past events.
 REPLAY_MOST: Final = 100_000
+
+
+class Watcher(Protocol):
+    """Who watches."""
+
+    def sees(self, event: AnyEvent) -> bool:
+        """Whether this event is theirs to see, now."""
+
+    def good(self) -> bool:
+        """Whether they may still watch at all; the view ends when they may not."""
 
 
 class Follower:

@@ -10,14 +10,16 @@ from starlette.routing import Route
 
 from relevo.bus import Bus, Delivered
 from relevo.errors import FieldError, Invalid
-from relevo.realtime.follow import Follower, Replay
+from relevo.realtime.follow import Follower, Replay, Watcher
 from relevo.realtime.view import KINDS, Views, kind_of, wants
 from relevo.wire import sse
 
-_AWAKE_S: Final = 15.0
+# How often a silent view asks whether its watcher may still watch, and after how many such times it gives a sign.
+LOOK_S: Final = 5.0
+_AWAKE_EVERY: Final = 3
 
 # Raises Unauthenticated or Forbidden.
-Admit = Callable[[HTTPConnection], Awaitable[object]]
+Admit = Callable[[HTTPConnection], Awaitable[Watcher]]
 
 
 def parse_filters(connection: HTTPConnection) -> tuple[frozenset[str], frozenset[str]]:
@@ -49,11 +51,13 @@ def routes(
     """The stream's route."""
 
     async def stream(request: Request) -> Response:
-        await admit(request)
+        watcher = await admit(request)
         devices, kinds = parse_filters(request)
         since = parse_since(request.headers.get("last-event-id") or request.query_params.get("since"), "Last-Event-ID")
         return StreamingResponse(
-            _frames(Follower(bus, replay, wants(devices, kinds), room), since, committed, views),
+            _frames(
+                Follower(bus, replay, wants(watcher.sees, devices, kinds), room), since, committed, views, watcher.good
+            ),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
@@ -62,18 +66,21 @@ def routes(
 
 
 async def _frames(
-    follower: Follower, since: int | None, committed: Callable[[], int], views: Views
+    follower: Follower, since: int | None, committed: Callable[[], int], views: Views, good: Callable[[], bool]
 ) -> AsyncIterator[bytes]:
     async with follower:
         # Before the first line: whoever has it may send a reading and wait for it here.
         batches = follower.batches(since, committed())
         yield sse.retry(2_000)
         following = asyncio.ensure_future(anext(batches))
+        silent = 0
         try:
-            while True:
-                done, _ = await asyncio.wait((following,), timeout=_AWAKE_S)
+            while good():
+                done, _ = await asyncio.wait((following,), timeout=LOOK_S)
                 if not done:
-                    yield sse.comment("awake")
+                    silent += 1
+                    if silent % _AWAKE_EVERY == 0:
+                        yield sse.comment("awake")
                     continue
                 try:
                     batch = following.result()

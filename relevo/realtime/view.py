@@ -35,10 +35,15 @@ def kind_of(event: ev.AnyEvent) -> str:
     return _KIND_OF[type(event)]
 
 
-def wants(devices: frozenset[str], kinds: frozenset[str]) -> Callable[[ev.AnyEvent], bool]:
-    """A filter by device ids and kinds; an empty set is all."""
+def wants(
+    sees: Callable[[ev.AnyEvent], bool], devices: frozenset[str], kinds: frozenset[str]
+) -> Callable[[ev.AnyEvent], bool]:
+    """A filter by what somebody may see, and by device ids and kinds; an empty set is all of it."""
 
     def decide(event: ev.AnyEvent) -> bool:
+        # The audit log is read, not watched.
+        if type(event) is ev.Audited or not sees(event):
+            return False
         if kinds and _KIND_OF[type(event)] not in kinds:
             return False
         return not devices or getattr(event, "device", None) in devices

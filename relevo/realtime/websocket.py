@@ -8,8 +8,8 @@ from starlette.websockets import WebSocket
 
 from relevo.bus import Bus
 from relevo.errors import Forbidden, Invalid, Unauthenticated
-from relevo.realtime.follow import Follower, Replay
-from relevo.realtime.sse import Admit, parse_filters, parse_since
+from relevo.realtime.follow import Follower, Replay, Watcher
+from relevo.realtime.sse import LOOK_S, Admit, parse_filters, parse_since
 from relevo.realtime.view import Views, wants
 
 # RFC 6455 section 7.4: 1008 is a policy violation, 1012 a service restart.
@@ -23,7 +23,7 @@ def routes(
 
     async def socket(websocket: WebSocket) -> None:
         try:
-            await admit(websocket)
+            watcher = await admit(websocket)
             devices, kinds = parse_filters(websocket)
             since = parse_since(websocket.query_params.get("since"), "since")
         except (Unauthenticated, Forbidden, Invalid) as error:
@@ -32,15 +32,18 @@ def routes(
             await websocket.close(_POLICY, str(error)[:120])
             return
         await websocket.accept()
-        async with Follower(bus, replay, wants(devices, kinds), room) as follower:
+        async with Follower(bus, replay, wants(watcher.sees, devices, kinds), room) as follower:
             sending = asyncio.ensure_future(_send(websocket, follower, since, committed(), views))
             listening = asyncio.ensure_future(_listen(websocket))
-            _, pending = await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
+            looking = asyncio.ensure_future(_look(watcher))
+            _, pending = await asyncio.wait((sending, listening, looking), return_when=asyncio.FIRST_COMPLETED)
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
             if sending.done() and not sending.cancelled() and sending.exception() is None:
                 await websocket.close(_RESTART, "the server stops")
+            elif looking.done() and not looking.cancelled():
+                await websocket.close(_POLICY, "signed out")
 
     return [WebSocketRoute("/api/v1/ws", socket)]
 
@@ -49,6 +52,12 @@ async def _send(websocket: WebSocket, follower: Follower, since: int | None, com
     async for batch in follower.batches(since, committed):
         for one in batch:
             await websocket.send_text(views.json(one).decode())
+
+
+async def _look(watcher: Watcher) -> None:
+    """Return when the watcher may not watch any more."""
+    while watcher.good():  # noqa: ASYNC110 - credentials end in many ways and without a signal
+        await asyncio.sleep(LOOK_S)
 
 
 async def _listen(websocket: WebSocket) -> None:

@@ -1,8 +1,6 @@
 """People who sign in, and the secrets of this installation."""
 
-from typing import NamedTuple
-
-from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table, Text, insert, select
+from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, Table, Text, delete, false, insert, select
 
 from relevo.store.db import metadata
 
@@ -13,6 +11,10 @@ accounts = Table(
     Column("role", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("email", Text, nullable=False, server_default=""),
+    Column("full_name", Text, nullable=False, server_default=""),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
+    Column("password_changed_at", BigInteger, nullable=False, server_default="0"),
 )
 
 secrets = Table(
@@ -23,26 +25,6 @@ secrets = Table(
 )
 
 
-class Account(NamedTuple):
-    """One person; ``role`` is administrator, operator or viewer."""
-
-    name: str
-    role: str
-    password_hash: str
-
-
-def load(core: Connection) -> dict[str, Account]:
-    """All accounts by name."""
-    return {
-        row.name: Account(row.name, row.role, row.password_hash)
-        for row in core.execute(select(accounts.c.name, accounts.c.role, accounts.c.password_hash))
-    }
-
-
-def add(core: Connection, account: Account, at: int) -> None:
-    core.execute(insert(accounts).values(created_at=at, **account._asdict()))
-
-
 def secret(core: Connection, name: str, fresh: bytes) -> bytes:
     """The secret called ``name``; ``fresh`` becomes it when there is none yet."""
     row = core.execute(select(secrets.c.value).where(secrets.c.name == name)).first()
@@ -50,3 +32,8 @@ def secret(core: Connection, name: str, fresh: bytes) -> bytes:
         return bytes(row.value)
     core.execute(insert(secrets).values(name=name, value=fresh))
     return fresh
+
+
+def set_secret(core: Connection, name: str, value: bytes) -> None:
+    core.execute(delete(secrets).where(secrets.c.name == name))
+    core.execute(insert(secrets).values(name=name, value=value))

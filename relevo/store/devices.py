@@ -36,6 +36,8 @@ devices = Table(
     # Readings with a smaller number belong to an earlier device of the same id.
     Column("registered_seq", BigInteger, nullable=False, server_default="0"),
     Column("key_hash", Text, nullable=False, server_default=""),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("site", Text, nullable=False, server_default=""),
     Column("tags", JSON, nullable=False),
     Column("attributes", JSON, nullable=False),
     UniqueConstraint("contract", "external_id", name="uq_devices_identity"),
@@ -61,6 +63,8 @@ def load_all(core: Connection) -> tuple[list[Device], dict[str, int]]:
                 row.tags,
                 row.attributes,
                 row.registered_seq,
+                row.owner,
+                row.site,
             )
         )
     return found, numbers
@@ -78,6 +82,8 @@ def register(core: Connection, event: DeviceRegistered, seq: int) -> int:
             registered_at=event.at,
             registered_seq=seq,
             key_hash=event.key_hash,
+            owner=event.owner,
+            site=event.site,
             tags=event.tags,
             attributes=event.attributes,
         )

@@ -9,12 +9,12 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.errors import ConfigurationError
-from relevo.store import accounts, devices, journal, latest, sessions, timeline, unclaimed
+from relevo.store import accounts, audit, devices, journal, latest, records, sessions, timeline, unclaimed
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -27,6 +27,8 @@ TABLES: Final = (
     sessions.mqtt_deliveries,
     sessions.mqtt_incoming,
     sessions.mqtt_retained,
+    *(table for table in records.TABLES.values() if table is not accounts.accounts),
+    audit.audit,
 )
 
 

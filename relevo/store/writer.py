@@ -12,7 +12,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from relevo.domain import events as ev
-from relevo.store import devices, journal, latest, sessions, timeline, unclaimed
+from relevo.domain.records import RECORD_CHANGES, RecordChange
+from relevo.store import audit, devices, journal, latest, records, sessions, timeline, unclaimed
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
 
@@ -23,12 +24,24 @@ _REGISTRY: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRe
 class Batch:
     """What one group commit holds, filled by :meth:`Writer.write`."""
 
-    __slots__ = ("changes", "documents", "duplicates", "events", "first_seq", "kept", "lost", "registry", "volatile")
+    __slots__ = (
+        "changes",
+        "documents",
+        "duplicates",
+        "events",
+        "first_seq",
+        "kept",
+        "lost",
+        "records",
+        "registry",
+        "volatile",
+    )
 
-    def __init__(self, events: Sequence[ev.AnyEvent | Change]) -> None:
+    def __init__(self, events: Sequence[ev.AnyEvent | Change | RecordChange]) -> None:
         # Any, because a cast for each of a thousand events is what the type would cost.
         self.events: Sequence[Any] = events
         self.changes: list[Change] = []
+        self.records: list[RecordChange] = []
         self.first_seq = 0
         self.kept: list[ev.AnyEvent] = []
         self.documents: list[tuple[str, bytes]] = []
@@ -90,6 +103,8 @@ class Writer:
                 self._append(batch, connection, now_ms)
             if slow:
                 self._project(slow, core)
+            if batch.records:
+                records.apply(core, batch.records)
             if batch.changes:
                 sessions.apply(connection, batch.changes)
             connection.execute("COMMIT")
@@ -121,6 +136,9 @@ class Writer:
                 dirty[device] = state
             elif type(event) in CHANGES:
                 batch.changes.append(event)
+                continue
+            elif type(event) in RECORD_CHANGES:
+                batch.records.append(event)
                 continue
             elif type(event) is _VOLATILE:
                 batch.volatile.append(event)
@@ -185,6 +203,9 @@ class Writer:
             # Sightings are told late; a claim may have overtaken this one.
             if type(event) is ev.UnclaimedSeen and (event.contract, event.external_id) not in self._taken:
                 unclaimed.note(core, event, self._unclaimed_entries)
+            if type(event) is ev.Audited:
+                audit.add(core, event)
+                continue
             line = timeline_line(event)
             if line is not None:
                 lines.append(line)

@@ -2,7 +2,7 @@
 
 import gzip
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,7 +20,7 @@ wheel. The API works: see <a href="/openapi.json">/openapi.json</a>.</p></html>"
 _COMPRESSIBLE: Final = ("text/", "application/javascript", "application/json", "image/svg+xml")
 
 # ticket -> redirection that signs its holder in, or None
-Redeem = Callable[[Request, str], Response | None]
+Redeem = Callable[[Request, str], Awaitable[Response | None]]
 
 
 class _File(NamedTuple):
@@ -70,7 +70,7 @@ def routes(redeem: Redeem, static: Path = STATIC) -> list[Route]:
         return _respond(request, index)
 
     async def enter(request: Request) -> Response:
-        return redeem(request, request.path_params["ticket"]) or RedirectResponse("/ui/signin", 302)
+        return await redeem(request, request.path_params["ticket"]) or RedirectResponse("/ui/signin", 302)
 
     async def bare(request: Request) -> Response:
         return RedirectResponse("/ui/", 302)

@@ -4,15 +4,17 @@ from typing import Any
 import pytest
 
 from relevo import dialects
+from relevo.clock import ManualClock
 from relevo.domain.devices import Registry
 from relevo.domain.events import DeviceRegistered
-from relevo.domain.keys import hash_key
+from relevo.domain.keyring import Keyring
 from relevo.mqtt.doorkeeper import Doorkeeper, Principal, Refusal
 from relevo.settings import load
 from relevo.wire.mqtt_errors import Reason
 from relevo.wire.mqtt_packets import Connect
 
 KEY = b"a-long-random-key"
+PEPPER = b"pepper"
 HERE, THERE = "192.168.1.20", "203.0.113.9"
 
 
@@ -26,16 +28,17 @@ def asked() -> list[tuple[str, str]]:
 def keeper(tmp_path: Path, asked: list[tuple[str, str]]) -> Any:
     def make(**options: Any) -> Doorkeeper:
         registry = Registry()
+        keyring = Keyring(registry, PEPPER)
         for device, contract, key in (("lamp", "native", KEY), ("keyless", "native", b""), ("m1", "hidrometro", KEY)):
             registry.apply(
-                DeviceRegistered(device, contract, device.upper(), device, "t", 0, hash_key(key) if key else "")
+                DeviceRegistered(device, contract, device.upper(), device, "t", 0, keyring.hash(key) if key else "")
             )
 
-        async def check(name: str, password: str) -> bool:
+        async def check(name: str, password: str, address: str) -> bool:
             asked.append((name, password))
             return (name, password) == ("admin", "right")
 
-        return Doorkeeper(load({"data": tmp_path, **options}, {}), registry, dialects.load(), check)
+        return Doorkeeper(load({"data": tmp_path, **options}, {}), registry, keyring, dialects.load(), ManualClock(), check)
 
     return make
 
@@ -71,7 +74,7 @@ async def test_a_meter_may_send_readings_and_hear_commands_and_not_the_reverse(k
     assert not meter.may_publish("relevo/M1/telemetry")
 
 
-@pytest.mark.parametrize("password", [None, b"", b"wrong", KEY + b"x", hash_key(KEY).encode()])
+@pytest.mark.parametrize("password", [None, b"", b"wrong", KEY + b"x", Keyring(Registry(), PEPPER).hash(KEY).encode()])
 @pytest.mark.parametrize("open_door", [False, True])
 async def test_a_device_that_has_a_key_never_enters_without_it(
     keeper: Any, asked: list[Any], password: bytes | None, open_door: bool
@@ -147,11 +150,11 @@ async def test_an_administrator_may_do_everything_but_forge_what_the_server_says
 
 async def test_a_device_named_like_a_person_is_a_device(tmp_path: Path) -> None:
     registry = Registry()
-    registry.apply(DeviceRegistered("admin", "native", "admin", "admin", "t", 0, hash_key(KEY)))
+    registry.apply(DeviceRegistered("admin", "native", "admin", "admin", "t", 0, Keyring(registry, PEPPER).hash(KEY)))
 
-    async def check(name: str, password: str) -> bool:
+    async def check(name: str, password: str, address: str) -> bool:
         raise AssertionError("a device's key is no person's password")
 
-    keeper = Doorkeeper(load({"data": tmp_path}, {}), registry, dialects.load(), check)
+    keeper = Doorkeeper(load({"data": tmp_path}, {}), registry, keyring, dialects.load(), ManualClock(), check)
     assert isinstance(await verdict(keeper, connect("admin", b"right")), Refusal)
     assert isinstance(await verdict(keeper, connect("admin", KEY)), Principal)

@@ -1,21 +1,22 @@
 """``/api/v1/devices``: the registry, with each device's latest values."""
 
 import json
-from secrets import token_hex
+from secrets import token_hex, token_urlsafe
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from relevo.domain.accounts import Role
+from relevo.domain.credentials import Credential
 from relevo.domain.devices import NAME_LIMIT, Device, check_id
 from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved
-from relevo.domain.keys import hash_key
+from relevo.domain.grants import Grant, Right
+from relevo.domain.records import Dropped
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
 from relevo.http.api.times import iso
-from relevo.http.auth import new_device_key
+from relevo.http.needs import MayView, Operator, Owns, Viewer
 from relevo.http.services import Services, services
 from relevo.store import timeline
 
@@ -32,7 +33,7 @@ class LatestValue(BaseModel):
 
 
 class DeviceOut(BaseModel):
-    """A device as the API shows it."""
+    """A device as the API shows it; ``right`` is what the one who asks may do with it: view, control or own."""
 
     id: str
     name: str
@@ -43,6 +44,8 @@ class DeviceOut(BaseModel):
     last_seen: str | None
     claimed: bool
     owner: str | None
+    site: str
+    right: str
     tags: list[str]
     attributes: dict[str, Any]
     latest: dict[str, LatestValue]
@@ -67,6 +70,7 @@ class NewDevice(BaseModel):
     id: str = Field(default="", max_length=64)
     name: str = Field(default="", max_length=NAME_LIMIT)
     type: str = Field(default="device", min_length=1, max_length=64)
+    site: str = Field(default="", max_length=64)
     tags: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(default=[], max_length=32)
     attributes: dict[str, Any] = Field(default={}, max_length=64)
 
@@ -78,12 +82,18 @@ class DeviceChange(BaseModel):
 
     name: str | None = Field(default=None, min_length=1, max_length=NAME_LIMIT)
     type: str | None = Field(default=None, min_length=1, max_length=64)
+    site: str | None = Field(default=None, max_length=64)
     tags: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(default=None, max_length=32)
     attributes: dict[str, Any] | None = Field(default=None, max_length=64)
 
 
-def render(wired: Services, device: Device) -> dict[str, Any]:
-    """The object of one device."""
+def new_device_key() -> str:
+    """A key of 192 random bits, in letters that no shell or INI file minds."""
+    return token_urlsafe(24)
+
+
+def render(wired: Services, device: Device, right: Right) -> dict[str, Any]:
+    """The object of one device for somebody who holds ``right`` to it."""
     values, last_seen = wired.latest(device.id)
     return {
         "id": device.id,
@@ -93,8 +103,10 @@ def render(wired: Services, device: Device) -> dict[str, Any]:
         "external_id": device.external_id,
         "online": wired.online(device, last_seen),
         "last_seen": iso(last_seen),
-        "claimed": True,
-        "owner": None,
+        "claimed": bool(device.owner),
+        "owner": device.owner or None,
+        "site": device.site,
+        "right": right.name.lower(),
         "tags": device.tags,
         "attributes": device.attributes,
         "latest": {key: {"value": value, "ts": ts, "ts_source": source} for key, (value, ts, source) in values.items()},
@@ -121,41 +133,47 @@ def find(wired: Services, device_id: str) -> Device:
 
 @router.get("/devices", response_model=DevicePage)
 async def list_devices(
-    request: Request,
     wired: Wired,
+    identity: Viewer,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: str | None = None,
     search: Annotated[str, Query(max_length=128)] = "",
     contract: str = "",
     tag: str = "",
+    site: str = "",
     online: bool | None = None,
 ) -> dict[str, Any]:
-    """Devices ordered by id."""
-    wired.auth.require(request, Role.VIEWER)
+    """The devices that one may view, ordered by id."""
     position = decode_cursor(cursor, 1)
     wanted = search.casefold()
     found: list[dict[str, Any]] = []
     for device in wired.registry.all():
         if position is not None and device.id <= position[0]:
             continue
+        right = wired.auth.people.right(identity, device)
+        if not right:
+            continue
         if wanted and not any(wanted in text.casefold() for text in (device.id, device.name, device.external_id)):
             continue
         if (contract and device.contract != contract) or (tag and tag not in device.tags):
+            continue
+        if site and device.site != site:
             continue
         if online is not None and wired.online(device, wired.latest(device.id)[1]) is not online:
             continue
         if len(found) == limit:
             return {"items": found, "next": encode_cursor(found[-1]["id"])}
-        found.append(render(wired, device))
+        found.append(render(wired, device, right))
     return {"items": found, "next": None}
 
 
 @router.post("/devices", status_code=201, response_model=DeviceCreated)
-async def create_device(request: Request, wired: Wired, body: NewDevice, response: Response) -> dict[str, Any]:
-    """Register a native device. Its key is in this answer and nowhere else."""
-    identity = wired.auth.require(request, Role.OPERATOR)
+async def create_device(
+    request: Request, wired: Wired, identity: Operator, body: NewDevice, response: Response
+) -> dict[str, Any]:
+    """Register a native device as one's own. Its key is in this answer and nowhere else."""
     check_storable(body.attributes, "attributes")
-    check_storable([body.name, body.type, *body.tags], "name, type or tags")
+    check_storable([body.name, body.type, body.site, *body.tags], "name, type, site or tags")
     device_id = check_id(body.id) if body.id else wired.registry.free_id("native", f"device-{token_hex(4)}")
     if wired.registry.get(device_id) is not None or wired.registry.find("native", device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
@@ -169,43 +187,59 @@ async def create_device(request: Request, wired: Wired, body: NewDevice, respons
                 body.name or device_id,
                 body.type,
                 wired.clock.now_ms(),
-                hash_key(key.encode()),
+                wired.keyring.hash(key.encode()),
                 identity.name,
                 body.tags,
                 body.attributes,
-            )
+                identity.name,
+                body.site,
+            ),
+            wired.audited(request, identity, "device.create", device_id),
         ]
     )
     if outcome.lost:
         raise Conflict(f"a device {device_id!r} exists already")
     response.headers["Location"] = f"/api/v1/devices/{device_id}"
-    return render(wired, find(wired, device_id)) | {"key": key}
+    response.headers["Cache-Control"] = "no-store"
+    return render(wired, find(wired, device_id), Right.OWN) | {"key": key}
 
 
 @router.get("/devices/{device_id}", response_model=DeviceOut)
-async def get_device(request: Request, wired: Wired, device_id: str) -> dict[str, Any]:
-    wired.auth.require(request, Role.VIEWER)
-    return render(wired, find(wired, device_id))
+async def get_device(wired: Wired, held: MayView) -> dict[str, Any]:
+    return render(wired, held.device, wired.auth.people.right(held.identity, held.device))
 
 
 @router.patch("/devices/{device_id}", response_model=DeviceOut)
-async def change_device(request: Request, wired: Wired, device_id: str, body: DeviceChange) -> dict[str, Any]:
-    identity = wired.auth.require(request, Role.OPERATOR)
-    find(wired, device_id)
+async def change_device(request: Request, wired: Wired, held: Owns, body: DeviceChange) -> dict[str, Any]:
+    """Change what a device is called and which groups it belongs to."""
     changes = body.model_dump(exclude_none=True)
     if not changes:
-        message = "nothing to change: give name, type, tags or attributes"
+        message = "nothing to change: give name, type, site, tags or attributes"
         raise Invalid("empty", message, [FieldError("body", message)])
     check_storable(changes, "body")
-    await wired.pipeline.accept([DeviceChanged(device_id, wired.clock.now_ms(), changes, identity.name)])
-    return render(wired, find(wired, device_id))
+    device_id = held.device.id
+    await wired.pipeline.accept(
+        [
+            DeviceChanged(device_id, wired.clock.now_ms(), changes, held.identity.name),
+            wired.audited(request, held.identity, "device.change", device_id, {"changes": sorted(changes)}),
+        ]
+    )
+    return render(wired, find(wired, device_id), Right.OWN)
 
 
 @router.delete("/devices/{device_id}", status_code=204)
-async def delete_device(request: Request, wired: Wired, device_id: str) -> None:
-    identity = wired.auth.require(request, Role.OPERATOR)
-    find(wired, device_id)
-    await wired.pipeline.accept([DeviceRemoved(device_id, wired.clock.now_ms(), identity.name)])
+async def delete_device(request: Request, wired: Wired, held: Owns) -> None:
+    """Remove a device with its credentials and shares; connections end at once."""
+    device_id = held.device.id
+    shares = [one for one in wired.auth.people.grants.values() if (one.scope, one.value) == ("device", device_id)]
+    await wired.pipeline.accept(
+        [
+            DeviceRemoved(device_id, wired.clock.now_ms(), held.identity.name),
+            *(Dropped(Credential, one.id) for one in wired.keyring.of_device(device_id)),
+            *(Dropped(Grant, one.id) for one in shares),
+            wired.audited(request, held.identity, "device.delete", device_id),
+        ]
+    )
 
 
 class TimelineEntry(BaseModel):
@@ -249,13 +283,10 @@ async def timeline_page(wired: Services, device_id: str, limit: int, cursor: str
 
 @router.get("/devices/{device_id}/timeline", response_model=TimelinePage)
 async def device_timeline(
-    request: Request,
     wired: Wired,
-    device_id: str,
+    held: MayView,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """The device's story: connections, refusals with their reason, repaired clocks."""
-    wired.auth.require(request, Role.VIEWER)
-    find(wired, device_id)
-    return await timeline_page(wired, device_id, limit, cursor)
+    return await timeline_page(wired, held.device.id, limit, cursor)

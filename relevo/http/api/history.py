@@ -2,15 +2,14 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
-from relevo.domain.accounts import Role
-from relevo.domain.devices import Device
 from relevo.errors import NotFound
-from relevo.http.api.devices import LatestValue, find
+from relevo.http.api.devices import LatestValue
 from relevo.http.api.paging import decode_numbers, encode_cursor
 from relevo.http.api.times import parse_time
+from relevo.http.needs import MayViewOrIsDevice
 from relevo.http.services import Services, services
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"])
@@ -26,28 +25,17 @@ class Points(BaseModel):
     next: str | None
 
 
-def readable(request: Request, wired: Services, device_id: str) -> Device:
-    """The device, when the request may read it: a person, or the device itself with its key."""
-    device = wired.registry.get(device_id)
-    if device is not None and wired.auth.is_device(request, device):
-        return device
-    wired.auth.require(request, Role.VIEWER)
-    return find(wired, device_id)
-
-
 @router.get("/devices/{device_id}/latest", response_model=dict[str, LatestValue])
-async def latest(request: Request, wired: Wired, device_id: str) -> dict[str, Any]:
+async def latest(wired: Wired, device: MayViewOrIsDevice) -> dict[str, Any]:
     """The newest value of every key."""
-    device = readable(request, wired, device_id)
     values, _ = wired.latest(device.id)
     return {key: {"value": value, "ts": ts, "ts_source": source} for key, (value, ts, source) in values.items()}
 
 
 @router.get("/devices/{device_id}/telemetry/{key:path}", response_model=Points)
 async def points(
-    request: Request,
     wired: Wired,
-    device_id: str,
+    device: MayViewOrIsDevice,
     key: str,
     start: Annotated[str | None, Query(alias="from")] = None,
     end: Annotated[str | None, Query(alias="to")] = None,
@@ -55,7 +43,6 @@ async def points(
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """Values with ``from <= ts < to``; times as milliseconds or ISO 8601, by default everything."""
-    device = readable(request, wired, device_id)
     after = decode_numbers(cursor, 2)
     first = parse_time(start, "from", 0)
     # Devices may run ahead by a day before their clock is repaired.
@@ -71,6 +58,6 @@ async def points(
         device.registered_seq,
     )
     if not page.points and after is None and key not in wired.latest(device.id)[0]:
-        raise NotFound(f"device {device_id!r} has no key {key!r}")
+        raise NotFound(f"device {device.id!r} has no key {key!r}")
     following = encode_cursor(page.points[-1].ts, page.points[-1].seq) if page.more else None
     return {"points": [(point.ts, point.value) for point in page.points], "next": following}

@@ -1,76 +1,24 @@
-"""Signing in, claims, and how the server itself is doing."""
+"""Unclaimed devices, claims, and how the server itself is doing."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo import __version__
-from relevo.domain.accounts import Role
 from relevo.domain.devices import NAME_LIMIT, check_id
 from relevo.domain.events import DeviceRegistered
-from relevo.errors import Conflict, FieldError, Invalid, NotFound, Unauthenticated
+from relevo.domain.grants import Right
+from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.devices import DeviceOut, TimelinePage, check_storable, render, timeline_page
 from relevo.http.api.times import iso
-from relevo.http.auth import COOKIE, TOKEN_S
+from relevo.http.needs import Administrator, Operator, Viewer
 from relevo.http.services import Services, services
 from relevo.settings import SWITCHES
 from relevo.store import unclaimed
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
 Wired = Annotated[Services, Depends(services)]
-
-
-class Login(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    username: str = Field(min_length=1, max_length=128)
-    password: str = Field(min_length=1, max_length=1024)
-
-
-class Token(BaseModel):
-    """An access token (RFC 6750); ``expires_in`` in seconds."""
-
-    access_token: str
-    token_type: str
-    expires_in: int
-    role: str
-
-
-@router.post("/auth/login", response_model=Token)
-async def login(request: Request, wired: Wired, body: Login, response: Response) -> dict[str, Any]:
-    """Exchange name and password for a token; browsers also get it as a cookie."""
-    if not await wired.auth.check_password(body.username, body.password):
-        address = request.client.host if request.client else ""
-        wired.refusals.refuse("", "http", "bad_login", f"sign-in as {body.username[:64]!r}", address)
-        raise Unauthenticated("wrong user name or password")
-    token = wired.auth.issue(body.username)
-    set_cookie(response, token, request.url.scheme == "https")
-    role = wired.auth.role_of(body.username)
-    assert role is not None
-    return {"access_token": token, "token_type": "bearer", "expires_in": TOKEN_S, "role": role.name.lower()}
-
-
-def set_cookie(response: Response, token: str, secure: bool) -> None:
-    response.set_cookie(COOKIE, token, max_age=TOKEN_S, httponly=True, samesite="lax", secure=secure, path="/")
-
-
-@router.post("/auth/logout", status_code=204)
-async def logout(response: Response) -> None:
-    """Forget the browser's cookie; harmless without one."""
-    response.delete_cookie(COOKIE, path="/")
-
-
-class Me(BaseModel):
-    name: str
-    role: str
-
-
-@router.get("/me", response_model=Me)
-async def me(request: Request, wired: Wired) -> dict[str, Any]:
-    identity = wired.auth.require(request, Role.VIEWER)
-    assert identity.role is not None
-    return {"name": identity.name, "role": identity.role.name.lower()}
 
 
 class Stranger(BaseModel):
@@ -93,10 +41,9 @@ class StrangerPage(BaseModel):
 
 @router.get("/unclaimed", response_model=StrangerPage)
 async def list_unclaimed(
-    request: Request, wired: Wired, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+    wired: Wired, identity: Operator, limit: Annotated[int, Query(ge=1, le=1000)] = 200
 ) -> dict[str, Any]:
     """Who knocked without being registered, newest first."""
-    wired.auth.require(request, Role.OPERATOR)
     rows = await wired.readers.run_core(unclaimed.load, limit)
     items = [row | {"first_seen": iso(row["first_seen"]), "last_seen": iso(row["last_seen"])} for row in rows]
     return {"items": items, "next": None}
@@ -115,9 +62,8 @@ class Claim(BaseModel):
 
 
 @router.post("/claims", status_code=201, response_model=DeviceOut)
-async def claim(request: Request, wired: Wired, body: Claim) -> dict[str, Any]:
+async def claim(request: Request, wired: Wired, identity: Operator, body: Claim) -> dict[str, Any]:
     """Register a device of a foreign contract by its external identity; it need not have been seen before."""
-    identity = wired.auth.require(request, Role.OPERATOR)
     dialect = wired.dialects.get(body.contract)
     if dialect is None:
         message = f"contract must be one of {', '.join(sorted(wired.dialects))}"
@@ -133,8 +79,16 @@ async def claim(request: Request, wired: Wired, body: Claim) -> dict[str, Any]:
     outcome = await wired.pipeline.accept(
         [
             DeviceRegistered(
-                device_id, body.contract, external_id, name, body.type, wired.clock.now_ms(), by=identity.name
-            )
+                device_id,
+                body.contract,
+                external_id,
+                name,
+                body.type,
+                wired.clock.now_ms(),
+                by=identity.name,
+                owner=identity.name,
+            ),
+            wired.audited(request, identity, "device.claim", device_id, {"contract": body.contract}),
         ]
     )
     if outcome.lost:
@@ -142,25 +96,23 @@ async def claim(request: Request, wired: Wired, body: Claim) -> dict[str, Any]:
     device = wired.registry.get(device_id)
     if device is None:
         raise NotFound(f"no device {device_id!r}")
-    return render(wired, device)
+    return render(wired, device, Right.OWN)
 
 
 @router.get("/system/timeline", response_model=TimelinePage)
 async def door_timeline(
-    request: Request,
     wired: Wired,
+    identity: Administrator,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: str | None = None,
 ) -> dict[str, Any]:
     """What the doors refused that belongs to no device."""
-    wired.auth.require(request, Role.OPERATOR)
     return await timeline_page(wired, "", limit, cursor)
 
 
 @router.get("/system")
-async def system(request: Request, wired: Wired) -> dict[str, Any]:
+async def system(wired: Wired, identity: Viewer) -> dict[str, Any]:
     """Version, health and counters."""
-    wired.auth.require(request, Role.VIEWER)
     settings = wired.settings
     now = wired.clock.now_ms()
     return {

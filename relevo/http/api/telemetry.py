@@ -15,21 +15,18 @@ from relevo.dialect import Decoded
 from relevo.dialects.native import Item, Native
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.events import TelemetryReceived
+from relevo.domain.grants import Right
 from relevo.domain.networks import is_private
 from relevo.errors import FieldError, Forbidden, Invalid, NotFound, Unauthenticated
-from relevo.http.services import Services, services
+from relevo.http.services import Services, address_of, services
 
 _encode: Final = msgspec.json.Encoder().encode
 _CONTRACT: Final = "native"
 
 
-def _sender(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
 def _lab_device(request: Request, wired: Services) -> bool:
     """In the lab profile devices on private addresses need no key."""
-    return wired.settings.profile == "lab" and is_private(_sender(request))
+    return wired.settings.profile == "lab" and is_private(address_of(request))
 
 
 def _admit(request: Request, wired: Services, device_id: str) -> None:
@@ -47,11 +44,14 @@ def _admit(request: Request, wired: Services, device_id: str) -> None:
             "http",
             "bad_credentials",
             f"telemetry of {device_id[:64]!r} without its key",
-            _sender(request),
+            address_of(request),
         )
         raise
-    if not identity.at_least(Role.OPERATOR):
-        raise Forbidden("needs the device's key or the role operator")
+    if device is None:
+        if not identity.at_least(Role.OPERATOR):
+            raise Forbidden("needs the device's key or the role operator")
+        return
+    wired.auth.device_for(identity, device_id, Right.CONTROL)
 
 
 async def _post_one(request: Request) -> Response:
@@ -67,7 +67,7 @@ async def _post_one(request: Request) -> Response:
     try:
         items = native.readings(await request.body(), wired.clock.now_ms(), external_id)
     except Invalid as problem:
-        wired.intake.refuse(device.contract if device else _CONTRACT, external_id, "http", problem, _sender(request))
+        wired.intake.refuse(device.contract if device else _CONTRACT, external_id, "http", problem, address_of(request))
         raise
     contract = device.contract if device is not None else _CONTRACT
     return await _store(request, wired, items, contract)
@@ -80,12 +80,12 @@ async def _post_many(request: Request) -> Response:
     try:
         identity = wired.auth.require(request, Role.OPERATOR)
     except Unauthenticated:
-        if not _lab_device(request, wired) and not wired.auth.device_of(request, wired.registry):
+        if not _lab_device(request, wired) and not wired.auth.device_of(request):
             raise
     try:
         items = _native(wired).collection(await request.body(), wired.clock.now_ms())
     except Invalid as problem:
-        wired.refusals.refuse("", "http", problem.reason, problem.message, _sender(request))
+        wired.refusals.refuse("", "http", problem.reason, problem.message, address_of(request))
         raise
     for item in items:
         if item.event is None:
@@ -96,6 +96,9 @@ async def _post_many(request: Request) -> Response:
             if device is None or not wired.auth.is_device(request, device):
                 item.event = None
                 item.refused = [Invalid("not_allowed", f"device {item.device!r} is not the one this key belongs to")]
+        elif identity is not None and device is not None and not wired.auth.may(identity, device.id, Right.CONTROL):
+            item.event = None
+            item.refused = [Invalid("device_unknown", f"no device {item.device!r} that you may control")]
         elif device is None and not (wired.intake.registration_open and _lab_device(request, wired)):
             item.event = None
             item.refused = [Invalid("device_unknown", f"no device {item.device!r}")]
@@ -116,7 +119,7 @@ async def _store(request: Request, wired: Services, items: list[Item], contract:
         [(item.device, item.note, f"item {item.index}") for item in items if item.note not in ("", "clock_missing")],
     )
     dialect = wired.dialects[contract]
-    events = wired.intake.events(dialect, decoded, "http", _sender(request))
+    events = wired.intake.events(dialect, decoded, "http", address_of(request))
     refused = [
         {
             "index": item.index,

@@ -1,0 +1,34 @@
+"""How strangers become devices: codes printed on labels, and what an operator decided about an unclaimed one."""
+
+from typing import Final
+
+import msgspec
+
+STANDINGS: Final = ("ignored", "blocked")
+
+
+class ClaimCode(msgspec.Struct, frozen=True):
+    """A single-use code for one identity; ``id`` is its hash. Times in milliseconds UTC, 0 means never."""
+
+    id: str
+    contract: str
+    external_id: str
+    created_at: int
+    expires_at: int = 0
+    by: str = ""
+
+
+class Screening(msgspec.Struct, frozen=True):
+    """An unclaimed identity that an operator does not want to see (ignored) or to hear (blocked)."""
+
+    id: str
+    contract: str
+    external_id: str
+    standing: str
+    by: str
+    at: int
+
+
+def identity_key(contract: str, external_id: str) -> str:
+    """The ``id`` of a screening."""
+    return f"{contract}\n{external_id}"

@@ -1,0 +1,37 @@
+"""Records: rows that change at human speed and are not history.
+
+They take the road like events, in the same transactions, but not into the journal: a password's hash or a revoked
+session must be able to disappear. Each kind has one row for each of its keys.
+"""
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.claims import ClaimCode, Screening
+from relevo.domain.credentials import Credential
+from relevo.domain.grants import Grant
+
+Record: TypeAlias = Account | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening
+
+
+class Kept(msgspec.Struct):
+    """``record`` is new, or takes the place of the one with the same key."""
+
+    record: Record
+
+
+class Dropped(msgspec.Struct):
+    """The record of this kind and key is gone; harmless when it never was."""
+
+    kind: type[Record]
+    key: str
+
+
+RecordChange: TypeAlias = Kept | Dropped
+RECORD_CHANGES: Final = frozenset({Kept, Dropped})
+
+
+def key_of(record: Record) -> str:
+    return record.name if isinstance(record, Account) else record.id

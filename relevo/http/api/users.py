@@ -1,0 +1,190 @@
+"""``/api/v1/users``: people and their roles, for administrators."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from relevo.domain.accounts import Account, ApiKey, Role, SignIn
+from relevo.domain.events import AnyEvent, DeviceChanged
+from relevo.domain.grants import Grant
+from relevo.domain.passwords import check_password
+from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.errors import Conflict, FieldError, Invalid, NotFound
+from relevo.http.api.times import iso
+from relevo.http.needs import Administrator
+from relevo.http.passwords import common_passwords
+from relevo.http.services import Services, services
+
+router = APIRouter(prefix="/api/v1", tags=["people"])
+Wired = Annotated[Services, Depends(services)]
+RoleName = Literal["administrator", "operator", "viewer"]
+
+_NAME = r"^[A-Za-z0-9_.@-]{1,64}$"
+_EMAIL = r"^$|^[^@\s]{1,64}@[^@\s]{1,190}$"
+
+
+class UserOut(BaseModel):
+    """A person; passwords are never part of any answer."""
+
+    name: str
+    role: str
+    email: str
+    full_name: str
+    disabled: bool
+    created_at: str | None
+    password_changed_at: str | None
+
+
+class UserPage(BaseModel):
+    items: list[UserOut]
+    next: str | None
+
+
+class NewUser(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=_NAME)
+    password: str = Field(max_length=1024)
+    role: RoleName = "viewer"
+    email: str = Field(default="", max_length=254, pattern=_EMAIL)
+    full_name: str = Field(default="", max_length=128)
+
+
+class UserChange(BaseModel):
+    """What may be changed; fields that are absent stay. A new password ends the person's sessions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: RoleName | None = None
+    password: str | None = Field(default=None, max_length=1024)
+    email: str | None = Field(default=None, max_length=254, pattern=_EMAIL)
+    full_name: str | None = Field(default=None, max_length=128)
+    disabled: bool | None = None
+
+
+def render(account: Account) -> dict[str, Any]:
+    return {
+        "name": account.name,
+        "role": account.role,
+        "email": account.email,
+        "full_name": account.full_name,
+        "disabled": account.disabled,
+        "created_at": iso(account.created_at),
+        "password_changed_at": iso(account.password_changed_at),
+    }
+
+
+def _find(wired: Services, name: str) -> Account:
+    account = wired.auth.people.accounts.get(name)
+    if account is None:
+        raise NotFound(f"no user {name!r}")
+    return account
+
+
+def _check_email(wired: Services, name: str, email: str) -> None:
+    other = wired.auth.people.find(email) if email else None
+    if other is not None and other.name != name:
+        raise Conflict(f"the address {email!r} belongs to another user")
+
+
+def _check_administrators(wired: Services, account: Account, *, stays: bool) -> None:
+    """Raises :class:`Conflict` when nobody would be left who can administer."""
+    if stays or account.rank is not Role.ADMINISTRATOR or account.disabled:
+        return
+    others = [
+        one
+        for one in wired.auth.people.accounts.values()
+        if one.name != account.name and one.rank is Role.ADMINISTRATOR and not one.disabled
+    ]
+    if not others:
+        raise Conflict("this is the last administrator")
+
+
+@router.get("/users", response_model=UserPage)
+async def list_users(wired: Wired, identity: Administrator) -> dict[str, Any]:
+    """Everybody, ordered by name."""
+    found = sorted(wired.auth.people.accounts.values(), key=lambda one: one.name)
+    return {"items": [render(one) for one in found], "next": None}
+
+
+@router.post("/users", status_code=201, response_model=UserOut)
+async def create_user(
+    request: Request, wired: Wired, identity: Administrator, body: NewUser, response: Response
+) -> dict[str, Any]:
+    """Add a person. Passwords: at least 8 characters, none that everybody tries first."""
+    if wired.auth.people.accounts.get(body.name) is not None:
+        raise Conflict(f"a user {body.name!r} exists already")
+    _check_email(wired, body.name, body.email)
+    text = check_password(body.password, common_passwords, (body.name, body.email))
+    now = wired.clock.now_ms()
+    account = Account(
+        body.name, body.role, await wired.auth.passwords.hash(text), now, body.email, body.full_name, False, now
+    )
+    if wired.auth.people.accounts.get(body.name) is not None:
+        raise Conflict(f"a user {body.name!r} exists already")
+    await wired.pipeline.accept(
+        [Kept(account), wired.audited(request, identity, "user.create", body.name, {"role": body.role})]
+    )
+    response.headers["Location"] = f"/api/v1/users/{body.name}"
+    return render(account)
+
+
+@router.get("/users/{name}", response_model=UserOut)
+async def get_user(wired: Wired, identity: Administrator, name: str) -> dict[str, Any]:
+    return render(_find(wired, name))
+
+
+@router.patch("/users/{name}", response_model=UserOut)
+async def change_user(
+    request: Request, wired: Wired, identity: Administrator, name: str, body: UserChange
+) -> dict[str, Any]:
+    """Change a person's role, password, address, name or whether they may sign in at all."""
+    account = _find(wired, name)
+    changes = body.model_dump(exclude_none=True)
+    if not changes:
+        message = "nothing to change: give role, password, email, full_name or disabled"
+        raise Invalid("empty", message, [FieldError("body", message)])
+    stays = changes.get("role", account.role) == "administrator" and not changes.get("disabled", account.disabled)
+    _check_administrators(wired, account, stays=stays)
+    password = changes.pop("password", None)
+    if "email" in changes:
+        _check_email(wired, name, changes["email"])
+    changed = msgspec.structs.replace(account, **changes)
+    if password is not None:
+        text = check_password(password, common_passwords, (name, changed.email))
+        changed = await wired.auth.with_password(changed, text)
+    ended: list[SignIn] = []
+    if password is not None or changed.disabled:
+        ended = wired.auth.people.sign_ins_of(name)
+    told = {"changes": sorted(changes) + (["password"] if password is not None else [])}
+    if "role" in changes:
+        told["role"] = changes["role"]
+    await wired.pipeline.accept(
+        [
+            Kept(changed),
+            *(Dropped(SignIn, one.id) for one in ended),
+            wired.audited(request, identity, "user.change", name, told),
+        ]
+    )
+    return render(changed)
+
+
+@router.delete("/users/{name}", status_code=204)
+async def delete_user(request: Request, wired: Wired, identity: Administrator, name: str) -> None:
+    """Remove a person with their sessions, keys and grants. Their devices belong to nobody then."""
+    account = _find(wired, name)
+    _check_administrators(wired, account, stays=False)
+    people = wired.auth.people
+    now = wired.clock.now_ms()
+    owned = [device for device in wired.registry.all() if device.owner == name]
+    gone: list[RecordChange | AnyEvent] = [
+        Dropped(Account, name),
+        *(Dropped(SignIn, one.id) for one in people.sign_ins_of(name)),
+        *(Dropped(ApiKey, one.id) for one in people.api_keys_of(name)),
+        *(Dropped(Grant, one.id) for one in people.grants_of(name)),
+        *(DeviceChanged(device.id, now, {"owner": ""}, identity.name) for device in owned),
+        wired.audited(request, identity, "user.delete", name, {"devices_released": len(owned)}),
+    ]
+    await wired.pipeline.accept(gone)

@@ -1,0 +1,118 @@
+"""What each route needs of whoever asks: declared beside the route, enforced there, listed in ``docs/rights.md``.
+
+A route takes the result as a parameter::
+
+    async def get_device(held: Annotated[Held, view_device]) -> …
+
+A route without a need is a mistake that a test finds.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, NamedTuple
+
+from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from relevo.domain.accounts import Identity, Role
+from relevo.domain.devices import Device
+from relevo.domain.grants import Right
+from relevo.errors import Forbidden
+from relevo.http.services import Services, services
+
+_RIGHT_WORDS: Final = {
+    Right.VIEW: "who may view the device",
+    Right.CONTROL: "who may control the device",
+    Right.OWN: "the device's owner",
+}
+_ROLE_WORDS: Final = {
+    Role.VIEWER: "everybody who is signed in",
+    Role.OPERATOR: "operators",
+    Role.ADMINISTRATOR: "administrators",
+}
+
+
+class Held(NamedTuple):
+    """A person and the device they may do this with."""
+
+    identity: Identity
+    device: Device
+
+
+class Need:
+    """One requirement. ``role`` and ``right`` are ``None`` where they do not matter."""
+
+    def __init__(self, words: str, role: Role | None = None, right: Right | None = None, key: bool = False) -> None:
+        self.words = words
+        self.role = role
+        self.right = right
+        # Whether a device's own key opens it as well.
+        self.key = key
+
+
+class _Nobody(Need):
+    async def __call__(self) -> None:
+        """Everybody may ask."""
+
+
+class _Person(Need):
+    async def __call__(self, request: Request, wired: Annotated[Services, Depends(services)]) -> Identity:
+        assert self.role is not None
+        return wired.auth.require(request, self.role)
+
+
+class _OnDevice(Need):
+    async def __call__(self, request: Request, device_id: str, wired: Annotated[Services, Depends(services)]) -> Held:
+        assert self.right is not None
+        identity = wired.auth.identify(request)
+        try:
+            return Held(identity, wired.auth.device_for(identity, device_id, self.right))
+        except Forbidden:
+            wired.refuse_person(request, identity, device_id, f"{request.method} needs the right to {self.right.name}")
+            raise
+
+
+class _OnDeviceOrItsKey(Need):
+    async def __call__(self, request: Request, device_id: str, wired: Annotated[Services, Depends(services)]) -> Device:
+        assert self.right is not None
+        device = wired.registry.get(device_id)
+        if device is not None and wired.auth.is_device(request, device):
+            return device
+        return wired.auth.device_for(wired.auth.identify(request), device_id, self.right)
+
+
+def _person(role: Role) -> Any:
+    return Depends(_Person(_ROLE_WORDS[role], role))
+
+
+def _on_device(right: Right) -> Any:
+    return Depends(_OnDevice(_RIGHT_WORDS[right], None, right))
+
+
+open_to_all: Final = Depends(_Nobody("everybody"))
+open_reads: Final = Depends(
+    _Nobody("everybody on a private network while `open_reads` is on, otherwise who is signed in, of their devices")
+)
+Viewer = Annotated[Identity, _person(Role.VIEWER)]
+Operator = Annotated[Identity, _person(Role.OPERATOR)]
+Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]
+MayView = Annotated[Held, _on_device(Right.VIEW)]
+MayControl = Annotated[Held, _on_device(Right.CONTROL)]
+Owns = Annotated[Held, _on_device(Right.OWN)]
+MayViewOrIsDevice = Annotated[
+    Device,
+    Depends(_OnDeviceOrItsKey("who may view the device, and the device with its key", None, Right.VIEW, key=True)),
+]
+
+
+def need_of(route: APIRoute) -> Need | None:
+    """The need that a route declares."""
+    return next(_needs(route.dependant), None)
+
+
+def _needs(dependant: Dependant) -> Iterator[Need]:
+    for one in dependant.dependencies:
+        call: object = one.call
+        if isinstance(call, Need):
+            yield call
+        yield from _needs(one)

@@ -1,0 +1,213 @@
+"""Tokens: what they look like, how they are made and taken back.
+
+Theory. A person signs in once and gets a session (:class:`relevo.domain.accounts.SignIn`). A browser holds it as a
+random cookie. A program gets an access token, a JWT that lives for minutes and names the session, and where its
+contract has one a refresh token, random and good for one exchange. Showing a refresh token that was exchanged before
+means that two parties hold it: the session ends for both (RFC 9700, section 4.14.2). Access tokens of a session that
+ended are refused at once, because the session is looked up with each.
+
+Signing keys are kept newest first. The newest signs, all verify; an old one is given up once nothing that it signed
+can still be good, so a rotation signs nobody out.
+"""
+
+import secrets
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+import jwt
+import msgspec
+
+from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, SignIn, role_within
+from relevo.domain.people import People
+from relevo.errors import Unauthenticated
+
+_ALGORITHM: Final = "HS256"
+_KEY_MARK: Final = "relevo_"
+_DAY_S: Final = 86_400
+
+
+class Terms(NamedTuple):
+    """How long a contract's tokens live, in seconds; ``refresh_s`` 0 gives none."""
+
+    access_s: int
+    refresh_s: int
+
+
+TERMS: Final = {
+    "native": Terms(3_600, 30 * _DAY_S),
+    "hidrometro": Terms(3_600, 0),
+    "thingsnxt": Terms(1_800, 7 * _DAY_S),
+    "emqx": Terms(3_600, _DAY_S),
+}
+BROWSER_S: Final = 14 * _DAY_S
+# A browser's session is written down again at most this often.
+BROWSER_TOUCH_S: Final = 3_600
+LONGEST_ACCESS_S: Final = max(terms.access_s for terms in TERMS.values())
+
+
+class SigningKey(msgspec.Struct, frozen=True):
+    """One key that signs access tokens; ``retired_at`` 0 while it is the newest (milliseconds UTC)."""
+
+    id: str
+    value: bytes
+    retired_at: int = 0
+
+
+class SigningKeys:
+    """The keys in force, newest first."""
+
+    def __init__(self, keys: list[SigningKey]) -> None:
+        self._keys = keys
+
+    @staticmethod
+    def fresh() -> bytes:
+        """What a new installation keeps."""
+        return SigningKeys([_new_key()]).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> "SigningKeys":
+        return SigningKeys(msgspec.msgpack.decode(data, type=list[SigningKey]))
+
+    def encode(self) -> bytes:
+        return msgspec.msgpack.encode(self._keys)
+
+    @property
+    def newest(self) -> SigningKey:
+        return self._keys[0]
+
+    def get(self, key_id: str) -> SigningKey | None:
+        return next((key for key in self._keys if key.id == key_id), None)
+
+    def rotate(self, now_ms: int) -> None:
+        """Sign with a new key from now on; drop those nothing depends on any more."""
+        last_good = now_ms - LONGEST_ACCESS_S * 1000
+        first, *rest = self._keys
+        kept = [key for key in rest if key.retired_at > last_good]
+        self._keys = [_new_key(), msgspec.structs.replace(first, retired_at=now_ms), *kept]
+
+
+def _new_key() -> SigningKey:
+    return SigningKey(secrets.token_hex(6), secrets.token_bytes(32))
+
+
+def hash_secret(secret: str) -> str:
+    """What is kept of a cookie, refresh token, API key or ticket: all are long and random, so one pass is enough."""
+    return sha256(secret.encode()).hexdigest()
+
+
+def new_session(account: str, kind: str, seconds: int, now_ms: int, address: str, agent: str) -> tuple[SignIn, str]:
+    """A session and its secret: a browser's cookie, or the first refresh token."""
+    secret = secrets.token_urlsafe(32)
+    return (
+        SignIn(
+            secrets.token_hex(8),
+            account,
+            kind,
+            hash_secret(secret),
+            "",
+            now_ms,
+            now_ms,
+            now_ms + seconds * 1000,
+            address,
+            agent[:200],
+        ),
+        secret,
+    )
+
+
+def refreshed(sign_in: SignIn, seconds: int, now_ms: int, address: str) -> tuple[SignIn, str]:
+    """The session after an exchange, and its next refresh token."""
+    secret = secrets.token_urlsafe(32)
+    return (
+        msgspec.structs.replace(
+            sign_in,
+            secret_hash=hash_secret(secret),
+            spent_hash=sign_in.secret_hash,
+            used_at=now_ms,
+            expires_at=now_ms + seconds * 1000,
+            address=address,
+        ),
+        secret,
+    )
+
+
+def new_api_key(account: str, name: str, scopes: list[str], now_ms: int, expires_at: int) -> tuple[ApiKey, str]:
+    """A personal key and its text, ``relevo_ID_SECRET``."""
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    return (
+        ApiKey(key_id, account, name, hash_secret(secret), scopes, now_ms, expires_at),
+        f"{_KEY_MARK}{key_id}_{secret}",
+    )
+
+
+class Tokens:
+    """Makes and reads tokens; decides nothing about what their holder may do."""
+
+    def __init__(self, people: People, keys: SigningKeys, now_ms: Callable[[], int]) -> None:
+        self._people = people
+        self._keys = keys
+        self._now_ms = now_ms
+
+    def access(self, account: Account, sign_in: str, seconds: int) -> str:
+        """An access token of ``account`` within the session ``sign_in``, good for ``seconds``."""
+        now = self._now_ms() // 1000
+        claims = {
+            "sub": account.name,
+            "role": account.role,
+            "sid": sign_in,
+            "iat": now,
+            "exp": now + seconds,
+            "jti": secrets.token_hex(8),
+        }
+        key = self._keys.newest
+        return jwt.encode(claims, key.value, algorithm=_ALGORITHM, headers={"kid": key.id})
+
+    def identity(self, token: str) -> Identity:
+        """Whose access token or API key this is. Raises :class:`Unauthenticated`."""
+        if token.startswith(_KEY_MARK):
+            return self._of_api_key(token)
+        try:
+            key = self._keys.get(str(jwt.get_unverified_header(token).get("kid", "")))
+            if key is None:
+                raise Unauthenticated("invalid token")
+            claims = jwt.decode(
+                token,
+                key.value,
+                algorithms=[_ALGORITHM],
+                options={"require": ["exp", "sub", "sid"], "verify_exp": False, "verify_iat": False},
+            )
+        except jwt.InvalidTokenError:
+            raise Unauthenticated("invalid token") from None
+        exp = claims["exp"]
+        if not isinstance(exp, int) or exp * 1000 <= self._now_ms():
+            raise Unauthenticated("invalid token")
+        sign_in = self._people.sign_ins.get(str(claims["sid"]))
+        if sign_in is None or sign_in.account != claims["sub"]:
+            raise Unauthenticated("invalid token")
+        return self._person(sign_in.account, sign_in=sign_in.id)
+
+    def of_browser(self, cookie: str) -> tuple[Identity, SignIn]:
+        """Whose browser this is. Raises :class:`Unauthenticated`."""
+        sign_in = self._people.sign_in_by_secret(hash_secret(cookie))
+        if sign_in is None or sign_in.kind != "browser" or sign_in.expires_at <= self._now_ms():
+            raise Unauthenticated("signed out")
+        return self._person(sign_in.account, sign_in=sign_in.id), sign_in
+
+    def _of_api_key(self, token: str) -> Identity:
+        key_id, _, secret = token.removeprefix(_KEY_MARK).partition("_")
+        key = self._people.api_keys.get(key_id)
+        if (
+            key is None
+            or not secrets.compare_digest(hash_secret(secret), key.secret_hash)
+            or (key.expires_at and key.expires_at <= self._now_ms())
+        ):
+            raise Unauthenticated("invalid token")
+        person = self._person(key.account)
+        return Identity(person.name, role_within(person.role, key.scopes), "", key.id, tuple(key.scopes))
+
+    def _person(self, name: str, sign_in: str = "") -> Identity:
+        account = self._people.accounts.get(name)
+        if account is None or account.disabled:
+            raise Unauthenticated("invalid token")
+        return Identity(account.name, account.rank, sign_in, "", SCOPES)

@@ -1,0 +1,128 @@
+"""Tables of :mod:`relevo.domain.records`: one row a record, its columns the record's fields."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Table, Text, delete, insert, select
+
+from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.claims import ClaimCode, Screening
+from relevo.domain.credentials import Credential
+from relevo.domain.grants import Grant
+from relevo.domain.records import Kept, Record, RecordChange, key_of
+from relevo.store.accounts import accounts
+from relevo.store.db import metadata
+
+
+def _text(name: str, **more: Any) -> Column[str]:
+    return Column(name, Text, nullable=False, **more)
+
+
+def _time(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("kind"),
+    _text("secret_hash"),
+    _text("spent_hash"),
+    _time("created_at"),
+    _time("used_at"),
+    _time("expires_at"),
+    _text("address"),
+    _text("agent"),
+)
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("name"),
+    _text("secret_hash"),
+    Column("scopes", JSON, nullable=False),
+    _time("created_at"),
+    _time("expires_at"),
+    _time("used_at"),
+)
+grants = Table(
+    "grants",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("scope"),
+    _text("value"),
+    _text("level"),
+    _text("by"),
+    _time("at"),
+)
+credentials = Table(
+    "credentials",
+    metadata,
+    _text("id", primary_key=True),
+    _text("device"),
+    _text("kind"),
+    _text("secret_hash"),
+    _time("created_at"),
+    _time("expires_at"),
+    _text("username"),
+    _text("label"),
+    _text("by"),
+    Index("credentials_device", "device"),
+)
+claim_codes = Table(
+    "claim_codes",
+    metadata,
+    _text("id", primary_key=True),
+    _text("contract"),
+    _text("external_id"),
+    _time("created_at"),
+    _time("expires_at"),
+    _text("by"),
+)
+screenings = Table(
+    "screenings",
+    metadata,
+    _text("id", primary_key=True),
+    _text("contract"),
+    _text("external_id"),
+    _text("standing"),
+    _text("by"),
+    _time("at"),
+)
+
+TABLES: Final[dict[type[Record], Table]] = {
+    Account: accounts,
+    SignIn: sign_ins,
+    ApiKey: api_keys,
+    Grant: grants,
+    Credential: credentials,
+    ClaimCode: claim_codes,
+    Screening: screenings,
+}
+
+
+def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
+    """Write ``changes`` in their order, inside the open transaction."""
+    for change in changes:
+        if isinstance(change, Kept):
+            table = TABLES[type(change.record)]
+            core.execute(delete(table).where(_key(table) == key_of(change.record)))
+            core.execute(insert(table).values(**msgspec.structs.asdict(change.record)))
+        else:
+            table = TABLES[change.kind]
+            core.execute(delete(table).where(_key(table) == change.key))
+
+
+def load(core: Connection) -> list[Record]:
+    """Every record there is."""
+    return [kind(**row._mapping) for kind, table in TABLES.items() for row in core.execute(select(table))]
+
+
+def _key(table: Table) -> Column[Any]:
+    (column,) = table.primary_key.columns
+    return column
