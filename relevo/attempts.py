@@ -38,6 +38,14 @@ class Attempts:
         del failures[: -self._most]
         self._failures[key] = failures
 
+    def take_back(self, *key: str) -> None:
+        """The newest one was no failure after all."""
+        failures = self._failures.get(key)
+        if failures:
+            failures.pop()
+            if not failures:
+                del self._failures[key]
+
     def forgive(self, *key: str) -> None:
         """Somebody proved to be who they say."""
         self._failures.pop(key, None)

@@ -203,6 +203,19 @@ class RunningServer:
         return self._token
 
     @property
+    def cookie(self) -> str:
+        """The session cookie of a browser in which the administrator signs in now."""
+        answer = httpx.post(
+            f"{self.http}/api/v1/auth/login",
+            json={"username": "admin", "password": ADMIN_PASSWORD},
+            headers={"Origin": self.http, "Sec-Fetch-Site": "same-origin"},
+            timeout=20.0,
+            trust_env=False,
+        )
+        assert answer.status_code == 200, f"login: {answer.status_code} {answer.text}\n{self.log_tail()}"
+        return answer.cookies["relevo_session"]
+
+    @property
     def api(self) -> httpx.Client:
         """A client signed in as administrator; paths are relative to the server's root."""
         if self._client is None:

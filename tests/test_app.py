@@ -211,10 +211,10 @@ async def test_a_password_is_made_up_once_and_kept_where_only_its_owner_reads_it
         assert len(password) >= 12
         assert (tmp_path / PASSWORD_FILE).read_text() == f"{password}\n"
         assert stat.S_IMODE((tmp_path / PASSWORD_FILE).stat().st_mode) == 0o600
-        assert await first.auth.check_password("admin", password)
+        assert await first.auth.check_password("admin", password, "")
     async with running(tmp_path, admin_password="") as again:
         assert again.generated_password == ""
-        assert await again.auth.check_password("admin", password)
+        assert await again.auth.check_password("admin", password, "")
 
 
 async def test_a_file_that_lay_there_before_does_not_open_the_password_to_others(tmp_path: Path) -> None:
@@ -228,11 +228,11 @@ async def test_a_given_password_is_taken_once_and_appears_nowhere(
 ) -> None:
     async with running(tmp_path, admin_password="correct-horse") as first:
         assert first.generated_password == ""
-        assert await first.auth.check_password("admin", "correct-horse")
+        assert await first.auth.check_password("admin", "correct-horse", "")
     async with running(tmp_path, admin_password="another") as again:
         # It is the first administrator's: a later value does not change it.
-        assert await again.auth.check_password("admin", "correct-horse")
-        assert not await again.auth.check_password("admin", "another")
+        assert await again.auth.check_password("admin", "correct-horse", "")
+        assert not await again.auth.check_password("admin", "another", "")
     assert not (tmp_path / PASSWORD_FILE).exists()
     assert "correct-horse" not in "".join(capfd.readouterr())
     for file in tmp_path.iterdir():
@@ -245,13 +245,13 @@ async def test_two_installations_share_neither_passwords_nor_signing_keys(tmp_pa
         running(tmp_path / "two", admin_password="") as two,
     ):
         assert one.generated_password != two.generated_password
-        token = one.auth.issue("admin")
-        assert one.auth.identity_of(token).name == "admin"
+        token = (await one.auth.sign_in(one.people.accounts["admin"], "native", "", "")).access
+        assert one.tokens.identity(token).name == "admin"
         with pytest.raises(Unauthenticated):
-            two.auth.identity_of(token)
+            two.tokens.identity(token)
     async with running(tmp_path / "one") as again:
         # A restart signs nobody out.
-        assert again.auth.identity_of(token).name == "admin"
+        assert again.tokens.identity(token).name == "admin"
 
 
 async def test_nobody_else_on_the_machine_can_read_what_is_stored(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ async def test_nobody_else_on_the_machine_can_read_what_is_stored(tmp_path: Path
 
 async def test_a_sign_in_link_works_once_and_for_ten_minutes(tmp_path: Path) -> None:
     async with running(tmp_path) as one:
-        ticket = one.auth.new_ticket("admin")
+        ticket = one.new_link()
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{one.http_port}", trust_env=False) as browser:
             first = await browser.get(f"/ui/enter/{ticket}")
             assert (first.status_code, first.headers["location"]) == (302, "/ui/")
@@ -286,7 +286,7 @@ async def test_a_clock_that_is_put_back_hides_no_reading(tmp_path: Path) -> None
     one = Application(load({"data": tmp_path, **free}, {}), clock)
     await one.start()
     try:
-        headers = {"Authorization": f"Bearer {one.auth.issue('admin')}"}
+        headers = {"Authorization": f"Bearer {one.local_key()}"}
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{one.http_port}/api/v1", headers=headers, trust_env=False
         ) as api:

@@ -1,7 +1,7 @@
 """The one HTTP application: native API, contract paths, live views and the interface."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -56,6 +56,10 @@ _STREAM_PATHS: dict[str, Any] = {
         }
     }
 }
+
+
+# Every file with routes of its own; what is not here is not served.
+GROUPS: Final = (devices, history, grants, sign_in, users, audit, system, hidrometro)
 
 
 class SecurityHeaders:
@@ -130,14 +134,8 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
     app.state.services = services
     errors.install(app)
     app.router.routes.extend(telemetry.routes)
-    app.include_router(devices.router)
-    app.include_router(history.router)
-    app.include_router(grants.router)
-    app.include_router(sign_in.router)
-    app.include_router(users.router)
-    app.include_router(audit.router)
-    app.include_router(system.router)
-    app.include_router(hidrometro.router)
+    for group in GROUPS:
+        app.include_router(group.router)
     app.router.routes.extend(
         [
             Route("/", _root, methods=["GET"]),

@@ -35,8 +35,10 @@ _LINK_S: Final = 600
 _TICKETS_MOST: Final = 10_000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TICKET_PATHS: Final = frozenset({"/api/v1/stream", "/api/v1/ws"})
-# Contract hidrometro, section 9.7, for every way of signing in; and for one account from anywhere.
-_FAILURES_OF_ADDRESS: Final = 10
+# Contract hidrometro, section 9.7, for every way of signing in. One name from one address, any name from one address,
+# one account from anywhere: a mistyped password must not shut a whole house out, nor may names be tried in turn.
+_FAILURES_OF_PAIR: Final = 10
+_FAILURES_OF_ADDRESS: Final = 100
 _FAILURES_OF_ACCOUNT: Final = 50
 _FAILURE_WINDOW_S: Final = 300.0
 _USED_EVERY_MS: Final = 600_000
@@ -83,6 +85,7 @@ class Auth:
         self._pipeline = pipeline
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
+        self._by_pair = Attempts(clock, _FAILURES_OF_PAIR, _FAILURE_WINDOW_S)
         self._by_address = Attempts(clock, _FAILURES_OF_ADDRESS, _FAILURE_WINDOW_S)
         self._by_account = Attempts(clock, _FAILURES_OF_ACCOUNT, _FAILURE_WINDOW_S)
 
@@ -91,22 +94,27 @@ class Auth:
     async def check_password(self, name: str, password: str, address: str) -> Account | None:
         """The account when ``password`` is its own.
 
-        Raises :class:`TooMany` after 10 failures within five minutes from ``address``, or 50 of the account from
-        anywhere.
+        Raises :class:`TooMany` after 10 failures of this name within five minutes from ``address``, 100 of any name
+        from there, or 50 of the account from anywhere.
         """
         account = self.people.find(name)
-        known = account.name if account else ""
-        wait = max(self._by_address.wait_s(address), self._by_account.wait_s(known) if known else 0.0)
+        shown, known = name[:128].casefold(), account.name if account else ""
+        wait = max(self._by_pair.wait_s(shown, address), self._by_address.wait_s(address))
+        if known:
+            wait = max(wait, self._by_account.wait_s(known))
         if wait:
             raise TooMany("too many attempts", int(wait) + 1)
         # Counted before the check, so that many at once do not all get through; taken back when it fits.
+        self._by_pair.failed(shown, address)
         self._by_address.failed(address)
+        if known:
+            self._by_account.failed(known)
         good = await self.passwords.fits(password, account.password_hash if account else "")
         if not good or account is None or account.disabled:
-            if known:
-                self._by_account.failed(known)
             return None
-        self._by_address.forgive(address)
+        self._by_pair.forgive(shown, address)
+        self._by_address.take_back(address)
+        self._by_account.take_back(known)
         return account
 
     async def sign_in(

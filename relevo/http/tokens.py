@@ -191,7 +191,7 @@ class Tokens:
         """Whose browser this is. Raises :class:`Unauthenticated`."""
         sign_in = self._people.sign_in_by_secret(hash_secret(cookie))
         if sign_in is None or sign_in.kind != "browser" or sign_in.expires_at <= self._now_ms():
-            raise Unauthenticated("signed out")
+            raise Unauthenticated("invalid token")
         return self._person(sign_in.account, sign_in=sign_in.id), sign_in
 
     def _of_api_key(self, token: str) -> Identity:

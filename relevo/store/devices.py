@@ -36,10 +36,10 @@ devices = Table(
     # Readings with a smaller number belong to an earlier device of the same id.
     Column("registered_seq", BigInteger, nullable=False, server_default="0"),
     Column("key_hash", Text, nullable=False, server_default=""),
-    Column("owner", Text, nullable=False, server_default=""),
-    Column("site", Text, nullable=False, server_default=""),
     Column("tags", JSON, nullable=False),
     Column("attributes", JSON, nullable=False),
+    Column("owner", Text, nullable=False, server_default=""),
+    Column("site", Text, nullable=False, server_default=""),
     UniqueConstraint("contract", "external_id", name="uq_devices_identity"),
     sqlite_autoincrement=True,
 )

@@ -99,7 +99,7 @@ def visit(chromium: Browser, server: RunningServer, conduct: Conduct) -> Iterato
         context.set_default_timeout(10_000)
         conduct.watch(context)
         if signed_in:
-            context.add_cookies([{"name": "relevo_session", "value": server.token, "url": server.http}])
+            context.add_cookies([{"name": "relevo_session", "value": server.cookie, "url": server.http}])
         return context.new_page()
 
     yield open_page

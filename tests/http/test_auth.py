@@ -10,6 +10,7 @@ import jwt
 import pytest
 import websockets
 
+from relevo.http.tokens import SigningKey, SigningKeys
 from relevo.store.db import FILE_NAME
 from tests.http.problems import fields, problem
 from tests.running import ADMIN_PASSWORD, RunningServer
@@ -20,11 +21,11 @@ GOOD = {"username": "admin", "password": ADMIN_PASSWORD}
 
 
 @pytest.fixture
-def signing_key(server: RunningServer) -> bytes:
+def signing_key(server: RunningServer) -> SigningKey:
     connection = sqlite3.connect(server.data / FILE_NAME)
-    row = connection.execute("SELECT value FROM secrets WHERE name = 'token_signing_key'").fetchone()
+    row = connection.execute("SELECT value FROM secrets WHERE name = 'token_signing_keys'").fetchone()
     connection.close()
-    return bytes(row[0])
+    return SigningKeys.decode(bytes(row[0])).newest
 
 
 def as_bearer(client: httpx.Client, token: str, path: str = ME) -> httpx.Response:
@@ -35,12 +36,14 @@ def test_the_right_password_gives_a_token_that_works(anonymous: httpx.Client) ->
     answer = anonymous.post(LOGIN, json=GOOD)
     body = answer.json()
     assert (answer.status_code, body["token_type"], body["role"]) == (200, "bearer", "administrator")
-    assert body["expires_in"] == 12 * 3600
+    assert body["expires_in"] == 3600
+    assert body["refresh_token"]
+    assert "set-cookie" not in answer.headers
     claims = jwt.decode(body["access_token"], options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == body["expires_in"]
     assert abs(claims["iat"] - time.time()) < 60
-    anonymous.cookies.clear()
-    assert as_bearer(anonymous, body["access_token"]).json() == {"name": "admin", "role": "administrator"}
+    me = as_bearer(anonymous, body["access_token"]).json()
+    assert (me["name"], me["role"], me["scopes"]) == ("admin", "administrator", ["read", "control", "manage"])
 
 
 @pytest.mark.parametrize(
@@ -83,15 +86,17 @@ def test_a_sign_in_with_a_field_missing_or_too_many_is_refused(anonymous: httpx.
 @pytest.fixture
 def browser(anonymous: httpx.Client, server: RunningServer) -> httpx.Client:
     """A client that has nothing but the cookie."""
-    anonymous.cookies.set("relevo_session", server.token, domain="127.0.0.1", path="/")
+    anonymous.cookies.set("relevo_session", server.cookie, domain="127.0.0.1", path="/")
     return anonymous
 
 
-def test_signing_in_sets_a_cookie_that_scripts_and_foreign_pages_do_not_get(anonymous: httpx.Client) -> None:
-    answer = anonymous.post(LOGIN, json=GOOD)
-    assert answer.cookies["relevo_session"] == answer.json()["access_token"]
+def test_a_browser_gets_a_cookie_that_scripts_and_foreign_pages_do_not_get(
+    anonymous: httpx.Client, server: RunningServer
+) -> None:
+    answer = anonymous.post(LOGIN, json=GOOD, headers={"Origin": server.http})
+    assert answer.json()["refresh_token"] is None
     parts = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")}
-    assert {"httponly", "samesite=lax", "path=/", "max-age=43200"} <= parts
+    assert {"httponly", "samesite=lax", "path=/", f"max-age={14 * 86_400}"} <= parts
     assert anonymous.get(ME).status_code == 200
 
 
@@ -148,11 +153,22 @@ def test_a_bad_token_is_not_saved_by_a_good_cookie(browser: httpx.Client) -> Non
 
 
 def test_signing_out_takes_the_cookie_away(browser: httpx.Client) -> None:
+    cookie = browser.cookies["relevo_session"]
     answer = browser.post("/api/v1/auth/logout")
     assert answer.status_code == 204
     assert "relevo_session" not in browser.cookies
     problem(browser.get(ME), 401)
     assert browser.post("/api/v1/auth/logout").status_code == 204
+    # Whoever kept a copy of it has nothing.
+    browser.cookies.set("relevo_session", cookie, domain="127.0.0.1", path="/")
+    problem(browser.get(ME), 401)
+
+
+def test_a_foreign_page_cannot_sign_anybody_out(browser: httpx.Client) -> None:
+    cookie = {"Cookie": f"relevo_session={browser.cookies['relevo_session']}"}
+    browser.cookies.clear()
+    browser.post("/api/v1/auth/logout", headers=cookie | {"Origin": "https://evil.example"})
+    assert browser.get(ME, headers=cookie).status_code == 200
 
 
 async def close_code(server: RunningServer, headers: dict[str, str]) -> tuple[int, str]:
@@ -193,13 +209,18 @@ def forged(header: dict[str, Any], claims: dict[str, Any]) -> str:
     return f"{part(header)}.{part(claims)}."
 
 
-def good_claims() -> dict[str, Any]:
+@pytest.fixture
+def good_claims(server: RunningServer) -> dict[str, Any]:
     now = int(time.time())
-    return {"sub": "admin", "role": "administrator", "iat": now, "exp": now + 600, "jti": "x"}
+    session = jwt.decode(server.token, options={"verify_signature": False})["sid"]
+    return {"sub": "admin", "role": "administrator", "sid": session, "iat": now, "exp": now + 600, "jti": "x"}
 
 
-def test_the_key_that_these_tests_read_is_the_right_one(anonymous: httpx.Client, signing_key: bytes) -> None:
-    assert as_bearer(anonymous, jwt.encode(good_claims(), signing_key, "HS256")).status_code == 200
+def test_the_key_that_these_tests_read_is_the_right_one(
+    anonymous: httpx.Client, signing_key: SigningKey, good_claims: dict[str, Any]
+) -> None:
+    token = jwt.encode(good_claims, signing_key.value, "HS256", headers={"kid": signing_key.id})
+    assert as_bearer(anonymous, token).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -215,36 +236,43 @@ def test_the_key_that_these_tests_read_is_the_right_one(anonymous: httpx.Client,
         {"sub": None},
         {"sub": 5},
         {"sub": ["admin"]},
+        {"sid": "nothing"},
+        {"sid": None},
+        {"sid": ["x"]},
     ],
     ids=str,
 )
 def test_a_token_with_a_wrong_claim_is_refused(
-    anonymous: httpx.Client, signing_key: bytes, change: dict[str, Any]
+    anonymous: httpx.Client, signing_key: SigningKey, good_claims: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    claims = {name: value for name, value in (good_claims() | change).items() if value is not None}
-    header = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').decode().rstrip("=")
+    claims = {name: value for name, value in (good_claims | change).items() if value is not None}
+    head = {"alg": "HS256", "typ": "JWT", "kid": signing_key.id}
+    header = base64.urlsafe_b64encode(json.dumps(head).encode()).decode().rstrip("=")
     body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
     # By hand, because the library does not make such claims.
     algorithm = jwt.get_algorithm_by_name("HS256")
-    signature = algorithm.sign(f"{header}.{body}".encode(), algorithm.prepare_key(signing_key))
+    signature = algorithm.sign(f"{header}.{body}".encode(), algorithm.prepare_key(signing_key.value))
     token = f"{header}.{body}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
     assert problem(as_bearer(anonymous, token), 401)["detail"] == "invalid token"
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "", "HS384", "RS256"])
-def test_another_algorithm_is_refused(anonymous: httpx.Client, signing_key: bytes, algorithm: str) -> None:
-    tokens = [forged({"alg": algorithm, "typ": "JWT"}, good_claims())]
+def test_another_algorithm_is_refused(
+    anonymous: httpx.Client, signing_key: SigningKey, good_claims: dict[str, Any], algorithm: str
+) -> None:
+    kid = {"kid": signing_key.id}
+    tokens = [forged({"alg": algorithm, "typ": "JWT"} | kid, good_claims)]
     if algorithm == "HS384":
-        tokens.append(jwt.encode(good_claims(), signing_key * 2, "HS384"))
+        tokens.append(jwt.encode(good_claims, signing_key.value * 2, "HS384", headers=kid))
     for token in tokens:
         problem(as_bearer(anonymous, token), 401)
 
 
 def test_a_token_that_was_tampered_with_or_signed_elsewhere_is_refused(
-    anonymous: httpx.Client, server: RunningServer
+    anonymous: httpx.Client, server: RunningServer, good_claims: dict[str, Any]
 ) -> None:
     header, body, signature = server.token.split(".")
-    other = base64.urlsafe_b64encode(json.dumps(good_claims() | {"jti": "y"}).encode()).decode().rstrip("=")
+    other = base64.urlsafe_b64encode(json.dumps(good_claims | {"jti": "y"}).encode()).decode().rstrip("=")
     wrong_end = signature[:-2] + ("AA" if signature[-2:] != "AA" else "BB")
     for token in (
         f"{header}.{other}.{signature}",
@@ -252,7 +280,7 @@ def test_a_token_that_was_tampered_with_or_signed_elsewhere_is_refused(
         f"{header}.{body}.",
         f"{header}.{body}",
         server.token[:-5],
-        jwt.encode(good_claims(), b"x" * 32, "HS256"),
+        jwt.encode(good_claims, b"x" * 32, "HS256", headers={"kid": jwt.get_unverified_header(server.token)["kid"]}),
         "a.b.c",
         "...",
         "\xff" * 20,

@@ -246,7 +246,7 @@ def test_closed_reads_want_a_token_in_the_contracts_words(closed: RunningServer,
 def test_closed_reads_open_for_a_token_and_for_a_session(closed: RunningServer) -> None:
     assert closed.api.get("/api/current").json() == {}
     assert closed.api.get("/api/history").json() == {"history": []}
-    cookie = {"Cookie": f"relevo_session={closed.token}"}
+    cookie = {"Cookie": f"relevo_session={closed.cookie}"}
     assert httpx.get(f"{closed.http}/api/current", headers=cookie, trust_env=False).json() == {}
 
 

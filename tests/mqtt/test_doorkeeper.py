@@ -38,7 +38,9 @@ def keeper(tmp_path: Path, asked: list[tuple[str, str]]) -> Any:
             asked.append((name, password))
             return (name, password) == ("admin", "right")
 
-        return Doorkeeper(load({"data": tmp_path, **options}, {}), registry, keyring, dialects.load(), ManualClock(), check)
+        return Doorkeeper(
+            load({"data": tmp_path, **options}, {}), registry, keyring, dialects.load(), ManualClock(), check
+        )
 
     return make
 
@@ -150,7 +152,8 @@ async def test_an_administrator_may_do_everything_but_forge_what_the_server_says
 
 async def test_a_device_named_like_a_person_is_a_device(tmp_path: Path) -> None:
     registry = Registry()
-    registry.apply(DeviceRegistered("admin", "native", "admin", "admin", "t", 0, Keyring(registry, PEPPER).hash(KEY)))
+    keyring = Keyring(registry, PEPPER)
+    registry.apply(DeviceRegistered("admin", "native", "admin", "admin", "t", 0, keyring.hash(KEY)))
 
     async def check(name: str, password: str, address: str) -> bool:
         raise AssertionError("a device's key is no person's password")

@@ -132,7 +132,7 @@ async def test_what_is_committed_after_the_stream_said_hello_is_shown() -> None:
     """Whoever has the first line may send a reading and wait for it."""
     past = Past()
     past.commit(3)
-    frames = sse._frames(past.follower(), None, lambda: past.committed, Views(Registry()))
+    frames = sse._frames(past.follower(), None, lambda: past.committed, Views(Registry()), lambda: True)
     assert (await anext(frames)).startswith(b"retry:")
     past.commit()
     try:
@@ -146,9 +146,9 @@ async def test_what_is_committed_after_the_stream_said_hello_is_shown() -> None:
 
 
 async def test_a_silent_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "_AWAKE_S", 0.01)
+    monkeypatch.setattr(sse, "LOOK_S", 0.005)
     past = Past()
-    frames = sse._frames(past.follower(), None, lambda: past.committed, Views(Registry()))
+    frames = sse._frames(past.follower(), None, lambda: past.committed, Views(Registry()), lambda: True)
     assert (await anext(frames)).startswith(b"retry:")
     assert await anext(frames) == b": awake\n\n"
     past.commit()

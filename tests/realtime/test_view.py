@@ -109,5 +109,5 @@ def test_a_watcher_chooses_by_device_and_by_kind(devices: set[str], kinds: set[s
         "shown": SHOWN,
         "stranger": stranger("X"),
     }
-    decide = wants(frozenset(devices), frozenset(kinds))
+    decide = wants(lambda event: True, frozenset(devices), frozenset(kinds))
     assert [name for name, event in events.items() if decide(event)] == wanted
