@@ -46,6 +46,22 @@ class Intake:
             return device.id
         return self._pending.get((contract, external_id), "") if self._pending else ""
 
+    def external_id(self, device: str) -> str:
+        """The external identity of a registered device, empty for none."""
+        found = self._registry.get(device)
+        return found.external_id if found is not None else ""
+
+    def own_only(self, decoded: Decoded, device: str) -> None:
+        """Refuse what a device with a credential of its own says in the name of another."""
+        own = self.external_id(device)
+        foreign = [external_id for external_id, _ in decoded.events if external_id != own]
+        if not foreign:
+            return
+        decoded.events = [pair for pair in decoded.events if pair[0] == own]
+        for external_id in foreign:
+            message = f"device {device!r} may not speak for {external_id[:64]!r}"
+            decoded.refused.append((own, Invalid("not_its_own", message)))
+
     def events(self, dialect: Dialect, decoded: Decoded, where: str, sender: str) -> list[AnyEvent]:
         """The events to submit for a decoded message; refusals and strangers are told on the way.
 

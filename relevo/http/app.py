@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -16,6 +17,7 @@ from relevo.http import errors, hidrometro
 from relevo.http.api import audit, devices, grants, history, sign_in, system, telemetry, users
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
+from relevo.http.needs import NEEDS, need_of
 from relevo.http.services import Services
 
 _POLICY = (
@@ -38,6 +40,7 @@ _STREAM_PATHS: dict[str, Any] = {
         "get": {
             "tags": ["live"],
             "summary": "Events as server-sent events",
+            NEEDS: "everybody who is signed in, for the devices they may view",
             "description": "The same objects come as messages of the WebSocket `/api/v1/ws`.",
             "parameters": [
                 {"name": name, "in": where, "required": False, "schema": {"type": "string"}, "description": what}
@@ -121,8 +124,8 @@ async def _docs(request: Request) -> Response:
     return HTMLResponse(_DOCS, headers={"Content-Security-Policy": _DOCS_POLICY})
 
 
-def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
-    """The application; ``more`` are the routes of the other rooms (live views, interface)."""
+def described() -> FastAPI:
+    """All described routes, without anything behind them: what ``/openapi.json`` is made from."""
     app = FastAPI(
         title="Relevo",
         version=__version__,
@@ -131,11 +134,32 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = services
-    errors.install(app)
     app.router.routes.extend(telemetry.routes)
     for group in GROUPS:
+        for route in group.router.routes:
+            assert isinstance(route, APIRoute)
+            need = need_of(route)
+            assert need is not None, f"{route.path} says nothing about who may use it"
+            route.openapi_extra = (route.openapi_extra or {}) | {NEEDS: need.words}
         app.include_router(group.router)
+    whole: dict[str, Any] = {}
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if not whole:
+            whole.update(generate())
+            whole["paths"] |= telemetry.OPENAPI_PATHS | _STREAM_PATHS
+        return whole
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
+    """The application; ``more`` are the routes of the other rooms (live views, interface)."""
+    app = described()
+    app.state.services = services
+    errors.install(app)
     app.router.routes.extend(
         [
             Route("/", _root, methods=["GET"]),
@@ -145,16 +169,6 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         ]
     )
 
-    described: dict[str, Any] = {}
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if not described:
-            described.update(generate())
-            described["paths"] |= telemetry.OPENAPI_PATHS | _STREAM_PATHS
-        return described
-
-    app.openapi = openapi  # type: ignore[method-assign]
     limits = services.settings.limits
     app.add_middleware(SignedIn, services=services)
     app.add_middleware(

@@ -20,6 +20,9 @@ from relevo.domain.grants import Right
 from relevo.errors import Forbidden
 from relevo.http.services import Services, services
 
+# The key under which a route's need stands in the OpenAPI description.
+NEEDS: Final = "x-relevo-needs"
+
 _RIGHT_WORDS: Final = {
     Right.VIEW: "who may view the device",
     Right.CONTROL: "who may control the device",

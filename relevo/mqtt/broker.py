@@ -280,7 +280,13 @@ class Broker:
         if not principal.may_publish(topic):
             return Route(None, None, ("topic_not_allowed", f"may not publish to {topic!r}"))
         found = self.intake.address(topic)
-        return Route(found[0], found[1], None) if found else Route(None, None, None)
+        if found is None:
+            return Route(None, None, None)
+        dialect, address = found
+        if principal.device and not address.external_id:
+            # A shared topic names nobody; who proved to be a device speaks for itself.
+            address = Address(address.contract, self.intake.external_id(principal.device), address.channel)
+        return Route(dialect, address, None)
 
     def publish(self, connection: "Connection", route: Route, packet: Publish) -> None:
         """Let a message of a client in."""
@@ -298,6 +304,8 @@ class Broker:
                 self.intake.refuse(dialect.name, address.external_id, "mqtt", problem, sender)
                 refused = Reason.PAYLOAD_FORMAT_INVALID
             else:
+                if connection.principal is not None and connection.principal.device:
+                    self.intake.own_only(decoded, connection.principal.device)
                 events = self.intake.events(dialect, decoded, "mqtt", sender)
                 told = bool(decoded.refused)
                 if told and not decoded.events:

@@ -18,6 +18,7 @@ from relevo.domain.events import TelemetryReceived
 from relevo.domain.grants import Right
 from relevo.domain.networks import is_private
 from relevo.errors import FieldError, Forbidden, Invalid, NotFound, Unauthenticated
+from relevo.http.needs import NEEDS
 from relevo.http.services import Services, address_of, services
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -182,8 +183,9 @@ _PROBLEM: Final = {
 }
 
 
-def _operation(summary: str, schema: dict[str, Any], parameters: list[dict[str, Any]]) -> dict[str, Any]:
+def _operation(summary: str, needs: str, schema: dict[str, Any], parameters: list[dict[str, Any]]) -> dict[str, Any]:
     return {
+        NEEDS: needs,
         "tags": ["telemetry"],
         "summary": summary,
         "parameters": parameters,
@@ -214,6 +216,7 @@ OPENAPI_PATHS: Final[dict[str, Any]] = {
     "/api/v1/devices/{device_id}/telemetry": {
         "post": _operation(
             "Store readings of one device",
+            "who may control the device, and the device with its key",
             {"anyOf": [{"type": "object"}, {"type": "array", "items": _READING}]},
             [{"name": "device_id", "in": "path", "required": True, "schema": {"type": "string"}}],
         )
@@ -221,6 +224,7 @@ OPENAPI_PATHS: Final[dict[str, Any]] = {
     "/api/v1/telemetry": {
         "post": _operation(
             "Store readings of many devices",
+            "operators for the devices they may control, and a device with its key for itself",
             {"type": "array", "items": _READING | {"required": ["device", "values"]}},
             [],
         )
