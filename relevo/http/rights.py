@@ -1,5 +1,6 @@
 """``docs/rights.md``: who may use which route, topic and command. ``python -m relevo.http.rights`` prints it."""
 
+import sys
 from typing import Final
 
 from relevo import dialects
@@ -29,9 +30,10 @@ def page() -> str:
     lines = [
         "# Who may do what",
         "",
-        "Made by `python -m relevo.http.rights`; a test holds it true. Roles: administrator, operator, viewer. A device",
-        "has an owner; a grant lets others view or control it, a site or a tag. A viewer never does more than view, and",
-        "an administrator owns everything. Who may not even know of a device is told that there is none (404).",
+        "Made by `python -m relevo.http.rights`; a test holds it true. Roles: administrator, operator, viewer.",
+        "A device has an owner; a grant lets others view or control it, a site or a tag. A viewer never does more",
+        "than view, and an administrator owns everything. Who may not even know of a device is told that there is",
+        "none (404).",
         "",
         "## Routes",
         "",
@@ -78,4 +80,4 @@ def _by_path(entry: tuple[str, str]) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    sys.stdout.write(page())

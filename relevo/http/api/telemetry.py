@@ -62,7 +62,7 @@ async def _post_one(request: Request) -> Response:
     _admit(request, wired, device_id)
     device = wired.registry.get(device_id)
     if device is None and not (_lab_device(request, wired) and wired.intake.registration_open):
-        raise NotFound(f"no device {device_id!r}; create it with POST /api/v1/devices")
+        raise NotFound(f"no device {device_id!r}")
     external_id = device.external_id if device is not None else device_id
     native = _native(wired)
     try:
