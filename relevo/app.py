@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import fcntl
 import gc
-import logging
 import os
 import secrets
 import socket
@@ -12,7 +11,6 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
@@ -35,7 +33,7 @@ from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
 from relevo.http.passwords import Passwords, hasher
-from relevo.http.server import Server, protocol_class
+from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
 from relevo.http.tokens import SigningKeys, Tokens
 from relevo.http.watching import Watching
@@ -137,11 +135,12 @@ class Application:
         self.generated_password = ""
         self.http_port = 0
         self.mqtt_port = 0
-        # 0 without a certificate.
+        # These are 0 without a certificate.
         self.mqtts_port = 0
+        self.https_port = 0
         self._stack = contextlib.ExitStack()
         self._sockets: list[socket.socket] = []
-        self._http_task: asyncio.Task[None] | None = None
+        self._http: HttpDoor | None = None
         self._stopped = False
         self._door_open = False
 
@@ -151,8 +150,8 @@ class Application:
         try:
             await self._start()
         except BaseException as error:
-            if self._http_task is not None:
-                self._http_task.cancel()
+            if self._http is not None:
+                self._http.cancel()
             if self._door_open:
                 await self.mqtt.stop_accepting()
                 await self.mqtt.stop()
@@ -349,31 +348,20 @@ class Application:
         self.http_port = self._sockets[0].getsockname()[1]
         self._door_open = True
         self.mqtt_port = await self.mqtt.start(settings.mqtt_listen)
-        mqtts = settings.mqtts_listen
-        if mqtts is not None and settings.tls_cert is not None and settings.tls_key is not None:
+        tls = None
+        if settings.mqtts_listen is not None and settings.tls_cert is not None and settings.tls_key is not None:
             tls = ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
-            self.mqtts_port = await self.mqtt.start(mqtts, tls)
+            self.mqtts_port = await self.mqtt.start(settings.mqtts_listen, tls)
         if settings.mqtt_unix is not None:
             await self.mqtt.start_unix(settings.mqtt_unix)
         self.mqtt.begin()
-        config = uvicorn.Config(
-            app,
-            http=protocol_class(settings.limits.http_timeout_s),
-            ws="websockets-sansio",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-            timeout_keep_alive=75,
-            backlog=2_048,
-        )
-        self._http = Server(config)
-        self._http_task = asyncio.create_task(self._http.serve(sockets=self._sockets), name="http")
-        while not self._http.started:
-            if self._http_task.done():
-                raise ConfigurationError("HTTP did not start; see the log above")
-            await asyncio.sleep(0.005)
+        self._http = HttpDoor(app, settings.limits.http_timeout_s, settings.trusted_proxies)
+        await self._http.start(self._sockets)
+        if tls is not None and settings.https_listen is not None:
+            secure = _bind(settings.https_listen)
+            self._stack.callback(secure.close)
+            self.https_port = secure.getsockname()[1]
+            await self._http.start([secure], tls.context)
 
     def _origin_allowed(self, connection: HTTPConnection) -> bool:
         """Browsers say whose page it is; programs say nothing."""
@@ -443,12 +431,8 @@ class Application:
         await asyncio.sleep(0)
         await self.mqtt.stop()
         self.bus.close()
-        # Requests that are cut off now are cut off on purpose.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        self._http.should_exit = True
-        if self._http_task is not None:
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._http_task, 1.5)
+        if self._http is not None:
+            await self._http.stop(1.5)
         await self.pipeline.drain(0.3)
         await self.pipeline.end()
         for sock in self._sockets:

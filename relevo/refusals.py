@@ -11,6 +11,7 @@ from typing import Final
 from relevo.clock import Clock
 from relevo.domain.events import AnyEvent, Noticed, Refused, UnclaimedSeen
 from relevo.pipeline import Pipeline
+from relevo.redaction import redact, redact_value
 
 _FOLD_S: Final = 1.0
 # A board without a clock is noticed with every reading; that is one fact, not a story.
@@ -67,7 +68,7 @@ class Refusals:
             self._held[key] = (event, held[1] + count if held else count)
             return
         self._due[key] = now + (_NOTICE_FOLD_S if isinstance(event, Noticed) else _FOLD_S)
-        self._pipeline.submit((event,))
+        self._pipeline.submit((_redacted(event),))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_FOLD_S, self._flush)
 
@@ -86,7 +87,7 @@ class Refusals:
     def _submit(self, event: AnyEvent, count: int) -> None:
         if isinstance(event, Refused | Noticed | UnclaimedSeen):
             event.count = count
-        self._pipeline.submit((event,))
+        self._pipeline.submit((_redacted(event),))
 
     def stop(self) -> None:
         """Tell what is held back, before the road closes."""
@@ -96,3 +97,12 @@ class Refusals:
         for event, count in self._held.values():
             self._submit(event, count)
         self._held.clear()
+
+
+def _redacted(event: AnyEvent) -> AnyEvent:
+    """Only what is really told is looked through: a flood is counted at full speed."""
+    if isinstance(event, Refused | Noticed):
+        event.detail = redact(event.detail)
+    elif isinstance(event, UnclaimedSeen):
+        event.payload = redact_value("payload", event.payload)
+    return event

@@ -24,6 +24,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.canaries import Canaries
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 ADMIN_PASSWORD = "correct-horse-battery-staple"
 
@@ -81,6 +83,8 @@ class RunningServer:
         self.env = {name: value for name, value in os.environ.items() if not name.startswith("RELEVO_")}
         self.env |= {"RELEVO_ADMIN_PASSWORD": ADMIN_PASSWORD, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}
         self.env |= dict(env or {})
+        if "RELEVO_TLS_CERT" in self.env:
+            self.env.setdefault("RELEVO_HTTPS", "127.0.0.1:0")
         self.command = [
             *prefix, sys.executable, "-m", "relevo", "serve",
             "--data", str(data), "--http", f"127.0.0.1:{self.http_port}", "--mqtt", f"127.0.0.1:{self.mqtt_port}",
@@ -89,6 +93,8 @@ class RunningServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._token = ""
         self._client: httpx.Client | None = None
+        self.canaries = Canaries()
+        self.canaries.plant(self.env["RELEVO_ADMIN_PASSWORD"])
         if start:
             self.start()
 
@@ -141,6 +147,7 @@ class RunningServer:
             raise ServerFailed(f"still running {seconds} s after SIGTERM\n{self.log_tail()}") from None
         finally:
             print(self.log_tail())
+        self.canaries.search(self.log, self.data)
         return code
 
     def kill(self) -> None:
@@ -199,7 +206,8 @@ class RunningServer:
                 trust_env=False,
             )
             assert answer.status_code == 200, f"login: {answer.status_code} {answer.text}\n{self.log_tail()}"
-            self._token = answer.json()["access_token"]
+            self._token = self.canaries.plant(answer.json()["access_token"])
+            self.canaries.plant(answer.json()["refresh_token"])
         return self._token
 
     @property
@@ -213,7 +221,7 @@ class RunningServer:
             trust_env=False,
         )
         assert answer.status_code == 200, f"login: {answer.status_code} {answer.text}\n{self.log_tail()}"
-        return answer.cookies["relevo_session"]
+        return self.canaries.plant(answer.cookies["relevo_session"])
 
     @property
     def api(self) -> httpx.Client:
@@ -224,6 +232,7 @@ class RunningServer:
                 headers={"Authorization": f"Bearer {self.token}"},
                 timeout=30.0,
                 trust_env=False,
+                event_hooks={"response": [self.canaries.look_at]},
             )
         return self._client
 
@@ -231,8 +240,7 @@ class RunningServer:
         """Create a device and return its key."""
         answer = self.api.post("/api/v1/devices", json={"id": device, "name": name or device, "type": kind or "test"})
         assert answer.status_code == 201, f"register {device}: {answer.status_code} {answer.text}"
-        key: str = answer.json()["key"]
-        return key
+        return self.canaries.plant(answer.json()["key"])
 
     def points(self, device: str, key: str, start_ms: int, end_ms: int) -> list[tuple[int, Any]]:
         """Every stored point of a series in a span of milliseconds, oldest first, over as many pages as it takes."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -15,9 +16,11 @@ from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors, hidrometro
 from relevo.http.api import audit, devices, grants, history, sign_in, system, telemetry, users
+from relevo.http.hosts import TrustedHosts
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
 from relevo.http.needs import NEEDS, need_of
+from relevo.http.request_ids import RequestIds
 from relevo.http.services import Services
 
 _POLICY = (
@@ -177,6 +180,21 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         seconds=limits.http_timeout_s,
         tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
     )
+    if services.settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=services.settings.allowed_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", "X-Device-Token"],
+            expose_headers=["X-Request-Id", "Retry-After", "Location"],
+            max_age=600,
+        )
+    app.add_middleware(
+        TrustedHosts,
+        listed=services.settings.trusted_hosts,
+        tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
+    )
     # The last one added is the outermost.
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestIds)
     return app

@@ -2,10 +2,16 @@
 
 import asyncio
 import contextlib
+import logging
+import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
+
+from relevo.errors import ConfigurationError
 
 _HEAD_BYTES: Final = 65_536
 
@@ -16,6 +22,58 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class HttpDoor:
+    """One application behind plain listeners and, with a certificate, behind TLS."""
+
+    def __init__(self, app: ASGIApp, head_seconds: float, trusted_proxies: list[str]) -> None:
+        """``trusted_proxies`` are addresses or networks whose forwarding headers count."""
+        self._app = app
+        self._head_seconds = head_seconds
+        self._trusted_proxies = trusted_proxies
+        self._running: list[tuple[Server, asyncio.Task[None]]] = []
+
+    async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Answer on ``sockets``, which listen already. Raises :class:`ConfigurationError`."""
+        config = uvicorn.Config(
+            self._app,
+            http=protocol_class(self._head_seconds),
+            ws="websockets-sansio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
+            timeout_keep_alive=75,
+            backlog=2_048,
+            proxy_headers=bool(self._trusted_proxies),
+            forwarded_allow_ips=self._trusted_proxies or None,
+        )
+        config.load()
+        config.ssl = tls
+        server = Server(config)
+        task = asyncio.create_task(server.serve(sockets=sockets), name="http")
+        self._running.append((server, task))
+        while not server.started:
+            if task.done():
+                raise ConfigurationError("HTTP did not start; see the log above")
+            await asyncio.sleep(0.005)
+
+    def cancel(self) -> None:
+        """Give up at once, after a start that failed elsewhere."""
+        for _, task in self._running:
+            task.cancel()
+
+    async def stop(self, within_s: float) -> None:
+        """Let what is being answered finish, for ``within_s`` seconds at most."""
+        # Requests that are cut off now are cut off on purpose.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        for server, _ in self._running:
+            server.should_exit = True
+        if self._running:
+            await asyncio.wait([task for _, task in self._running], timeout=within_s)
+        self.cancel()
 
 
 def protocol_class(head_seconds: float) -> Any:

@@ -91,6 +91,14 @@ def _filter(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+    return value
+
+
 Address = Annotated[str, BeforeValidator(_listen)]
 Addresses = Annotated[list[Address], BeforeValidator(_listed)]
 Filters = Annotated[list[Annotated[str, AfterValidator(_filter)]], BeforeValidator(_listed)]
@@ -222,7 +230,19 @@ class Settings(Table):
     http_extra: Addresses = Field(default=[], description="More HTTP listeners, for clients with a fixed port.")
     mqtt: Address = Field(default="0.0.0.0:1883", description="Where MQTT listens, `HOST:PORT`.")
     mqtts: Address = Field(default="0.0.0.0:8883", description="Where MQTT over TLS listens when a certificate is set.")
-    tls_cert: Place | None = Field(default=None, description="Certificate chain in PEM; turns on MQTT over TLS.")
+    https: Address = Field(default="0.0.0.0:8443", description="Where HTTP over TLS listens when a certificate is set.")
+    trusted_hosts: Annotated[list[str], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Public host names of this server, such as `relevo.example.org` or `*.example.org`; addresses and "
+        "names of local networks are always answered, `*` answers to any name.",
+    )
+    trusted_proxies: Annotated[list[Annotated[str, AfterValidator(_network)]], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Addresses or networks of reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count.",
+    )
+    tls_cert: Place | None = Field(
+        default=None, description="Certificate chain in PEM; turns on MQTT and HTTP over TLS."
+    )
     tls_key: Place | None = Field(default=None, description="Private key in PEM that belongs to the certificate.")
     tls_client_ca: Place | None = Field(
         default=None,
@@ -236,7 +256,8 @@ class Settings(Table):
     )
     allowed_origins: Annotated[list[str], BeforeValidator(_listed)] = Field(
         default=[],
-        description="Origins of foreign web pages that may open WebSockets, such as `https://panel.example.org`.",
+        description="Origins of foreign web pages that may ask with a token (CORS) and open WebSockets, such as "
+        "`https://panel.example.org`.",
     )
     database_url: Annotated[str, AfterValidator(_database)] = Field(
         default="sqlite",
@@ -309,6 +330,11 @@ class Settings(Table):
     def mqtts_listen(self) -> Listen | None:
         """``None`` without a certificate."""
         return parse_listen(self.mqtts) if self.tls_cert else None
+
+    @property
+    def https_listen(self) -> Listen | None:
+        """``None`` without a certificate."""
+        return parse_listen(self.https) if self.tls_cert else None
 
     @property
     def http_host(self) -> str:

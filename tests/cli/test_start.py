@@ -11,6 +11,7 @@ import pytest
 
 from relevo.store.db import FILE_NAME
 from tests.cli.running import complaint, serve
+from tests.journeys.live import eventually
 from tests.running import RunningServer, free_ports
 
 
@@ -65,7 +66,8 @@ def test_a_password_is_made_up_and_shown_at_the_first_start_only(tmp_path: Path)
         file = data / "admin-password"
         password = file.read_text().strip()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        assert f"administrator: admin   password: {password}" in server.log.read_text()
+        # Requests are answered a moment before the greeting is printed.
+        eventually(lambda: f"administrator: admin   password: {password}" in server.log.read_text())
         assert sign_in(server, password) == 200
         assert sign_in(server, "admin") == 401
         ctrl_c(server)

@@ -221,13 +221,18 @@ def test_no_path_is_redirected_for_its_slash(
 def test_a_forged_host_appears_in_no_answer_and_in_no_line_of_the_log(
     description: dict[str, Any], server: RunningServer, anonymous: httpx.Client
 ) -> None:
-    forged = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example"}
+    """By the name that is believed least, and by headers that only a proxy may send."""
+    forged = {"X-Forwarded-Host": "evil.example", "Forwarded": "host=evil.example", "X-Forwarded-For": "evil.example"}
     paths = {re.sub(r"\{\w+\}", "x", path) for _, path, _ in operations(description)}
     html = {"Accept": "text/html"}
     for path in sorted(paths | {"/", "/ui", "/ui/", "/docs", "/metrics", "/openapi.json", "/nothing", "/ui/enter/x"}):
+        refused = anonymous.get(path, headers=forged | {"Host": "evil.example"})
+        assert refused.status_code == 421, path
+        assert "evil.example" not in refused.text + str(refused.headers)
         for headers in (forged, forged | html, forged | {"Authorization": f"Bearer {server.token}"}):
-            # The one does not end, the other ends the session that every test here uses.
-            if path in ("/api/v1/stream", "/api/v1/auth/logout") and "Authorization" in headers:
+            # One does not end, one ends the session that every test here uses, one tells administrators of these.
+            private = ("/api/v1/stream", "/api/v1/auth/logout", "/api/v1/system/timeline")
+            if path in private and "Authorization" in headers:
                 continue
             for method in ("GET", "POST"):
                 answer = anonymous.request(method, path, headers=headers)
