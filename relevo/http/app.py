@@ -20,6 +20,7 @@ from relevo.http.hosts import TrustedHosts
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
 from relevo.http.needs import NEEDS, need_of
+from relevo.http.rates import Rates
 from relevo.http.request_ids import RequestIds
 from relevo.http.services import Services
 
@@ -174,6 +175,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
 
     limits = services.settings.limits
     app.add_middleware(SignedIn, services=services)
+    app.add_middleware(Rates, services=services)
     app.add_middleware(
         BodyLimits,
         most=limits.http_body_bytes,

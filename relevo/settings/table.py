@@ -178,6 +178,18 @@ class Limits(Table):
     http_timeout_s: float = Field(
         default=30.0, ge=1, le=3_600, description="Seconds a client has to deliver a whole HTTP request."
     )
+    requests_per_minute_of_user: int = Field(
+        default=6_000, ge=0, le=10_000_000, description="Most HTTP requests a minute of one person, 0 for no limit."
+    )
+    requests_per_minute_of_device: int = Field(
+        default=1_200, ge=0, le=10_000_000, description="Most HTTP requests a minute of one device, 0 for no limit."
+    )
+    requests_per_minute_of_address: int = Field(
+        default=600,
+        ge=0,
+        le=10_000_000,
+        description="Most HTTP requests a minute from one address without a credential, 0 for no limit.",
+    )
     queue_events: int = Field(
         default=20_000,
         ge=100,
