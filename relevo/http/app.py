@@ -16,6 +16,7 @@ from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors, hidrometro
 from relevo.http.api import audit, devices, grants, history, sign_in, system, telemetry, users
+from relevo.http.description import Methods, complete
 from relevo.http.hosts import TrustedHosts
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
@@ -153,6 +154,7 @@ def described() -> FastAPI:
         if not whole:
             whole.update(generate())
             whole["paths"] |= telemetry.OPENAPI_PATHS | _STREAM_PATHS
+            complete(whole)
         return whole
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -163,7 +165,15 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
     """The application; ``more`` are the routes of the other rooms (live views, interface)."""
     app = described()
     app.state.services = services
-    errors.install(app)
+    methods: list[Methods] = []
+
+    def methods_of(path: str) -> list[str]:
+        # Made with the first such question: the description costs half a second that nobody waits for at the start.
+        if not methods:
+            methods.append(Methods(app.openapi()))
+        return methods[0].of(path)
+
+    errors.install(app, methods_of)
     app.router.routes.extend(
         [
             Route("/", _root, methods=["GET"]),

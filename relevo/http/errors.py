@@ -1,6 +1,6 @@
 """Internal errors as HTTP answers, in the words of the contract that the path belongs to. The one place for it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -94,8 +94,8 @@ def answer(path: str, error: RelevoError) -> Response:
     return render(path, status, str(error), errors, reason, headers)
 
 
-def install(app: FastAPI) -> None:
-    """Let ``app`` answer every error through :func:`render`."""
+def install(app: FastAPI, methods_of: Callable[[str], list[str]]) -> None:
+    """Let ``app`` answer every error through :func:`render`; ``methods_of`` knows what a path allows."""
 
     async def on_relevo(request: Request, error: Exception) -> Response:
         assert isinstance(error, RelevoError)
@@ -103,7 +103,13 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return render(request.url.path, error.status_code, str(error.detail), headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            # The framework names those of the first route that has this path.
+            allowed = methods_of(request.url.path)
+            if allowed:
+                headers["Allow"] = ", ".join(allowed)
+        return render(request.url.path, error.status_code, str(error.detail), headers=headers)
 
     async def on_validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
