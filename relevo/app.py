@@ -355,7 +355,12 @@ class Application:
         if settings.mqtt_unix is not None:
             await self.mqtt.start_unix(settings.mqtt_unix)
         self.mqtt.begin()
-        self._http = HttpDoor(app, settings.limits.http_timeout_s, settings.trusted_proxies)
+        self._http = HttpDoor(
+            app,
+            settings.limits.http_timeout_s,
+            settings.trusted_proxies,
+            lambda reason, detail, address: self.refusals.refuse("", "http", reason, detail, address),
+        )
         await self._http.start(self._sockets)
         if tls is not None and settings.https_listen is not None:
             secure = _bind(settings.https_listen)

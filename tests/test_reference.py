@@ -7,7 +7,7 @@ import pytest
 import typer.main
 
 from relevo import cli
-from relevo.domain import events
+from relevo.domain import events, reasons
 from relevo.http import metrics
 from relevo.realtime.view import KINDS
 
@@ -57,4 +57,10 @@ def test_every_reason_is_documented(place: str, pattern: str) -> None:
     # Not told to anybody: the store's own, and what the API answers with the field's name.
     found -= {"seen_damaged"}
     assert len(found) > 3
-    assert sorted(reason for reason in found if f"`{reason}`" not in PAGE) == []
+    explained = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
+    assert sorted(reason for reason in found if f"`{reason}`" not in explained) == []
+
+
+def test_the_page_of_reasons_is_what_the_code_says() -> None:
+    written = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
+    assert written == reasons.page(), "python -m relevo.domain.reasons > docs/troubleshooting.md"

@@ -12,6 +12,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from relevo.errors import ConfigurationError
+from relevo.http.limits import Tell
+from relevo.wire.mismatch import spoken
 
 _HEAD_BYTES: Final = 65_536
 
@@ -27,8 +29,10 @@ class Server(uvicorn.Server):
 class HttpDoor:
     """One application behind plain listeners and, with a certificate, behind TLS."""
 
-    def __init__(self, app: ASGIApp, head_seconds: float, trusted_proxies: list[str]) -> None:
-        """``trusted_proxies`` are addresses or networks whose forwarding headers count."""
+    def __init__(self, app: ASGIApp, head_seconds: float, trusted_proxies: list[str], tell: Tell) -> None:
+        """``trusted_proxies`` are addresses or networks whose forwarding headers count; ``tell(reason, detail,
+        address)`` hears of whoever speaks something else than HTTP."""
+        self._tell = tell
         self._app = app
         self._head_seconds = head_seconds
         self._trusted_proxies = trusted_proxies
@@ -38,7 +42,7 @@ class HttpDoor:
         """Answer on ``sockets``, which listen already. Raises :class:`ConfigurationError`."""
         config = uvicorn.Config(
             self._app,
-            http=protocol_class(self._head_seconds),
+            http=protocol_class(self._head_seconds, self._tell),
             ws="websockets-sansio",
             lifespan="off",
             log_config=None,
@@ -76,7 +80,7 @@ class HttpDoor:
         self.cancel()
 
 
-def protocol_class(head_seconds: float) -> Any:
+def protocol_class(head_seconds: float, tell: Tell) -> Any:
     """An HTTP protocol for uvicorn that gives up on a head that does not come or does not end.
 
     With httptools; without it h11 serves, which bounds the size of a head by itself but knows no deadline.
@@ -90,6 +94,7 @@ def protocol_class(head_seconds: float) -> Any:
         _deadline: asyncio.TimerHandle | None = None
         _head = 0
         _in_head = True
+        _fresh = True
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -100,6 +105,14 @@ def protocol_class(head_seconds: float) -> Any:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            if self._fresh:
+                self._fresh = False
+                protocol = spoken(data[:16])
+                if protocol in ("mqtt", "tls"):
+                    address = self.client[0] if self.client else ""
+                    tell(f"{protocol}_on_http_port", f"{protocol.upper()} spoken to the HTTP port", address)
+                    self._give_up()
+                    return
             if self._in_head:
                 self._head += len(data)
                 if self._head > _HEAD_BYTES:

@@ -14,6 +14,7 @@ from relevo.mqtt.broker import Broker, Route
 from relevo.mqtt.doorkeeper import Principal
 from relevo.mqtt.tls import Certificate, certificate_of
 from relevo.wire import proxy
+from relevo.wire.mismatch import spoken
 from relevo.wire.mqtt_encode import PINGRESP, encode_ack, encode_connack, encode_disconnect
 from relevo.wire.mqtt_errors import MalformedPacket, Reason
 from relevo.wire.mqtt_packets import (
@@ -199,7 +200,7 @@ class Connection(asyncio.Protocol):
                 if self.ended:
                     return
         except MalformedPacket as problem:
-            self._malformed(problem)
+            self._malformed(problem, bytes(data[:16]))
             return
         if pos == end:
             self._rest = None
@@ -232,7 +233,9 @@ class Connection(asyncio.Protocol):
         """Take nothing more in, for good."""
         self.pause("stop")
 
-    def _malformed(self, problem: MalformedPacket) -> None:
+    def _malformed(self, problem: MalformedPacket, first: bytes) -> None:
+        if self.principal is None and self.wrong_port(first):
+            return
         if self.principal is None and problem.reason == Reason.UNSUPPORTED_PROTOCOL_VERSION:
             # [MQTT-3.1.2-2]
             self.write_now(encode_connack(4, False, 1))
@@ -242,6 +245,16 @@ class Connection(asyncio.Protocol):
             device = next(iter(self.devices))
         self.broker.refusals.refuse(device, "mqtt", name, str(problem), self.address)
         self.end(name, problem.reason, str(problem))
+
+    def wrong_port(self, first: bytes = b"") -> bool:
+        """End the connection of a client that speaks another protocol, and tell; ``first`` are its first bytes."""
+        protocol = spoken(first or bytes(self._rest or b""))
+        if protocol not in ("http", "tls"):
+            return False
+        reason = f"{protocol}_on_mqtt_port"
+        self.broker.refusals.refuse("", "mqtt", reason, f"{protocol.upper()} spoken to the MQTT port", self.address)
+        self.end(reason, None, "")
+        return True
 
     def _handle(self, packet: Packet) -> None:
         if self.principal is None:

@@ -54,10 +54,9 @@ def _check(connection: "Connection", packet: Connect) -> None:
         return
     name = packet.username or ""
     if name and broker.failed_logins.wait_s(name, connection.address):
-        reject(
-            connection,
-            Refusal(Reason.BANNED, "too_many_attempts", f"too many wrong credentials for {name[:64]!r}: wait a minute"),
-        )
+        detail = f"too many wrong credentials for {name[:64]!r}: wait a minute"
+        device = name if broker.intake.external_id(name) else ""
+        reject(connection, Refusal(Reason.BANNED, "too_many_attempts", detail, device))
         return
     verdict = broker.doorkeeper.verdict(packet, connection.address, connection.certificate)
     if isinstance(verdict, Awaitable):

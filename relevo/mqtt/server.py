@@ -143,7 +143,7 @@ class MqttServer:
             if connection.principal is None:
                 if connection.waits_its_turn:
                     connection.since = now
-                elif now - connection.since > connect_timeout_s:
+                elif now - connection.since > connect_timeout_s and not connection.wrong_port():
                     self._broker.refusals.refuse(
                         "", "mqtt", "connect_timeout", f"no CONNECT within {connect_timeout_s:g} s", connection.address
                     )

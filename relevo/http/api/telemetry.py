@@ -62,6 +62,8 @@ async def _post_one(request: Request) -> Response:
     _admit(request, wired, device_id)
     device = wired.registry.get(device_id)
     if device is None and not (_lab_device(request, wired) and wired.intake.registration_open):
+        detail = f"readings for {device_id[:64]!r}, which is no device here"
+        wired.refusals.refuse("", "http", "device_unknown", detail, address_of(request))
         raise NotFound(f"no device {device_id!r}")
     external_id = device.external_id if device is not None else device_id
     native = _native(wired)

@@ -1,0 +1,169 @@
+"""What every reason means and what to do about it: shown by ``relevo why``, printed as ``docs/troubleshooting.md``.
+
+A reason is a stable code in the timeline of a device or of the door, and in ``relevo_refused_total``.
+"""
+
+from typing import Final, NamedTuple
+
+
+class Advice(NamedTuple):
+    """``means`` what happened, ``do`` what helps; both are whole sentences."""
+
+    means: str
+    do: str
+
+
+def _of(codes: str, means: str, do: str) -> dict[str, Advice]:
+    return dict.fromkeys(codes.split(), Advice(means, do))
+
+
+REASONS: Final[dict[str, Advice]] = {
+    # The wrong door
+    **_of("http_on_mqtt_port", "A web browser or HTTP client connected to the MQTT port.",
+          "Point it at the HTTP port (8000 unless configured otherwise)."),
+    **_of("tls_on_mqtt_port", "A client began TLS on the port for plain MQTT.",
+          "Use the MQTTS port (8883 when a certificate is set), or turn TLS off in the client."),
+    **_of("mqtt_on_http_port", "An MQTT client connected to the HTTP port.",
+          "Point it at the MQTT port (1883); MQTT over WebSocket is at /mqtt on the HTTP port."),
+    **_of("tls_on_http_port", "A client began TLS on the port for plain HTTP.",
+          "Use https on the TLS port (8443 when a certificate is set), or http on this one."),
+    **_of("host_not_trusted", "The server was asked under a public name it does not know.",
+          "If the name is this server's, add it to the setting trusted_hosts."),
+    **_of("proxy_header", "An address in mqtt_proxy_from sent no PROXY protocol header of version 2.",
+          "Turn PROXY protocol 2 on in the balancer, or take its address out of the setting."),
+    **_of("connect_timeout request_too_slow", "A connection was opened and then not used in time.",
+          "Check the network, and that the board sends its request at once after connecting."),
+    **_of("too_many_connections too_many_connections_of_address", "There was no room for one more connection.",
+          "See limits.connections and limits.connections_per_address; a board that reconnects in a loop leaks them."),
+    # Who it is
+    **_of("bad_credentials", "The key or password is not the device's, or it was revoked.",
+          "Put the key that the device was created with into the board, or rotate it and use the new one."),
+    **_of("credential_expired", "The credential was good once and its time is over.",
+          "Give the board the new key; a rotation leaves the old one working only for its grace period."),
+    **_of("unknown_device", "The MQTT user name is no device here.",
+          "Create the device, or put its exact id into the board as user name; capitals matter."),
+    **_of("device_unknown", "Readings came for a device that is not in the registry.",
+          "Create or claim the device first; check the id for typing mistakes."),
+    **_of("anonymous_closed", "A client without user name and password, while that is not allowed.",
+          "Give the board its key, or for old boards turn on anonymous_mqtt on a private network."),
+    **_of("anonymous_not_private", "A client without an account came from a public address.",
+          "Boards without an account are let in from private networks only; give this one a key."),
+    **_of("bad_login", "Somebody signed in with a wrong name or password.",
+          "Ask an administrator for a new password if it is forgotten."),
+    **_of("bad_refresh_token", "A refresh token that was never given, is old, or was used before.",
+          "Sign in again; when it was used before, somebody else may have had it and the session is ended."),
+    **_of("too_many_attempts", "Too many wrong credentials in a short time.",
+          "Correct the credential, then wait: one minute for MQTT, five for people."),
+    **_of("certificate_unknown", "The certificate's common name and fingerprint belong to no device.",
+          "Issue one with relevo ca issue, or put its SHA-256 fingerprint into the attribute certificate_sha256."),
+    **_of("certificate_of_another", "The certificate belongs to another device than the user name says.",
+          "Leave the user name out, or use the device's own certificate."),
+    **_of("certificate_revoked", "The certificate was revoked, or its record was removed.",
+          "Issue a new one with relevo ca issue."),
+    **_of("client_id_taken", "Another account has a session under this client id.",
+          "Give every board a client id of its own, for example its device id."),
+    **_of("client_id_missing client_id_too_long client_identifier_not_valid", "The MQTT client id cannot be used.",
+          "Send 1 to 256 bytes; an empty one needs a clean session."),
+    **_of("taken_over", "A second connection with the same client id and credential took the first one's place.",
+          "Two boards share a client id and throw each other out: give each its own."),
+    **_of("revoked", "The credential was revoked while the device was connected.",
+          "Give the board the new credential."),
+    # What it may
+    **_of("topic_not_allowed", "The device published to a topic that is not its own.",
+          "A native device has relevo/ITS-ID/…; check the id in the topic, and that it is the user name."),
+    **_of("filter_not_allowed", "The device subscribed to what is not its own; wildcards never widen a right.",
+          "Subscribe to the exact topics of the device."),
+    **_of("will_not_allowed", "The last will's topic is not the device's own, so it was not let in.",
+          "Set the will to a topic below the device's own, such as relevo/ITS-ID/status."),
+    **_of("not_allowed", "The key belongs to another device, or the person has no right to this.",
+          "Use the device's own key; ask its owner for a share."),
+    **_of("not_its_own", "A device with its own credential sent a reading in the name of another.",
+          "Check the serial number in the payload."),
+    **_of("too_many_requests", "More HTTP requests a minute than one asker may make.",
+          "Send several readings in one request; see limits.requests_per_minute_of_device."),
+    # What it sent
+    **_of("json_malformed json_not_object payload_empty utf8_invalid", "The payload is no JSON object.",
+          "Print what the board sends; a frequent cause is nan, a missing quote or a buffer that is too small."),
+    **_of("json_duplicate_key json_too_deep text_has_nul", "JSON that different readers would read differently.",
+          "Send each key once, at most 32 levels deep, without NUL characters."),
+    **_of("value_null value_not_finite value_out_of_range value_type value_negative value_too_large text_too_long",
+          "One value of a reading was left out; the others were stored.",
+          "The detail names the key and the limit; leave out what the sensor could not measure."),
+    **_of("key_invalid too_many_keys", "A name of a value cannot be used, or there are too many.",
+          "Names have 1 to 64 printable characters; see limits.keys_per_reading."),
+    **_of("reading_empty reading_malformed field_unknown seq_invalid payload_format_invalid",
+          "The reading has not the form of its contract.",
+          'Send {"key": value} or {"ts": …, "values": {…}, "boot": …, "seq": …}; the detail names the field.'),
+    **_of("batch_too_long body_too_large packet_too_large", "More was sent at once than the limit allows.",
+          "Send less at once, or raise limits.batch_items, limits.http_body_bytes or limits.packet_bytes."),
+    **_of("answer_malformed status_unknown serial_invalid id_invalid", "The message breaks the contract of its topic.",
+          "The detail says what was expected."),
+    **_of("topic_too_long topic_too_deep filter_too_long too_many_subscriptions", "A topic or filter breaks a limit.",
+          "See limits.topic_bytes, limits.topic_levels and limits.subscriptions."),
+    **_of("malformed_packet protocol_error topic_name_invalid topic_filter_invalid receive_maximum_exceeded "
+          "topic_alias_invalid unsupported_protocol_version bad_authentication_method",
+          "The bytes are no MQTT, or MQTT used wrongly; the detail cites the statement of the standard.",
+          "Update the client library; versions 3.1, 3.1.1 and 5.0 are spoken here."),
+    # What became of it
+    **_of("registration_closed", "An unknown board, while no pairing window is open.",
+          "Open one with relevo pair --minutes 10, or approve the board in the list of unclaimed devices."),
+    **_of("unclaimed", "An unknown board of a contract in which an operator adds devices.",
+          "Approve it in the list of unclaimed devices, or claim it by its serial number."),
+    **_of("blocked", "An operator blocked this board.", "Take the block back in the list of unclaimed devices."),
+    **_of("queue_full retained_full", "A slow or absent client lost its oldest messages, or there is no room.",
+          "See limits.queued_messages, limits.queued_bytes and limits.retained."),
+    **_of("not_stored", "The device was removed meanwhile, or the database refused the entry.",
+          "The log says which; relevo doctor looks at the database."),
+    **_of("keep_alive", "The device was silent for one and a half times its keep-alive and was disconnected.",
+          "Weak reception, a board that sleeps, or a loop that blocks longer than the keep-alive."),
+    **_of("lost", "The connection broke without a good-bye.", "Weak reception or power."),
+}  # fmt: skip
+
+NOTICES: Final[dict[str, Advice]] = {
+    **_of("clock_missing clock_boot_relative clock_epoch_2000 clock_before_2015 clock_future clock_no_zone "
+          "clock_unreadable",
+          "The board's clock could not be used; the time of arrival or a repaired time was stored.",
+          "Set the clock by NTP after connecting, and send milliseconds UTC."),
+    **_of("retained_skipped", "An old message that the broker had kept was not counted as a new reading.",
+          "Publish readings with the retain flag off."),
+}  # fmt: skip
+
+
+def advice_for(kind: str, reason: str) -> Advice | None:
+    """What to say about a line of a timeline, ``None`` for one that explains itself."""
+    return REASONS.get(reason) or NOTICES.get(kind)
+
+
+def page() -> str:
+    """``docs/troubleshooting.md``; ``python -m relevo.domain.reasons`` prints it."""
+    lines = [
+        "# Why does my board not appear?",
+        "",
+        "Made by `python -m relevo.domain.reasons`; a test holds it true.",
+        "",
+        "    relevo why NAME",
+        "",
+        "`NAME` is the device's id or serial number, the user name the board uses, or the board's network address. The",
+        "answer begins with a verdict: what happened last and what helps. Below it stands the device's story, what the",
+        "list of unclaimed devices knows, and what the doors refused under that name. `GET /api/v1/why?about=NAME` says",
+        "the same as JSON, `GET /api/v1/devices/{id}/timeline` is the whole story of a device. The same thing within a",
+        "minute is one line with a count.",
+        "",
+        "Nothing there at all? Then nothing has reached this server: check the address and port in the board, that it",
+        "is in the network, and that no firewall is between. `relevo doctor` looks at this side.",
+        "",
+        "| Reason | What happened | What helps |",
+        "|---|---|---|",
+    ]
+    for table in (REASONS, NOTICES):
+        grouped: dict[Advice, list[str]] = {}
+        for code, advice in table.items():
+            grouped.setdefault(advice, []).append(f"`{code}`")
+        lines += [f"| {', '.join(codes)} | {advice.means} | {advice.do} |" for advice, codes in grouped.items()]
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.stdout.write(page())
