@@ -135,7 +135,7 @@ def test_wrong_credentials_again_and_again_have_to_wait(server: RunningServer) -
     # Another name from the same address is not held responsible.
     with device(server, "bystander") as raw:
         raw.expect_silence()
-    assert eventually(lambda: told(server, "", "too_many_attempts"))
+    assert eventually(lambda: told(server, "guessed", "too_many_attempts"))
 
 
 def test_topics_too_deep_and_too_many_subscriptions_are_refused_one_by_one(server: RunningServer) -> None:
