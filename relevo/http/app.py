@@ -24,6 +24,7 @@ from relevo.http.needs import NEEDS, need_of
 from relevo.http.rates import Rates
 from relevo.http.request_ids import RequestIds
 from relevo.http.services import Services
+from relevo.http.turnstile import Turnstile
 
 _POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -192,6 +193,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         seconds=limits.http_timeout_s,
         tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
     )
+    app.add_middleware(Turnstile, blocked=services.auth.blocked)
     if services.settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

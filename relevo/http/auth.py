@@ -117,6 +117,10 @@ class Auth:
         self._by_account.take_back(known)
         return account
 
+    def blocked(self, address: str) -> float:
+        """Seconds until anybody may try to sign in from ``address``, 0 for at once."""
+        return self._by_address.wait_s(address)
+
     async def sign_in(
         self, account: Account, contract: str, address: str, agent: str, browser: bool = False
     ) -> SignedIn:
