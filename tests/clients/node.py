@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import itertools
 import json
@@ -40,19 +41,20 @@ def installed() -> Path:
         return home
     home.parent.mkdir(exist_ok=True)
     # Whole or not at all: another run of the tests may be doing the same.
-    with tempfile.TemporaryDirectory(dir=home.parent, ignore_cleanup_errors=True) as place:
+    place = tempfile.mkdtemp(dir=home.parent)
+    try:
         for one in files:
             shutil.copy(one, place)
         command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=90)
-        if done.returncode:
-            pytest.skip(f"npm ci failed: {done.stderr.strip()[-300:]}")
         try:
+            subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=90, check=True)
+        except subprocess.SubprocessError as problem:
+            pytest.skip(f"npm ci failed: {getattr(problem, 'stderr', None) or problem}"[-400:])
+        with contextlib.suppress(OSError):
             os.rename(place, home)
-        except OSError:
-            assert home.exists()
-        else:
-            os.mkdir(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    assert home.exists()
     return home
 
 
