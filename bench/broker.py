@@ -4,7 +4,7 @@
     .venv/bin/python bench/broker.py --quick              # a glance, under two minutes
     .venv/bin/python bench/broker.py --only relevo mosquitto
     .venv/bin/python bench/broker.py --idle 10000 --minutes 5
-    .venv/bin/python bench/broker.py --storm              # 5,000 clients return within a second
+    .venv/bin/python bench/broker.py --storm              # 5,000 clients return within a second, three times each
     .venv/bin/python bench/broker.py --slow               # a subscriber stops reading for 60 s
 
 Every broker runs as its own process on one core (all its threads and processes), the load on another; each round goes
@@ -50,6 +50,7 @@ from tests.running import RunningServer  # noqa: E402
 PARTS = ("qos0", "qos1", "half", "fan_out", "idle")
 _FACTOR_MOSQUITTO, _FACTOR_AMQTT, _KB_A_CONNECTION = 2.0, 8.0, 16.0
 _FACTOR_STORM = 3.0
+_ROUNDS, _ROUNDS_STORM = 2, 3
 Results = dict[str, dict[str, list[dict[str, Any]]]]
 
 
@@ -220,6 +221,7 @@ def machine() -> str:
 def compare(options: argparse.Namespace) -> int:
     """Every broker."""
     wanted = options.only or list(PEERS)
+    rounds = options.rounds or _ROUNDS
     versions: dict[str, str] = {}
     absent: dict[str, str] = {}
     results: Results = {}
@@ -234,7 +236,7 @@ def compare(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="relevo-bench-") as path:
         # RabbitMQ gives up root, and has to get into its own directory.
         Path(path).chmod(0o755)
-        for number in range(1, options.rounds + 1):
+        for number in range(1, rounds + 1):
             for name in wanted:
                 if name in absent:
                     continue
@@ -246,7 +248,7 @@ def compare(options: argparse.Namespace) -> int:
                 except DidNotStart as problem_:
                     absent[name] = f"did not start: {problem_}".replace("|", "/").replace("\n", " ")
                     say(f"{name}: {absent[name]}")
-    print(f"\n{machine()}; {options.rounds} rounds, {time.monotonic() - began:.0f} s in all\n")
+    print(f"\n{machine()}; {rounds} rounds, {time.monotonic() - began:.0f} s in all\n")
     print(table(results, versions, absent))
     if skipped:
         print(f"\nNo time left for {', '.join(skipped)}.")
@@ -295,31 +297,57 @@ def idle(options: argparse.Namespace, directory: Path) -> None:
 
 
 def storm(options: argparse.Namespace, directory: Path) -> None:
+    """Each round goes through all cases, so that what disturbs the machine for a while disturbs one run of each."""
+    cases = [
+        (title, durable, rate, together)
+        for title, durable in (("forwarded", False), ("telemetry, durable", True))
+        for rate in options.storm_rates
+        for together in (False, True)
+    ]
+    runs: dict[tuple[str, bool, int, bool], list[dict[str, Any]]] = {case: [] for case in cases}
+    rounds = options.rounds or _ROUNDS_STORM
+    for number in range(1, rounds + 1):
+        for case in cases:
+            title, durable, rate, together = case
+            with server(directory / f"{title[:4]}-{rate}-{together}-{number}") as one:
+                found = stress.storm(
+                    one, clients=5_000, others=500, rate=rate, calm_s=5, durable=durable, together=together
+                )
+            runs[case].append(found)
+            p99 = {name: round(span["p99_ms"], 1) for name, span in found["spans"].items()}
+            say(f"{title}, {rate:,}/s, {'dropped at once' if together else 'returning'}, round {number}: p99 ms {p99}")
     print(
+        f"Medians of {rounds} runs; the longest, lost acks and those that came back are the worst of all runs.\n\n"
         "| 5,000 return within 1 s, 500 publish QoS 1 | messages/s | calm p50 ms | calm p99 | storm p50 | storm p99 "
         "| times calm p99 | | longest ms | all dropped at once: p99 ms | longest | lost acks | back "
         "| all back after s | had to wait |"
     )
     print("|---|" + "--:|" * 6 + "---|" + "--:|" * 7)
-    for title, durable in (("forwarded", False), ("telemetry, durable", True)):
-        for rate in options.storm_rates:
-            for together in (False, True):
-                with server(directory / f"{title[:4]}-{rate}-{together}") as one:
-                    found = stress.storm(
-                        one, clients=5_000, others=500, rate=rate, calm_s=5, durable=durable, together=together
-                    )
-                spans, back = found["spans"], found["storm"]
-                before, during = spans["calm"], spans["storm"]
-                factor = during["p99_ms"] / before["p99_ms"]
-                drop = f"{spans['drop']['p99_ms']:.0f} | {spans['drop']['most_ms']:.0f}" if together else " | "
-                print(
-                    f"| {title} | {rate:,} | {before['p50_ms']:.1f} | {before['p99_ms']:.1f} "
-                    f"| {during['p50_ms']:.1f} | {during['p99_ms']:.1f} | {factor:.1f} "
-                    f"| {'reached' if factor <= _FACTOR_STORM else 'MISSED'} | {during['most_ms']:.0f} | {drop} "
-                    f"| {found['sent'] - found['acknowledged']} | {back['back']:,} of {back['connections']:,} "
-                    f"| {back['all_back_s']:.1f} | {found['delayed']:,} |",
-                    flush=True,
-                )
+    for (title, _, rate, together), several in runs.items():
+        print(storm_row(title, rate, together, several))
+
+
+def storm_row(title: str, rate: int, together: bool, runs: list[dict[str, Any]]) -> str:
+    """One case of the storm over all its runs."""
+
+    def middle(span: str, what: str) -> float:
+        return statistics.median(one["spans"][span][what] for one in runs)
+
+    def longest(span: str) -> float:
+        return max(one["spans"][span]["most_ms"] for one in runs)
+
+    calm, during = middle("calm", "p99_ms"), middle("storm", "p99_ms")
+    factor = during / calm
+    drop = f"{middle('drop', 'p99_ms'):.0f} | {longest('drop'):.0f}" if together else " | "
+    back = min((one["storm"] for one in runs), key=lambda found: found["back"] - found["connections"])
+    return (
+        f"| {title} | {rate:,} | {middle('calm', 'p50_ms'):.1f} | {calm:.1f} "
+        f"| {middle('storm', 'p50_ms'):.1f} | {during:.1f} | {factor:.1f} "
+        f"| {'reached' if factor <= _FACTOR_STORM else 'MISSED'} | {longest('storm'):.0f} | {drop} "
+        f"| {max(one['sent'] - one['acknowledged'] for one in runs)} | {back['back']:,} of {back['connections']:,} "
+        f"| {statistics.median(one['storm']['all_back_s'] for one in runs):.1f} "
+        f"| {statistics.median(one['delayed'] for one in runs):,.0f} |"
+    )
 
 
 def slow(options: argparse.Namespace, directory: Path) -> None:
@@ -346,7 +374,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one short round with fewer connections")
     parser.add_argument("--only", choices=PEERS, nargs="+", help="leave the others out")
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=PARTS)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, help=f"default {_ROUNDS}, with --storm {_ROUNDS_STORM}")
     parser.add_argument("--seconds", type=float, default=2.5, help="measured span of each run")
     parser.add_argument("--warmup", type=float, default=0.8)
     parser.add_argument("--publishers", type=int, default=100)

@@ -318,9 +318,12 @@ class Connection(asyncio.Protocol):
         if route is None:
             principal = self.principal
             assert principal is not None
-            if len(self._routes) >= _ROUTES_KEPT:
-                self._routes.clear()
-            route = self._routes[packet.topic] = broker.route(principal, packet.topic)
+            route = broker.route(principal, packet.topic)
+            # What is refused may be too long to be kept.
+            if route.refusal is None:
+                if len(self._routes) >= _ROUTES_KEPT:
+                    self._routes.clear()
+                self._routes[packet.topic] = route
         broker.publish(self, route, packet)
         if self._rate:
             self._tokens -= 1

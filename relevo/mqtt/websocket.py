@@ -1,6 +1,7 @@
 """MQTT over WebSocket (MQTT 5.0 chapter 6) at ``/mqtt`` and ``/`` of the HTTP port, sub-protocol mqtt or mqttv3.1."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -90,7 +91,9 @@ def routes(new: Callable[[], Connection], origin_allowed: Callable[[WebSocket], 
             ):
                 # [MQTT-6.0.0-1]: anything but binary data ends the connection.
                 code = _UNSUPPORTED if any(isinstance(one, _NotBinaryError) for one in results) else _NORMAL
-                await websocket.close(code)
+                # After DISCONNECT a client closes without waiting for us, and may be the first.
+                with contextlib.suppress(WebSocketDisconnect):
+                    await websocket.close(code)
 
     return [WebSocketRoute("/mqtt", endpoint), WebSocketRoute("/", endpoint)]
 

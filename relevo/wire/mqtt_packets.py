@@ -121,8 +121,10 @@ class Auth(msgspec.Struct, gc=False):
 
 Packet: TypeAlias = Connect | Publish | Ack | Subscribe | Unsubscribe | Pingreq | Disconnect | Auth
 
-# Devices publish on few topics for ever, so the checked text of a topic is kept. Bounded: a flood empties it.
+# Devices publish on few topics for ever, so the checked text of a topic is kept. Bounded: a flood empties it, and long
+# topics, of which 65,536 would be 8 GB, stay out.
 _TOPICS_KEPT = 65_536
+_TOPIC_BYTES_KEPT: Final = 128
 _topics: dict[bytes, str] = {}
 
 
@@ -239,9 +241,9 @@ def _new_topic(raw: bytes, version: int) -> str:
             Reason.TOPIC_NAME_INVALID if version == MQTT_5 else Reason.MALFORMED_PACKET,
             "topic name with a wildcard [MQTT-3.3.2-2]",
         )
-    if len(_topics) >= _TOPICS_KEPT:
-        _topics.clear()
-    if text:
+    if 0 < len(raw) <= _TOPIC_BYTES_KEPT:
+        if len(_topics) >= _TOPICS_KEPT:
+            _topics.clear()
         _topics[raw] = text
     return text
 

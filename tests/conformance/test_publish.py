@@ -1,11 +1,16 @@
 """MQTT 3.1.1 sections 3.3 to 3.7 and 4.3 to 4.7: PUBLISH, acknowledgements, retained messages, wills, topics."""
 
+import contextlib
+import resource
+from pathlib import Path
+
 import pytest
 
 from tests.conformance.raw import (
     CONNACK_OK,
     CONNACK_RESUMED,
     DISCONNECT,
+    PINGREQ,
     Raw,
     connect,
     packet,
@@ -13,6 +18,7 @@ from tests.conformance.raw import (
     publish,
     subscribe,
 )
+from tests.running import RunningServer
 
 
 def subscriber(port: int, name: str, *filters: tuple[str, int]) -> Raw:
@@ -216,3 +222,21 @@ def test_a_publish_with_the_largest_allowed_packet_arrives_whole(port: int, clie
     with subscriber(port, name, (f"{name}/big", 0)) as receiver:
         client.send(publish(f"{name}/big", payload))
         receiver.expect(publish(f"{name}/big", payload))
+
+
+def test_topics_that_are_refused_for_their_length_are_not_kept(broker: RunningServer, port: int, name: str) -> None:
+    def resident() -> int:
+        pages = int(Path(f"/proc/{broker.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    before = resident()
+    with contextlib.ExitStack() as held:
+        for n in range(6):
+            raw = held.enter_context(Raw(port, connect(f"{name}-{n}")))
+            raw.expect(CONNACK_OK)
+            # Together 92 MB; each sender is answered and could go on.
+            for m in range(256):
+                raw.send(publish(f"{m:03}" + "x" * 60_000))
+            raw.send(PINGREQ)
+            raw.expect(b"\xd0\x00")
+        assert resident() - before < 40 * 2**20

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import socket
 import ssl
 import struct
@@ -16,39 +15,10 @@ import paho.mqtt.client as paho
 import pytest
 import websockets
 
-from tests.conformance.raw import CONNACK_OK, Raw, connect, publish
+from tests.authority import Authority, needs_openssl
+from tests.conformance.raw import CONNACK_OK, DISCONNECT, Raw, connect, publish
 from tests.journeys.live import eventually
 from tests.running import RunningServer, free_ports
-
-OPENSSL = shutil.which("openssl")
-needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed")
-
-
-def run(*command: str, cwd: Path) -> None:
-    subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=60)
-
-
-class Authority:
-    """A small certificate authority made with the openssl command."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        place.mkdir()
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", "/CN=Test authority", "-keyout", "ca.key", "-out", "ca.pem", cwd=place)  # fmt: skip
-
-    @property
-    def file(self) -> Path:
-        return self.place / "ca.pem"
-
-    def issue(self, name: str, file: str) -> tuple[Path, Path]:
-        """A certificate for ``name`` that is also good for 127.0.0.1."""
-        (self.place / "ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost")
-        run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
-            "-keyout", f"{file}.key", "-out", f"{file}.csr", cwd=self.place)  # fmt: skip
-        run("openssl", "x509", "-req", "-in", f"{file}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-days", "2", "-extfile", "ext", "-out", f"{file}.pem", cwd=self.place)  # fmt: skip
-        return self.place / f"{file}.pem", self.place / f"{file}.key"
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +207,20 @@ async def test_websocket_frames_need_not_be_packets(server: RunningServer, path:
         with pytest.raises(websockets.ConnectionClosed):
             async with asyncio.timeout(5):
                 await ws.recv()
+
+
+async def test_a_websocket_client_that_says_goodbye_and_is_gone_at_once_is_no_error(server: RunningServer) -> None:
+    key = await asyncio.to_thread(server.register, "ws-hasty")
+    for _ in range(10):
+        uri = f"ws://127.0.0.1:{server.http_port}/mqtt"
+        async with websockets.connect(uri, subprotocols=["mqtt"]) as ws:  # type: ignore[list-item]
+            await ws.send(connect("ws-hasty", user="ws-hasty", password=key.encode()))
+            async with asyncio.timeout(5):
+                assert await ws.recv() == CONNACK_OK
+            await ws.send(DISCONNECT)
+            ws.transport.abort()
+    await asyncio.to_thread(server.health)
+    assert "Traceback" not in server.log.read_text()
 
 
 async def test_websocket_without_the_sub_protocol_or_from_a_foreign_page_is_refused(server: RunningServer) -> None:
