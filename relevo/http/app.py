@@ -13,7 +13,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors, hidrometro
-from relevo.http.api import audit, devices, grants, history, sign_in, system, telemetry, users
+from relevo.http.api import (
+    audit,
+    certificates,
+    credentials,
+    devices,
+    grants,
+    history,
+    sign_in,
+    system,
+    telemetry,
+    users,
+)
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
 from relevo.http.services import Services
@@ -132,6 +143,8 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
     app.router.routes.extend(telemetry.routes)
     app.include_router(devices.router)
     app.include_router(history.router)
+    app.include_router(credentials.router)
+    app.include_router(certificates.router)
     app.include_router(grants.router)
     app.include_router(sign_in.router)
     app.include_router(users.router)
