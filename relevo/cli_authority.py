@@ -167,15 +167,23 @@ def _ask_for(data: Path, device: str, body: dict[str, Any], files: list[Path | N
     """Let the server issue, and write certificate, private key and authority into ``files``."""
     server = LocalServer(data)
     certificate, key, authority = files
-    for file in (certificate, key):
-        # Before anything is issued: a key that cannot be written is lost.
-        if file is not None and file.exists():
-            raise FileExistsError(17, "exists already", str(file))
-    answer = server.post(f"/api/v1/devices/{quoted(device)}/credentials/certificate", body)
+    made: list[Path] = []
+    try:
+        # Before anything is issued: a private key that cannot be written is lost.
+        for file, mode in ((certificate, 0o644), (key, 0o600)):
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _write(file, "", mode)
+                made.append(file)
+        answer = server.post(f"/api/v1/devices/{quoted(device)}/credentials/certificate", body)
+    except BaseException:
+        for file in made:
+            file.unlink()
+        raise
     if key is not None:
-        _write(key, answer["private_key"], 0o600)
+        key.write_text(answer["private_key"])
     if certificate is not None:
-        _write(certificate, answer["certificate"], 0o644)
+        certificate.write_text(answer["certificate"])
     if authority is not None and not authority.exists():
         _write(authority, answer["authority"], 0o644)
     written = ", ".join(str(file) for file in files if file is not None)

@@ -122,6 +122,19 @@ def test_a_device_that_made_its_own_key_gets_its_request_signed(door: Door, tmp_
     assert door.answer(context, connect("own-key")) == CONNACK_OK
 
 
+def test_nothing_is_overwritten_and_nothing_is_left_of_what_was_refused(door: Door, tmp_path: Path) -> None:
+    _, certificate, key = issue(door, "careful", tmp_path / "new" / "place")
+    before = key.read_bytes()
+    again = ca(door.data, "issue", "careful", "--out", str(certificate.parent), code=1)
+    assert "careful.pem" in again.stderr
+    assert key.read_bytes() == before
+    issued = door.server.api.get("/api/v1/devices/careful/credentials").json()["items"]
+    assert [one["kind"] for one in issued] == ["key", "certificate"]
+    refused = ca(door.data, "issue", "unheard-of", "--out", str(tmp_path), code=1)
+    assert "unheard-of" in refused.stderr
+    assert not list(tmp_path.glob("unheard*"))
+
+
 def test_revoking_a_certificate_ends_its_connections_and_is_named_from_then_on(door: Door, tmp_path: Path) -> None:
     first, certificate, key = issue(door, "revoked", tmp_path / "..")
     second, other, other_key = issue(door, "revoked", tmp_path, register=False)
