@@ -21,6 +21,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -49,13 +50,12 @@ def _packet(first: int, body: bytes) -> bytes:
             return bytes([first]) + length + body
 
 
-def connect(client: str, keep_alive: int, clean: bool) -> bytes:
-    """CONNECT of version 3.1.1 without credentials."""
-    name = client.encode()
-    flags = b"\x02" if clean else b"\x00"
-    return _packet(
-        0x10, b"\x00\x04MQTT\x04" + flags + keep_alive.to_bytes(2, "big") + len(name).to_bytes(2, "big") + name
-    )
+def connect(client: str, keep_alive: int, clean: bool, user: str = "", password: str = "") -> bytes:
+    """CONNECT of version 3.1.1, with credentials when there is a ``user``."""
+    flags = (2 if clean else 0) | (0xC0 if user else 0)
+    strings = [client, user, password] if user else [client]
+    tail = b"".join(len(text.encode()).to_bytes(2, "big") + text.encode() for text in strings)
+    return _packet(0x10, b"\x00\x04MQTT\x04" + bytes([flags]) + keep_alive.to_bytes(2, "big") + tail)
 
 
 def subscribe(filter_: str, qos: int) -> bytes:
@@ -81,8 +81,11 @@ PINGREQ = b"\xc0\x00"
 class Client(asyncio.Protocol):
     """One connection: CONNECT, CONNACK, and then :meth:`received`."""
 
-    def __init__(self, name: str, *, keep_alive: int = 0, clean: bool = True) -> None:
+    def __init__(
+        self, name: str, *, keep_alive: int = 0, clean: bool = True, user: str = "", password: str = ""
+    ) -> None:
         self.name = name
+        self.user, self.password = user, password
         self.keep_alive = keep_alive
         self.clean = clean
         self.transport: Any = None
@@ -92,7 +95,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        transport.write(connect(self.name, self.keep_alive, self.clean))
+        transport.write(connect(self.name, self.keep_alive, self.clean, self.user, self.password))
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = not self.closing
@@ -354,6 +357,7 @@ class Span:
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
         self._cpu, self._own, self._wall = watched.cpu(), time.process_time(), time.perf_counter()
+        self.began = self._wall
 
     def end(self, count: int) -> dict[str, float]:
         seconds = time.perf_counter() - self._wall
@@ -694,7 +698,43 @@ async def slow(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-MODES = {one.__name__: one for one in (forward, fan_out, idle, calm, storm, slow)}
+async def reconnect(options: argparse.Namespace) -> dict[str, Any]:
+    """All clients come, are cut off together, and come again, ``--rounds`` times after the first.
+
+    ``--credentials`` names a JSON file of ``[client id, user name, password]``; an empty user name sends none. A span
+    ends when the server has been idle for a while, so what it does after CONNACK counts too.
+    """
+    known = json.loads(Path(options.credentials).read_text())
+    sources = loopback(len(known))
+    watched = Watched(options.pid)
+    spans: list[dict[str, float]] = []
+    for _ in range(options.rounds + 1):
+        clients = [Client(name, keep_alive=60, user=user, password=password) for name, user, password in known]
+        gc.collect()
+        span = Span(watched)
+        await open_all(clients, options.port, sources)
+        took = time.perf_counter()
+        await _idle(watched)
+        spans.append(span.end(len(clients)) | {"all_back_s": took - span.began})
+        lost = sum(one.lost for one in clients)
+        if lost:
+            raise ConnectionError(f"{lost} connections were lost")
+        for one in clients:
+            one.close()
+        await _idle(watched)
+    return {"first": spans[0], "rounds": spans[1:]}
+
+
+async def _idle(watched: Watched) -> None:
+    """Wait until the processes have used hardly any CPU for half a second."""
+    while True:
+        before = watched.cpu()
+        await asyncio.sleep(0.5)
+        if watched.cpu() - before <= 0.01:
+            return
+
+
+MODES = {one.__name__: one for one in (forward, fan_out, idle, calm, storm, slow, reconnect)}
 
 
 def main() -> None:
@@ -717,6 +757,8 @@ def main() -> None:
     parser.add_argument("--kept", action="store_true", help="the stalled subscriber has a session that is kept")
     parser.add_argument("--topic", default="bench/{}/data", help="topic of the calm; {} is the client")
     parser.add_argument("--payload", default="", help="payload of the calm; 200 bytes of filling by default")
+    parser.add_argument("--credentials", default="", help="JSON file of those who reconnect")
+    parser.add_argument("--rounds", type=int, default=3, help="how often they reconnect")
     options = parser.parse_args()
     print(json.dumps(uvloop.run(MODES[options.what](options))), flush=True)
     # Threads that wait for standard input, and sockets that nobody closed, are nobody's business any more.

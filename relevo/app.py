@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 
 from relevo import dialects as contracts
+from relevo.authority import Authority
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.domain.accounts import Account, Role
@@ -26,7 +27,7 @@ from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.passwords import normalised
 from relevo.domain.people import People
-from relevo.domain.records import Kept, Record
+from relevo.domain.records import Dropped, Kept, Record, RecordChange
 from relevo.errors import ConfigurationError, TooMany
 from relevo.http import tokens
 from relevo.http.api.sign_in import set_cookie
@@ -38,12 +39,15 @@ from relevo.http.services import Services, address_of
 from relevo.http.tokens import SigningKeys, Tokens
 from relevo.http.watching import Watching
 from relevo.intake import Intake
+from relevo.jobs.expiring import ExpiringCredentials
+from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.mqtt import websocket as mqtt_websocket
 from relevo.mqtt.broker import Broker
+from relevo.mqtt.chosen import ChosenPasswords
 from relevo.mqtt.doorkeeper import Doorkeeper
 from relevo.mqtt.server import MqttServer
-from relevo.mqtt.tls import ServerTls
+from relevo.mqtt.tls import AuthorityName, ServerTls
 from relevo.pipeline import Pipeline
 from relevo.realtime import sse, websocket
 from relevo.realtime.view import Views
@@ -143,6 +147,7 @@ class Application:
         self._http: HttpDoor | None = None
         self._stopped = False
         self._door_open = False
+        self._expiring: ExpiringCredentials | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -152,6 +157,8 @@ class Application:
         except BaseException as error:
             if self._http is not None:
                 self._http.cancel()
+            if self._expiring is not None:
+                await self._expiring.stop()
             if self._door_open:
                 await self.mqtt.stop_accepting()
                 await self.mqtt.stop()
@@ -216,7 +223,7 @@ class Application:
         self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
         self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
         self._stack.callback(auth.close)
-        pipeline.record_followers += [people.apply, keyring.apply]
+        pipeline.record_followers += [people.apply, self._follow_credentials]
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -227,7 +234,17 @@ class Application:
                 return False
             return account is not None and account.rank is Role.ADMINISTRATOR
 
-        doorkeeper = Doorkeeper(settings, registry, keyring, dialects, clock, is_administrator)
+        authority = Authority(self.directory.path)
+        doorkeeper = Doorkeeper(
+            settings,
+            registry,
+            keyring,
+            dialects,
+            clock,
+            is_administrator,
+            ChosenPasswords(keyring, auth.passwords.fits),
+            AuthorityName(authority.certificate_file),
+        )
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper)
         broker.restore(sessions, retained)
         bus.tap(self._follow_keys)
@@ -243,6 +260,7 @@ class Application:
             readers=readers,
             auth=auth,
             keyring=keyring,
+            authority=authority,
             recent=recent,
             read_series=_read_series,
             connected=broker.is_connected,
@@ -259,6 +277,17 @@ class Application:
         del past
 
         await self._listen(services, dialects)
+        self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
+        self._expiring.start()
+
+    def _announce(self) -> None:
+        """Before anything is answered, so that whoever sees the server ready finds the file."""
+        self._stack.callback(withdraw, self.directory.path)
+        try:
+            announce(self.directory.path, self.settings.http_listen.host, self.http_port, self.local_key())
+        except OSError as error:
+            # Commands beside the server will say so; devices do not need them.
+            log.warning("local_file_not_written", error=str(error))
 
     def _load(self, path: Path) -> tuple[list[Record], bytes, list[Any], dict[str, bytes], list[Any], list[Any]]:
         """What is needed in memory, and the first administrator."""
@@ -350,11 +379,13 @@ class Application:
         self.mqtt_port = await self.mqtt.start(settings.mqtt_listen)
         tls = None
         if settings.mqtts_listen is not None and settings.tls_cert is not None and settings.tls_key is not None:
-            tls = ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+            own = services.authority.certificate_file
+            tls = ServerTls(settings.tls_cert, settings.tls_key, settings.tls_client_ca, own)
             self.mqtts_port = await self.mqtt.start(settings.mqtts_listen, tls)
         if settings.mqtt_unix is not None:
             await self.mqtt.start_unix(settings.mqtt_unix)
         self.mqtt.begin()
+        self._announce()
         self._http = HttpDoor(
             app,
             settings.limits.http_timeout_s,
@@ -375,10 +406,31 @@ class Application:
         return not origin or own or origin in self.settings.allowed_origins
 
     def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
-        """A removed device, or one with a new key, loses its connections at once."""
+        """A removed device loses everything at once; one with another key, what came in with the old one.
+
+        A rotation with a time of grace ends nobody: the old key is a credential by now.
+        """
         for event in events:
-            if type(event) is DeviceRemoved or (type(event) is DeviceChanged and "key_hash" in event.changes):
+            if type(event) is DeviceRemoved:
                 self.broker.revoke(f"device:{event.device}", event.device)
+            elif type(event) is DeviceChanged and "key_hash" in event.changes:
+                self._end_connections_of(event.device)
+
+    def _follow_credentials(self, change: RecordChange) -> None:
+        """What is revoked lets nobody in, and nobody stay."""
+        held = None
+        if isinstance(change, Dropped) and change.kind is Credential:
+            held = self.keyring.get(change.key)
+        self.keyring.apply(change)
+        if held is not None:
+            self._end_connections_of(held.device)
+
+    def _end_connections_of(self, device: str) -> int:
+        """End those connections of a device whose credential is no longer good; how many that were."""
+        now = self.clock.now_ms()
+        return self.broker.end_where(
+            lambda one: one.device == device and not self.keyring.stands(device, one.credential, now)
+        )
 
     def _problems(self) -> list[str]:
         """Why the server is not ready; empty when it is."""
@@ -429,6 +481,9 @@ class Application:
             return
         self._stopped = True
         begun = self.clock.monotonic()
+        withdraw(self.directory.path)
+        if self._expiring is not None:
+            await self._expiring.stop()
         await self.mqtt.stop_accepting()
         self.refusals.stop()
         drained = await self.pipeline.drain(STOP_S * 0.6)

@@ -5,15 +5,15 @@ import contextlib
 import json
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo import __version__
+from relevo import __version__, cli_authority
+from relevo.console import Config, Data, read_settings, say
 from relevo.errors import ConfigurationError, RelevoError
 from relevo.log import set_up
-from relevo.settings import Settings, describe, load
+from relevo.settings import Settings, describe
 
 if TYPE_CHECKING:
     from relevo.app import Application
@@ -25,25 +25,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_authority.app)
 
-Data = Annotated[Path | None, typer.Option(help="Directory that holds everything Relevo writes.")]
 Http = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where HTTP listens (0.0.0.0:8000).")]
 Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where MQTT listens (0.0.0.0:1883).")]
-Config = Annotated[Path | None, typer.Option(help="Settings file (relevo.toml in the data directory).")]
-
-
-def say(text: str) -> None:
-    """To people, on standard error: standard output is for data."""
-    typer.echo(text, err=True)
-
-
-def read_settings(config: Path | None, **options: Any) -> Settings:
-    """Effective settings; a mistake ends the program with its explanation."""
-    try:
-        return load(options, config_path=config)
-    except ConfigurationError as error:
-        say(f"relevo: {error}")
-        raise typer.Exit(2) from None
 
 
 def run(main: Any) -> None:
@@ -57,13 +42,13 @@ def run(main: Any) -> None:
         runner.run(main)
 
 
-async def until_signalled() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def signalled() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT, from now on."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+    return stop
 
 
 def shown_host(host: str) -> str:
@@ -95,12 +80,14 @@ async def serve_until_stopped(settings: Settings, beside: Any = None) -> None:
     loop = asyncio.get_running_loop()
     begun = loop.time()
     application = Application(settings)
+    # Before anybody can see it ready, or a signal that comes at once would not be heard.
+    ended = signalled()
     await application.start()
     greet(application, round((loop.time() - begun) * 1000))
     stop = asyncio.Event()
     task = asyncio.create_task(beside(application, stop)) if beside else None
     try:
-        await until_signalled()
+        await ended.wait()
     finally:
         stop.set()
         if task is not None:

@@ -30,6 +30,7 @@ from relevo.wire.strict_json import loads_object
 ROOT: Final = "hidrometro"
 ACCENTED_ROOT: Final = "hidrômetro"
 SERIAL_LIMIT: Final = 64
+_MARKS: Final = "+#/$"
 _SERIALS: Final = ("numeroSerie", "serial", "numero_serie")
 _TIMES: Final = ("ts", "timestamp", "data_hora")
 _MAIN: Final = (("totalLiters", "total"), ("flowLmin", "flowRate"))
@@ -82,6 +83,9 @@ class Hidrometro:
         text = external_id.strip().upper()
         if not text or len(text) > SERIAL_LIMIT or not text.isprintable():
             raise _problem("id_invalid", "external_id", f"must be 1 to {SERIAL_LIMIT} printable characters")
+        if any(mark in text for mark in _MARKS):
+            # One day it stands in a topic, where these mean something.
+            raise _problem("id_invalid", "external_id", f"must not contain any of {' '.join(_MARKS)}")
         return text
 
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,5 +1,9 @@
 """All device credentials in memory, kept equal to the store.
 
+Theory. Every proof is known by what is kept of it: the keyed hash of a key or password, the fingerprint of a
+certificate. A connection remembers that and not the record's name, because a rotation moves a key from the device's
+registry entry to a credential of its own, and whoever came in with it must not notice.
+
 Long random keys are kept as HMAC-SHA256 under a secret of this installation that is not in the database: fast, so that
 thousands of devices may return at once, and worthless to whoever has the database alone.
 """
@@ -7,13 +11,23 @@ thousands of devices may return at once, and worthless to whoever has the databa
 import hmac
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
 from relevo.domain.records import Kept, RecordChange
 
 HASH_PREFIX: Final = "k1:"
+# User names that were taken back, so that a board that still uses one can be told apart from a stranger.
+_FORMER_MOST: Final = 1_000
+
+
+class Shown(NamedTuple):
+    """Whose credential somebody showed; ``kept`` is the hash or fingerprint that stands for it."""
+
+    device: str
+    kept: str
+    expired: bool
 
 
 class Keyring:
@@ -26,6 +40,8 @@ class Keyring:
         self._by_hash: dict[str, str] = {}
         self._by_username: dict[str, str] = {}
         self._of_device: dict[str, set[str]] = {}
+        self._expiring: dict[str, Credential] = {}
+        self._former: dict[str, str] = {}
 
     def hash(self, key: bytes) -> str:
         """What is kept of a long random key."""
@@ -37,7 +53,12 @@ class Keyring:
             if isinstance(change.record, Credential):
                 self.put(change.record)
         elif change.kind is Credential:
+            one = self._by_id.get(change.key)
             self.drop(change.key)
+            if one is not None and one.username:
+                if len(self._former) >= _FORMER_MOST:
+                    del self._former[next(iter(self._former))]
+                self._former[one.username] = one.device
 
     def load(self, credentials: Iterable[Credential]) -> None:
         for one in credentials:
@@ -49,6 +70,9 @@ class Keyring:
         self._by_hash[one.secret_hash] = one.id
         if one.username:
             self._by_username[one.username] = one.id
+            self._former.pop(one.username, None)
+        if one.expires_at:
+            self._expiring[one.id] = one
         self._of_device.setdefault(one.device, set()).add(one.id)
 
     def drop(self, credential_id: str) -> None:
@@ -59,6 +83,7 @@ class Keyring:
             del self._by_hash[one.secret_hash]
         if self._by_username.get(one.username) == one.id:
             del self._by_username[one.username]
+        self._expiring.pop(one.id, None)
         held = self._of_device[one.device]
         held.discard(one.id)
         if not held:
@@ -67,38 +92,89 @@ class Keyring:
     def get(self, credential_id: str) -> Credential | None:
         return self._by_id.get(credential_id)
 
+    def all(self) -> list[Credential]:
+        """Every credential, ordered by id."""
+        return sorted(self._by_id.values(), key=lambda one: one.id)
+
     def of_device(self, device: str) -> list[Credential]:
         """A device's credentials, oldest first."""
         found = [self._by_id[one] for one in self._of_device.get(device, ())]
         return sorted(found, key=lambda one: (one.created_at, one.id))
 
+    def guards(self, device: Device) -> bool:
+        """Whether ``device`` has anything to prove itself with; one that has none proves nothing."""
+        return bool(device.key_hash) or device.id in self._of_device
+
+    def expired(self, now_ms: int) -> list[Credential]:
+        """Credentials whose time is over but that are still here, so that they can be named."""
+        return [one for one in self._expiring.values() if not one.good_at(now_ms)]
+
     def by_username(self, username: str) -> Credential | None:
         """The credential with this MQTT user name."""
         return self._by_id.get(self._by_username.get(username, ""))
+
+    def former_owner(self, username: str) -> str:
+        """The device that had this MQTT user name until it was revoked; empty for none, and after a restart."""
+        return self._former.get(username, "")
 
     def by_fingerprint(self, fingerprint: str) -> Credential | None:
         """The certificate with this SHA-256 fingerprint (lower-case hexadecimal)."""
         one = self._by_id.get(self._by_hash.get(fingerprint, ""))
         return one if one is not None and one.kind == "certificate" else None
 
-    def fits(self, device: Device, key: bytes, now_ms: int) -> bool:
-        """Whether ``key`` is one of the keys of ``device``; in constant time for each."""
+    def check_key(self, device: Device, key: bytes, now_ms: int) -> Shown | None:
+        """``key`` as one of the keys of ``device``; ``None`` when it is none of them."""
         keyed = self.hash(key)
         if _equal(key, keyed, device.key_hash):
-            return True
-        return any(
-            one.kind == "key" and one.good_at(now_ms) and hmac.compare_digest(keyed, one.secret_hash)
-            for one in self.of_device(device.id)
-        )
+            return Shown(device.id, device.key_hash, False)
+        one = self._by_kept(keyed) or self._by_kept(sha256(key).hexdigest())
+        if one is None or one.kind != "key" or one.device != device.id:
+            return None
+        return Shown(device.id, one.secret_hash, not one.good_at(now_ms))
 
-    def device_of(self, key: bytes, now_ms: int) -> str:
-        """The id of the device with this key, empty for none."""
-        keyed = self.hash(key)
-        found = self._registry.by_key(keyed) or self._registry.by_key(sha256(key).hexdigest())
+    def check_generated(self, one: Credential, password: bytes, now_ms: int) -> Shown | None:
+        """``password`` as the generated one of ``one``; ``None`` when it is not, or was chosen by a person."""
+        if not one.secret_hash.startswith(HASH_PREFIX) or one.kind != "password":
+            return None
+        if not hmac.compare_digest(self.hash(password), one.secret_hash):
+            return None
+        return Shown(one.device, one.secret_hash, not one.good_at(now_ms))
+
+    def fits(self, device: Device, secret: bytes, now_ms: int, username: str | None = None) -> bool:
+        """Whether ``secret`` is a key, or the generated password, of ``device``.
+
+        A password shown with a ``username`` must be shown with its own.
+        """
+        shown = self.check_key(device, secret, now_ms)
+        if shown is not None:
+            return not shown.expired
+        one = self._by_kept(self.hash(secret))
+        if one is None or one.kind != "password" or one.device != device.id or not one.good_at(now_ms):
+            return False
+        return username is None or username == one.username
+
+    def device_of(self, secret: bytes, now_ms: int) -> str:
+        """The id of the device with this key or generated password, empty for none."""
+        keyed = self.hash(secret)
+        plain = sha256(secret).hexdigest()
+        found = self._registry.by_key(keyed) or self._registry.by_key(plain)
         if found:
             return found
-        one = self._by_id.get(self._by_hash.get(keyed, ""))
-        return one.device if one is not None and one.kind == "key" and one.good_at(now_ms) else ""
+        one = self._by_kept(keyed) or self._by_kept(plain)
+        return one.device if one is not None and one.kind != "certificate" and one.good_at(now_ms) else ""
+
+    def stands(self, device_id: str, kept: str, now_ms: int) -> bool:
+        """Whether what somebody came in with is still good."""
+        device = self._registry.get(device_id)
+        if device is None:
+            return False
+        if device.key_hash == kept:
+            return True
+        one = self._by_kept(kept)
+        return one is not None and one.device == device_id and one.good_at(now_ms)
+
+    def _by_kept(self, kept: str) -> Credential | None:
+        return self._by_id.get(self._by_hash.get(kept, ""))
 
 
 def _equal(key: bytes, keyed: str, kept: str) -> bool:

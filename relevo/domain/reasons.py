@@ -60,6 +60,8 @@ REASONS: Final[dict[str, Advice]] = {
           "Leave the user name out, or use the device's own certificate."),
     **_of("certificate_revoked", "The certificate was revoked, or its record was removed.",
           "Issue a new one with relevo ca issue."),
+    **_of("passwords_busy", "Too many passwords that people chose were checked at that moment.",
+          "Boards that come again get in; generated passwords and keys never wait."),
     **_of("client_id_taken", "Another account has a session under this client id.",
           "Give every board a client id of its own, for example its device id."),
     **_of("client_id_missing client_id_too_long client_identifier_not_valid", "The MQTT client id cannot be used.",

@@ -15,7 +15,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors, hidrometro
-from relevo.http.api import audit, devices, grants, history, sign_in, system, telemetry, users, why
+from relevo.http.api import (
+    audit,
+    certificates,
+    credentials,
+    devices,
+    grants,
+    history,
+    sign_in,
+    system,
+    telemetry,
+    users,
+    why,
+)
 from relevo.http.description import Methods, complete
 from relevo.http.hosts import TrustedHosts
 from relevo.http.limits import BodyLimits
@@ -68,7 +80,7 @@ _STREAM_PATHS: dict[str, Any] = {
 
 
 # Every file with routes of its own; what is not here is not served.
-GROUPS: Final = (devices, history, grants, sign_in, users, audit, why, system, hidrometro)
+GROUPS: Final = (devices, history, credentials, certificates, grants, sign_in, users, audit, why, system, hidrometro)
 
 
 class SecurityHeaders:

@@ -7,6 +7,7 @@ event stream may show a one-time ticket in its URL instead. A device shows one o
 import base64
 import binascii
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +43,7 @@ _FAILURES_OF_ADDRESS: Final = 100
 _FAILURES_OF_ACCOUNT: Final = 50
 _FAILURE_WINDOW_S: Final = 300.0
 _USED_EVERY_MS: Final = 600_000
+_COLONS_MOST: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,14 +296,21 @@ class Auth:
         return device is not None and self.people.right(identity, device) >= right
 
     def is_device(self, connection: HTTPConnection, device: Device) -> bool:
-        """Whether the request shows a key of ``device``: as Bearer token, or as password of HTTP Basic."""
-        key = bearer(connection) or _basic_password(connection)
-        return bool(key) and self._keyring.fits(device, key.encode(errors="replace"), self._clock.now_ms())
+        """Whether the request shows a key or generated password of ``device``: as Bearer token, or with HTTP Basic."""
+        now = self._clock.now_ms()
+        return any(
+            self._keyring.fits(device, secret.encode(errors="replace"), now, username)
+            for username, secret in _secrets(connection)
+        )
 
     def device_of(self, connection: HTTPConnection) -> str:
-        """The id of the device whose key the request shows, empty for none."""
-        key = bearer(connection) or _basic_password(connection)
-        return self._keyring.device_of(key.encode(errors="replace"), self._clock.now_ms()) if key else ""
+        """The id of the device whose key or generated password the request shows, empty for none."""
+        now = self._clock.now_ms()
+        for _, secret in _secrets(connection):
+            found = self._keyring.device_of(secret.encode(errors="replace"), now)
+            if found:
+                return found
+        return ""
 
     def close(self) -> None:
         self.passwords.close()
@@ -313,11 +322,26 @@ def bearer(connection: HTTPConnection) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _basic_password(connection: HTTPConnection) -> str:
+def _secrets(connection: HTTPConnection) -> Iterator[tuple[str | None, str]]:
+    """What a device may have shown: a Bearer token, or user name and password of HTTP Basic.
+
+    RFC 7617 ends the user name at the first colon, but device ids and MQTT user names may contain some.
+    """
+    token = bearer(connection)
+    if token:
+        yield None, token
+        return
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        return ""
+        return
     try:
-        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+        text = base64.b64decode(value, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        return ""
+        return
+    at = -1
+    for _ in range(_COLONS_MOST):
+        at = text.find(":", at + 1)
+        if at < 0:
+            return
+        if at + 1 < len(text):
+            yield text[:at], text[at + 1 :]

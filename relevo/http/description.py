@@ -86,11 +86,19 @@ class Methods:
     """Which methods a path knows, over all routes that share it (RFC 9110, section 10.2.1)."""
 
     def __init__(self, description: dict[str, Any]) -> None:
+        # Literal segments before templates, as the router has it.
         self._known = [
-            (re.compile(re.sub(r"\\\{\w+(:\w+)?\\\}", "[^/]+", re.escape(path))), {method.upper() for method in item})
-            for path, item in description["paths"].items()
+            (
+                re.compile(re.sub(r"\\\{\w+(:\w+)?\\\}", "[^/]+", re.escape(path))),
+                sorted(method.upper() for method in item),
+            )
+            for path, item in sorted(description["paths"].items(), key=lambda entry: entry[0].count("{"))
         ]
 
     def of(self, path: str) -> list[str]:
         """Sorted names, empty for a path that is not described."""
-        return sorted({method for pattern, methods in self._known if pattern.fullmatch(path) for method in methods})
+        return next((methods for pattern, methods in self._known if pattern.fullmatch(path)), [])
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{\w+(:\w+)?\\\}", "[^/]+", re.escape(path)))

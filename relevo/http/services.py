@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
+from relevo.authority import Authority
 from relevo.clock import Clock
 from relevo.dialect import Dialect
 from relevo.domain.accounts import Identity
@@ -44,6 +45,7 @@ class Services:
     readers: Readers
     auth: Auth
     keyring: Keyring
+    authority: Authority
     recent: RecentReadings
     read_series: ReadSeries
     connected: Callable[[str], bool]

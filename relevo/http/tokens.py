@@ -11,16 +11,25 @@ can still be good, so a rotation signs nobody out.
 """
 
 import secrets
+import sys
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-import jwt
 import msgspec
 
 from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, SignIn, role_within
 from relevo.domain.people import People
 from relevo.errors import Unauthenticated
+
+# pyjwt imports cryptography as soon as it finds it, for algorithms that we never accept: 10 MB and 25 ms of each start.
+_hide_cryptography = "cryptography" not in sys.modules
+if _hide_cryptography:
+    sys.modules["cryptography"] = None  # type: ignore[assignment]
+import jwt  # noqa: E402
+
+if _hide_cryptography:
+    del sys.modules["cryptography"]
 
 _ALGORITHM: Final = "HS256"
 _KEY_MARK: Final = "relevo_"

@@ -13,7 +13,7 @@ leaves after the commit; a session that ends with its connection is written to w
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from relevo.attempts import Attempts
@@ -225,7 +225,7 @@ class Broker:
         return f"auto-{secrets.token_hex(8)}"
 
     def revoke(self, principal_name: str, device: str) -> None:
-        """A credential is no longer good: its connections, sessions and retained messages go at once."""
+        """A device is gone: its connections, sessions and retained messages go at once."""
         for connection in list(self.connected.values()):
             if connection.principal is not None and connection.principal.name == principal_name:
                 connection.forget_will()
@@ -236,6 +236,20 @@ class Broker:
         gone = self.retained.purge(principal_name)
         if gone:
             self.pipeline.submit(gone)
+
+    def end_where(self, over: Callable[[Principal], bool]) -> int:
+        """End the connections whose credential is ``over``; how many that were.
+
+        Their sessions belong to the device and stay for whatever it comes back with.
+        """
+        ended = 0
+        for connection in list(self.connected.values()):
+            principal = connection.principal
+            if principal is not None and principal.credential and over(principal):
+                connection.forget_will()
+                connection.end("revoked", Reason.ADMINISTRATIVE_ACTION, "the credential is no longer good")
+                ended += 1
+        return ended
 
     # Devices behind connections
 

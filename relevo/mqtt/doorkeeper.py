@@ -9,9 +9,12 @@ from dataclasses import dataclass
 
 from relevo.clock import Clock
 from relevo.dialect import Dialect
+from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
-from relevo.domain.keyring import Keyring
+from relevo.domain.keyring import HASH_PREFIX, Keyring, Shown
 from relevo.domain.networks import is_private
+from relevo.errors import TooMany
+from relevo.mqtt.chosen import ChosenPasswords
 from relevo.mqtt.tls import Certificate
 from relevo.settings import Settings
 from relevo.wire.mqtt_errors import Reason
@@ -21,12 +24,17 @@ from relevo.wire.topics import covers, matches
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who was let in. ``device`` is the registry id, empty for users and the anonymous."""
+    """Somebody who was let in. ``device`` is the registry id, empty for users and the anonymous.
+
+    ``credential`` is what is kept of the proof they showed (:class:`relevo.domain.keyring.Shown`), empty when no
+    credential of ours let them in.
+    """
 
     name: str
     device: str = ""
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
+    credential: str = ""
 
     def may_publish(self, topic: str) -> bool:
         return not topic.startswith("$") and any(matches(allowed, topic) for allowed in self.publish)
@@ -64,13 +72,18 @@ class Doorkeeper:
         dialects: dict[str, Dialect],
         clock: Clock,
         check_user: CheckUser,
+        chosen: ChosenPasswords | None = None,
+        own_authority: Callable[[], str] = str,
     ) -> None:
+        """``own_authority`` gives the common name of this installation's authority, empty while there is none."""
         self._settings = settings
         self._registry = registry
         self._keyring = keyring
         self._clock = clock
         self._dialects = dialects
         self._check_user = check_user
+        self._chosen = chosen
+        self._own_authority = own_authority
         topics = tuple(settings.anonymous_topics) or tuple(
             one for dialect in dialects.values() for one in dialect.all_filters()
         )
@@ -79,47 +92,98 @@ class Doorkeeper:
     def verdict(
         self, connect: Connect, address: str, certificate: Certificate | None = None
     ) -> Verdict | Awaitable[Verdict]:
-        """Decide about a CONNECT. An awaitable when a person's password has to be checked, which takes its time."""
+        """Decide about a CONNECT. An awaitable when a chosen password has to be checked, which takes its time."""
+        username, password = connect.username or "", connect.password
         if certificate is not None:
-            return self._by_certificate(certificate, connect.username or "")
-        username = connect.username or ""
-        device = self._registry.get(username) if username else None
-        if device is not None and device.key_hash:
-            if connect.password is not None and self._keyring.fits(device, connect.password, self._clock.now_ms()):
-                return self._as_device(device)
-            return Refusal(
-                Reason.BAD_USER_NAME_OR_PASSWORD,
-                "bad_credentials",
-                f"wrong or missing key for device {device.id}",
-                device.id,
-            )
-        if username and device is None and connect.password is not None:
-            return self._person(username, connect.password, address)
+            return self._by_certificate(certificate, username)
+        if not username:
+            return self._stranger(username, address)
+        device = self._registry.get(username)
+        one = self._keyring.by_username(username)
+        owner = self._registry.get(one.device) if one is not None else None
+        if device is not None and self._keyring.guards(device):
+            shown = self._keyring.check_key(device, password, self._clock.now_ms()) if password is not None else None
+            # A device that came later may have the id that is another's user name: each gets in with its own proof.
+            if shown is not None or owner is None:
+                return self._with_key(device, shown)
+        if one is not None and owner is not None:
+            return self._by_username(one, owner, password)
+        if device is None and password is not None:
+            return self._person(username, password, address)
         return self._stranger(username, address)
 
-    def _as_device(self, device: Device) -> Principal:
+    def _with_key(self, device: Device, shown: Shown | None) -> Verdict:
+        if shown is None:
+            return _wrong(f"wrong or missing key for device {device.id}", device)
+        if shown.expired:
+            return _over(f"a key of {device.id} that was replaced, after its time of grace", device)
+        return self._as_device(device, shown.kept)
+
+    def _by_username(self, one: Credential, device: Device, password: bytes | None) -> Verdict | Awaitable[Verdict]:
+        now = self._clock.now_ms()
+        if not one.good_at(now):
+            return _over(f"user name {one.username!r} of {device.id}", device)
+        wrong = _wrong(f"wrong or missing password for user name {one.username!r} of {device.id}", device)
+        if password is None:
+            return wrong
+        if one.secret_hash.startswith(HASH_PREFIX):
+            shown = self._keyring.check_generated(one, password, now)
+            return self._as_device(device, shown.kept) if shown is not None else wrong
+        if self._chosen is None:
+            return wrong
+        if self._chosen.remembers(one, password):
+            return self._as_device(device, one.secret_hash)
+        return self._by_chosen(self._chosen, one, password, wrong)
+
+    async def _by_chosen(self, chosen: ChosenPasswords, one: Credential, password: bytes, wrong: Refusal) -> Verdict:
+        try:
+            fits = await chosen.fit(one, password)
+        except TooMany:
+            detail = f"user name {one.username!r}: too many passwords are checked at this moment"
+            return Refusal(Reason.SERVER_BUSY, "passwords_busy", detail, one.device)
+        # It may have been taken back while it was checked.
+        device = self._registry.get(one.device)
+        if not fits or device is None or not self._keyring.stands(one.device, one.secret_hash, self._clock.now_ms()):
+            return wrong
+        return self._as_device(device, one.secret_hash)
+
+    def _as_device(self, device: Device, credential: str) -> Principal:
         publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)
-        return Principal(f"device:{device.id}", device.id, publish, subscribe)
+        return Principal(f"device:{device.id}", device.id, publish, subscribe, credential)
 
     def _by_certificate(self, certificate: Certificate, username: str) -> Verdict:
-        """The authority's signature was checked by TLS; here it is found whose certificate it is."""
-        device = self._registry.get(certificate.common_name)
-        if device is None:
-            device = next(
-                (
-                    one
-                    for one in self._registry.all()
-                    if one.attributes.get("certificate_sha256") == certificate.fingerprint
-                ),
-                None,
-            )
+        """The authority's signature was checked by TLS; here it is found whose certificate it is.
+
+        One of our own is good for as long as its record is here. A foreign authority takes its certificates back
+        itself, so there the name alone decides.
+        """
+        named = self._registry.get(certificate.common_name)
+        one = self._keyring.by_fingerprint(certificate.fingerprint)
+        if one is not None:
+            device = self._registry.get(one.device)
+            if device is not None and not one.good_at(self._clock.now_ms()):
+                return _over(f"certificate of {device.id}", device, Reason.NOT_AUTHORIZED)
+        elif self._is_own(certificate):
+            detail = f"certificate of {certificate.common_name[:64]!r} that was revoked"
+            return Refusal(Reason.NOT_AUTHORIZED, "certificate_revoked", detail, named.id if named else "")
+        else:
+            device = named or self._by_attribute(certificate.fingerprint)
         if device is None:
             detail = f"certificate of {certificate.common_name[:64]!r}, which is no registered device"
             return Refusal(Reason.NOT_AUTHORIZED, "certificate_unknown", detail)
         if username and username != device.id:
             detail = f"certificate of {device.id}, but user name {username[:64]!r}"
             return Refusal(Reason.NOT_AUTHORIZED, "certificate_of_another", detail, device.id)
-        return self._as_device(device)
+        return self._as_device(device, one.secret_hash if one is not None else "")
+
+    def _is_own(self, certificate: Certificate) -> bool:
+        """Whether our authority signed it; without a foreign one in the settings nobody else can have."""
+        return self._settings.tls_client_ca is None or certificate.issuer == self._own_authority() != ""
+
+    def _by_attribute(self, fingerprint: str) -> Device | None:
+        return next(
+            (one for one in self._registry.all() if one.attributes.get("certificate_sha256") == fingerprint), None
+        )
 
     async def _person(self, username: str, password: bytes, address: str) -> Verdict:
         try:
@@ -131,6 +195,10 @@ class Doorkeeper:
         return self._stranger(username, address)
 
     def _stranger(self, username: str, address: str) -> Verdict:
+        former = self._keyring.former_owner(username)
+        if former:
+            detail = f"user name {username!r} of {former}, which was revoked"
+            return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "bad_credentials", detail, former)
         named = f"user name {username!r}" if username else "no user name"
         if not self._settings.anonymous_mqtt:
             if username:
@@ -141,3 +209,11 @@ class Doorkeeper:
                 Reason.NOT_AUTHORIZED, "anonymous_not_private", f"{named} from {address}: not a private network"
             )
         return self._anonymous
+
+
+def _wrong(detail: str, device: Device) -> Refusal:
+    return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "bad_credentials", detail, device.id)
+
+
+def _over(detail: str, device: Device, code: Reason = Reason.BAD_USER_NAME_OR_PASSWORD) -> Refusal:
+    return Refusal(code, "credential_expired", detail, device.id)

@@ -76,7 +76,8 @@ async def _later(connection: "Connection", packet: Connect, verdict: Awaitable[V
 def _decided(connection: "Connection", packet: Connect, verdict: Verdict) -> None:
     broker = connection.broker
     if isinstance(verdict, Refusal):
-        if packet.username:
+        # A server that is busy says nothing about the password.
+        if packet.username and verdict.code is not Reason.SERVER_BUSY:
             broker.failed_logins.failed(packet.username, connection.address)
         reject(connection, verdict)
         return

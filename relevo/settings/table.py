@@ -258,8 +258,9 @@ class Settings(Table):
     tls_key: Place | None = Field(default=None, description="Private key in PEM that belongs to the certificate.")
     tls_client_ca: Place | None = Field(
         default=None,
-        description="Authority in PEM for client certificates; a certificate's common name, or its SHA-256 "
+        description="Foreign authority in PEM for client certificates; a certificate's common name, or its SHA-256 "
         "fingerprint in the device's attribute `certificate_sha256`, stands for the device's key.",
+        json_schema_extra={"default_text": "the own authority, once `relevo ca init` made it"},
     )
     mqtt_unix: Place | None = Field(default=None, description="Unix socket on which MQTT listens as well.")
     mqtt_proxy_from: Annotated[list[str], BeforeValidator(_listed)] = Field(

@@ -1,9 +1,24 @@
 """The story of each device, and of the door itself (device ``""``): bounded, repetition counted instead of listed."""
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Table, Text, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from relevo.store.db import metadata
 
@@ -23,6 +38,18 @@ timeline = Table(
     Index("timeline_device", "device", "id"),
 )
 
+# Bound names differ from the columns' own, which an update with many rows keeps for itself.
+_MOVE: Final = (
+    update(timeline)
+    .where(timeline.c.id == bindparam("row"))
+    .values(
+        id=bindparam("new_id"),
+        at=bindparam("new_at"),
+        detail=bindparam("new_detail"),
+        address=bindparam("new_address"),
+        count=timeline.c.count + bindparam("more"),
+    )
+)
 # The same thing within this time is one line with a count.
 FOLD_MS: Final = 60_000
 # A board without a clock would fill its story with nothing else.
@@ -59,31 +86,41 @@ class TimelineWriter:
         self._last_id = 0
 
     def add(self, core: Connection, entries: list[Entry]) -> None:
+        """Add a transaction's lines together: when a fleet comes back, each of its devices has one."""
+        fresh: list[dict[str, Any]] = []
+        moved: list[dict[str, Any]] = []
+        grown: Counter[str] = Counter()
         for entry in entries:
             key = (entry.device, entry.kind, entry.reason, entry.place)
             recent = self._recent.get(key)
+            row = self._next_id(core)
             if recent is not None and entry.at - recent[1] <= _fold(entry.kind):
                 # The line moves to the end: what goes on all the time must not be cut off as the oldest.
-                row = self._next_id(core)
-                core.execute(
-                    update(timeline)
-                    .where(timeline.c.id == recent[0])
-                    .values(
-                        id=row,
-                        at=entry.at,
-                        detail=entry.detail,
-                        address=entry.address,
-                        count=timeline.c.count + entry.count,
-                    )
+                moved.append(
+                    {
+                        "row": recent[0],
+                        "new_id": row,
+                        "new_at": entry.at,
+                        "new_detail": entry.detail,
+                        "new_address": entry.address,
+                        "more": entry.count,
+                    }
                 )
-                self._recent[key] = (row, entry.at)
-                continue
-            row = self._next_id(core)
-            core.execute(insert(timeline).values(id=row, first_at=entry.at, **asdict(entry)))
-            if len(self._recent) >= 50_000:
-                self._recent.clear()
+            else:
+                fresh.append(
+                    {name: getattr(entry, name) for name in Entry.__slots__} | {"id": row, "first_at": entry.at}
+                )
+                grown[entry.device] += 1
+                if len(self._recent) >= 50_000:
+                    self._recent.clear()
             self._recent[key] = (row, entry.at)
-            self._trim(core, entry.device)
+        # A line that moves may be one of the fresh ones, never the other way round.
+        if fresh:
+            core.execute(insert(timeline), fresh)
+        if moved:
+            core.execute(_MOVE, moved)
+        for device, lines in grown.items():
+            self._trim(core, device, lines)
 
     def _next_id(self, core: Connection) -> int:
         if not self._last_id:
@@ -91,13 +128,14 @@ class TimelineWriter:
         self._last_id += 1
         return self._last_id
 
-    def _trim(self, core: Connection, device: str) -> None:
+    def _trim(self, core: Connection, device: str, lines: int) -> None:
+        """Cut the story of ``device``, which has just got ``lines`` more, where it is too long."""
         held = self._held.get(device)
         if held is None:
             query = select(func.count()).select_from(timeline).where(timeline.c.device == device)
             held = int(core.execute(query).scalar_one())
         else:
-            held += 1
+            held += lines
         # A quarter more than promised before cutting, so that not every line costs a deletion.
         if held > self._most + self._most // 4:
             newest = (

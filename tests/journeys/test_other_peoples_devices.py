@@ -210,10 +210,8 @@ def test_a_meter_with_its_own_credential_speaks_for_itself_alone(server: Running
     for serial in ("M1", "M2"):
         body = {"contract": "hidrometro", "external_id": serial, "id": serial.lower()}
         assert server.api.post("/api/v1/claims", json=body).status_code == 201
-    # There is no key for a claimed meter yet; give it one as an operator does.
-    made = server.api.post("/api/v1/devices/m1/key/rotate", json={})
-    if made.status_code == 404:
-        pytest.skip("keys for claimed devices come with device credentials")
+    made = server.api.post("/api/v1/devices/m1/credentials/keys", json={})
+    assert made.status_code == 201, made.text
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, "m1")
     client.username_pw_set("m1", made.json()["key"])
     client.connect("127.0.0.1", server.mqtt_port)

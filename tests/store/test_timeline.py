@@ -1,3 +1,4 @@
+import random
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,35 @@ def test_a_story_is_read_page_by_page_newest_first(core: Connection) -> None:
         found += [row["reason"] for row in rows]
         before = rows[-1]["id"]
     assert found == [f"r{n}" for n in range(39, 0, -2)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_lines_that_come_in_one_transaction_make_the_same_story_as_one_by_one(core: Connection, seed: int) -> None:
+    chance = random.Random(seed)
+    told = []
+    at = NOW
+    for _ in range(60):
+        at += chance.choice((0, 1_000, FOLD_MS // 2, FOLD_MS, FOLD_MS + 1))
+        told.append((chance.choice(("a", "b", "c")), at, chance.choice(("refused", "connected"))))
+    alone, together = TimelineWriter(1_000), TimelineWriter(1_000)
+    for reason, when, kind in told:
+        alone.add(core, [entry(reason, when, "alone", kind)])
+    at_once = [entry(reason, when, "together", kind) for reason, when, kind in told]
+    while at_once:
+        size = chance.randint(1, 20)
+        together.add(core, at_once[:size])
+        del at_once[:size]
+        # The two share a table here, so each has to look for the next free number.
+        together._last_id = alone._last_id = 0
+
+    def lines(device: str) -> list[Any]:
+        return [{**row, "id": 0, "device": ""} for row in timeline.load(core, device, 1_000)]
+
+    assert lines("together") == lines("alone")
+    assert len(lines("alone")) > 10
+
+
+def test_a_story_that_grows_much_in_one_transaction_is_bounded_all_the_same(core: Connection) -> None:
+    writer = TimelineWriter(10)
+    writer.add(core, [entry(f"r{n}") for n in range(100)])
+    assert [reason for reason, _ in story(core)] == [f"r{n}" for n in range(99, 89, -1)]

@@ -177,6 +177,8 @@ async def create_device(
     device_id = check_id(body.id) if body.id else wired.registry.free_id("native", f"device-{token_hex(4)}")
     if wired.registry.get(device_id) is not None or wired.registry.find("native", device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
+    if wired.keyring.by_username(device_id) is not None:
+        raise Conflict(f"{device_id!r} is the MQTT user name of another device's credential")
     key = new_device_key()
     outcome = await wired.pipeline.accept(
         [

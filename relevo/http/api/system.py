@@ -74,6 +74,8 @@ async def claim(request: Request, wired: Wired, identity: Operator, body: Claim)
     device_id = check_id(body.id) if body.id else wired.registry.free_id(body.contract, external_id)
     if wired.registry.get(device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
+    if wired.keyring.by_username(device_id) is not None:
+        raise Conflict(f"{device_id!r} is the MQTT user name of another device's credential")
     name = body.name or external_id
     check_storable([name, body.type, external_id], "name, type or external_id")
     outcome = await wired.pipeline.accept(
