@@ -1,13 +1,16 @@
 """mosquitto_pub and mosquitto_sub, the commands of many shell scripts."""
 
 import asyncio
+import contextlib
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 from tests.clients.speaking import SECONDS, V5, V31, V311, Client, Message
 
 _LINE_BYTES = 4 * 2**20
+_STUCK_S = 5.0
 _NAMES = {
     "response_topic": "response-topic",
     "correlation_data": "correlation-data",
@@ -91,23 +94,44 @@ class Mosquitto(Client):
         assert process.returncode == 0, said
 
     async def drop(self) -> None:
-        await self._end(signal.SIGKILL)
+        assert self._process is not None
+        self._process.kill()
+        await self._gone(self._process)
 
     async def disconnect(self) -> None:
-        if self._process is not None:
-            await self._end(signal.SIGTERM)
+        if self._process is None:
+            return
+        # Its handler of the signal takes the locks of whatever it was doing and then waits for itself (seen in 2.0.11):
+        # it is asked while it sleeps, and killed when it is stuck all the same.
+        process, end = self._process, asyncio.get_running_loop().time() + _STUCK_S
+        while not _sleeps(process.pid) and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(0.01)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), _STUCK_S)
+        except TimeoutError:
+            process.kill()
+        await self._gone(process)
 
     @property
     def asks_for_its_will(self) -> bool:
         return self.version == V5
 
-    async def _end(self, sign: signal.Signals) -> None:
-        process, self._process = self._process, None
-        assert process is not None
-        process.send_signal(sign)
+    async def _gone(self, process: asyncio.subprocess.Process) -> None:
+        self._process = None
         async with asyncio.timeout(SECONDS):
             await process.wait()
             await self._reading
+
+
+def _sleeps(pid: int) -> bool:
+    """Whether the process waits for something; one that is gone waits for nothing any more."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return status.rpartition(")")[2].split()[0] != "R"
 
 
 def _message(line: bytes) -> Message:
