@@ -5,9 +5,8 @@ running server, which is the only writer of its store.
 """
 
 import contextlib
-import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +15,8 @@ import typer
 
 from relevo.authority import DEVICE_DAYS, DEVICE_DAYS_MOST, SERVER_DAYS, Authority, Described
 from relevo.clock import SystemClock
-from relevo.console import Config, Data, read_settings, say
-from relevo.errors import NotFound, RelevoError
+from relevo.console import Config, Data, read_settings, say, told
+from relevo.errors import NotFound
 from relevo.local import LocalServer, NotRunning, quoted
 
 app = typer.Typer(name="ca", help="Certificates for devices and for the server.", no_args_is_help=True)
@@ -25,23 +24,6 @@ app = typer.Typer(name="ca", help="Certificates for devices and for the server."
 Device = Annotated[str, typer.Argument(help="The device's id.")]
 Out = Annotated[Path, typer.Option(help="Directory for the files; nothing in it is overwritten.")]
 Days = Annotated[int, typer.Option(min=1, max=DEVICE_DAYS_MOST, help="Days until the certificate ends.")]
-
-
-def _told(command: Callable[..., None]) -> Callable[..., None]:
-    """What goes wrong on purpose ends the command with its explanation."""
-
-    @functools.wraps(command)
-    def call(*args: Any, **named: Any) -> None:
-        try:
-            command(*args, **named)
-        except RelevoError as error:
-            say(f"relevo: {error}")
-            raise typer.Exit(1) from None
-        except OSError as error:
-            say(f"relevo: {error.filename or 'a file'}: {error.strerror or error}")
-            raise typer.Exit(1) from None
-
-    return call
 
 
 def _day(ms: int) -> str:
@@ -53,7 +35,7 @@ def _describe(one: Described) -> None:
 
 
 @app.command()
-@_told
+@told
 def init(data: Data = None, config: Config = None) -> None:
     """Make the authority. A running server trusts it within seconds."""
     settings = read_settings(config, data=data)
@@ -68,7 +50,7 @@ def init(data: Data = None, config: Config = None) -> None:
 
 
 @app.command()
-@_told
+@told
 def show(data: Data = None, config: Config = None) -> None:
     """The authority, and the certificates it issued to devices."""
     settings = read_settings(config, data=data)
@@ -84,7 +66,7 @@ def show(data: Data = None, config: Config = None) -> None:
 
 
 @app.command()
-@_told
+@told
 def issue(
     device: Device, out: Out = Path(), days: Days = DEVICE_DAYS, data: Data = None, config: Config = None
 ) -> None:
@@ -94,7 +76,7 @@ def issue(
 
 
 @app.command()
-@_told
+@told
 def sign(
     device: Device,
     csr_file: Annotated[Path, typer.Argument(help="The device's request, PKCS#10 in PEM.")],
@@ -110,7 +92,7 @@ def sign(
 
 
 @app.command()
-@_told
+@told
 def revoke(
     credential: Annotated[str, typer.Argument(metavar="ID", help="As `relevo ca show` lists it.")],
     data: Data = None,
@@ -127,7 +109,7 @@ def revoke(
 
 
 @app.command()
-@_told
+@told
 def server(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Host names and addresses that boards use.")],
     days: Annotated[int, typer.Option(min=1, max=DEVICE_DAYS_MOST, help="Days until it ends.")] = SERVER_DAYS,

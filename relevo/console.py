@@ -1,11 +1,13 @@
 """What all commands share: their common options, and how they speak to people."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from relevo.errors import ConfigurationError
+from relevo.errors import ConfigurationError, RelevoError
 from relevo.settings import Settings, load
 
 Data = Annotated[Path | None, typer.Option(help="Directory that holds everything Relevo writes.")]
@@ -24,3 +26,20 @@ def read_settings(config: Path | None, **options: Any) -> Settings:
     except ConfigurationError as error:
         say(f"relevo: {error}")
         raise typer.Exit(2) from None
+
+
+def told(command: Callable[..., None]) -> Callable[..., None]:
+    """What goes wrong on purpose ends the command with its explanation."""
+
+    @functools.wraps(command)
+    def call(*args: Any, **named: Any) -> None:
+        try:
+            command(*args, **named)
+        except RelevoError as error:
+            say(f"relevo: {error}")
+            raise typer.Exit(1) from None
+        except OSError as error:
+            say(f"relevo: {error.filename or 'a file'}: {error.strerror or error}")
+            raise typer.Exit(1) from None
+
+    return call

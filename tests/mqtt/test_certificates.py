@@ -200,7 +200,7 @@ def test_a_key_still_works_over_tls_beside_certificates(door: Door) -> None:
 def test_the_api_issues_and_shows_the_private_key_once(door: Door) -> None:
     door.server.register("api")
     path = "/api/v1/devices/api/credentials"
-    answer = door.server.api.post(f"{path}/certificate", json={"label": "hall"})
+    answer = door.server.api.post(f"{path}/certificates", json={"label": "hall"})
     assert answer.status_code == 201
     assert answer.headers["cache-control"] == "no-store"
     made = answer.json()
@@ -210,7 +210,7 @@ def test_the_api_issues_and_shows_the_private_key_once(door: Door) -> None:
     certificate = x509.load_pem_x509_certificate(made["certificate"].encode())
     assert one["fingerprint"] == certificate.fingerprint(hashes.SHA256()).hex()
     assert "PRIVATE" not in door.server.api.get(path).text
-    refused = door.server.api.post(f"{path}/certificate", json={"csr": "nonsense"})
+    refused = door.server.api.post(f"{path}/certificates", json={"csr": "nonsense"})
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["field"] == "csr"
 
