@@ -397,7 +397,12 @@ class Application:
             secure = _bind(settings.https_listen)
             self._stack.callback(secure.close)
             self.https_port = secure.getsockname()[1]
-            await self._http.start([secure], tls.context)
+            # A certificate of its own to show, none to ask for: a browser would bother people with the question.
+            assert settings.tls_cert is not None
+            assert settings.tls_key is not None
+            shown = ServerTls(settings.tls_cert, settings.tls_key, None)
+            self.mqtt.keep_fresh(shown)
+            await self._http.start([secure], shown.context)
 
     def _origin_allowed(self, connection: HTTPConnection) -> bool:
         """Browsers say whose page it is; programs say nothing."""

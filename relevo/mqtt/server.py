@@ -24,7 +24,7 @@ class MqttServer:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._servers: list[asyncio.Server] = []
-        self._tls: ServerTls | None = None
+        self._certificates: list[ServerTls] = []
         self._sweeper: asyncio.Task[None] | None = None
         self.connections: set[Connection] = set()
         self._per_address: dict[str, int] = {}
@@ -50,10 +50,14 @@ class MqttServer:
             ) from error
         self._servers.append(server)
         if tls is not None:
-            self._tls = tls
+            self.keep_fresh(tls)
         port: int = server.sockets[0].getsockname()[1]
         log.info("mqtts_listening" if tls else "mqtt_listening", address=str(listen), port=port)
         return port
+
+    def keep_fresh(self, tls: ServerTls) -> None:
+        """Take up changed files of ``tls`` while the door is open, also when it serves another door."""
+        self._certificates.append(tls)
 
     async def start_unix(self, path: Path) -> None:
         """Listen on a unix socket as well. Raises :class:`ConfigurationError`."""
@@ -135,8 +139,8 @@ class MqttServer:
             if now - told >= statistics.EVERY_S:
                 told = now
                 statistics.publish(self._broker, len(self.connections), now - started)
-                if self._tls is not None:
-                    self._tls.reload_if_changed()
+                for tls in self._certificates:
+                    tls.reload_if_changed()
 
     def sweep(self, now: float, connect_timeout_s: float) -> None:
         for connection in list(self.connections):
