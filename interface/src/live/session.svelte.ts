@@ -1,4 +1,4 @@
-import { post, whenUnauthorized } from './api';
+import { get, post, whenUnauthorized } from './api';
 import { devices } from './devices.svelte';
 import { paths, router } from './route.svelte';
 import { stream } from './stream.svelte';
@@ -8,6 +8,8 @@ import { unclaimed } from './unclaimed.svelte';
 /** The cookie is invisible to scripts; whether one is signed in is known from the first answer. */
 class Session {
   state: 'unknown' | 'in' | 'out' = $state('unknown');
+  name = $state('');
+  role: '' | 'viewer' | 'operator' | 'administrator' = $state('');
 
   async begin(): Promise<void> {
     whenUnauthorized(() => this.end());
@@ -38,9 +40,18 @@ class Session {
     if (this.wasRefused()) return;
     await devices.load();
     if (this.wasRefused()) return;
+    try {
+      const me = await get<Pick<Session, 'name' | 'role'>>('/me');
+      this.name = me.name;
+      this.role = me.role;
+    } catch {
+      // Whoever is not known to be more sees what everybody may see.
+      this.role = 'viewer';
+    }
+    if (this.wasRefused()) return;
     this.state = 'in';
     stream.open(system.info?.store.seq);
-    void unclaimed.load();
+    if (this.role !== 'viewer') void unclaimed.load();
   }
 
   private wasRefused(): boolean {
@@ -49,6 +60,7 @@ class Session {
 
   private end(): void {
     this.state = 'out';
+    this.name = this.role = '';
     stream.close();
     devices.clear();
     unclaimed.clear();
