@@ -5,15 +5,15 @@ import contextlib
 import json
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo import __version__
+from relevo import __version__, cli_joining
+from relevo.console import Config, Data, read_settings, say
 from relevo.errors import ConfigurationError, RelevoError
 from relevo.log import set_up
-from relevo.settings import Settings, describe, load
+from relevo.settings import Settings, describe
 
 if TYPE_CHECKING:
     from relevo.app import Application
@@ -25,25 +25,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_joining.app)
 
-Data = Annotated[Path | None, typer.Option(help="Directory that holds everything Relevo writes.")]
 Http = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where HTTP listens (0.0.0.0:8000).")]
 Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where MQTT listens (0.0.0.0:1883).")]
-Config = Annotated[Path | None, typer.Option(help="Settings file (relevo.toml in the data directory).")]
-
-
-def say(text: str) -> None:
-    """To people, on standard error: standard output is for data."""
-    typer.echo(text, err=True)
-
-
-def read_settings(config: Path | None, **options: Any) -> Settings:
-    """Effective settings; a mistake ends the program with its explanation."""
-    try:
-        return load(options, config_path=config)
-    except ConfigurationError as error:
-        say(f"relevo: {error}")
-        raise typer.Exit(2) from None
 
 
 def run(main: Any) -> None:

@@ -13,7 +13,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors, hidrometro
-from relevo.http.api import audit, devices, grants, history, sign_in, system, telemetry, users
+from relevo.http.api import (
+    audit,
+    claims,
+    devices,
+    factory,
+    grants,
+    history,
+    joining,
+    labels,
+    ownership,
+    sign_in,
+    system,
+    telemetry,
+    users,
+)
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
 from relevo.http.services import Services
@@ -136,6 +150,8 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
     app.include_router(sign_in.router)
     app.include_router(users.router)
     app.include_router(audit.router)
+    for group in (joining, claims, ownership, labels, factory):
+        app.include_router(group.router)
     app.include_router(system.router)
     app.include_router(hidrometro.router)
     app.router.routes.extend(
