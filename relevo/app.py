@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 
 from relevo import dialects as contracts
+from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
@@ -23,6 +24,7 @@ from relevo.domain.accounts import Account, Role
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
+from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.passwords import normalised
@@ -48,6 +50,7 @@ from relevo.mqtt.chosen import ChosenPasswords
 from relevo.mqtt.doorkeeper import Doorkeeper
 from relevo.mqtt.server import MqttServer
 from relevo.mqtt.tls import AuthorityName, ServerTls
+from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.realtime import sse, websocket
 from relevo.realtime.view import Views
@@ -68,6 +71,9 @@ ADMINISTRATOR: Final = "admin"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - a file's name
 PEPPER_FILE: Final = "secret.key"
 STOP_S: Final = 5.0
+WRONG_CODES_OF_PERSON: Final = 10
+WRONG_CODES_OF_ADDRESS: Final = 30
+WRONG_CODES_WINDOW_S: Final = 600.0
 _REPLAYED_FOR_METERS: Final = 20_000
 
 
@@ -218,12 +224,16 @@ class Application:
             }
         )
         self.refusals = refusals = Refusals(pipeline, clock)
-        self.intake = intake = Intake(registry, dialects, refusals, clock)
-        intake.registration_open = settings.open_registration
+        self.claims = claims = Claims()
+        for one in known:
+            claims.apply(Kept(one))
+        self.pairing = pairing = Pairing(pipeline, clock, settings.open_registration)
+        self._stack.callback(pairing.stop)
+        self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims)
         self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
         self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
         self._stack.callback(auth.close)
-        pipeline.record_followers += [people.apply, self._follow_credentials]
+        pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply]
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -261,6 +271,10 @@ class Application:
             auth=auth,
             keyring=keyring,
             authority=authority,
+            pairing=pairing,
+            claims=claims,
+            guesses_of_person=Attempts(clock, WRONG_CODES_OF_PERSON, WRONG_CODES_WINDOW_S),
+            guesses_of_address=Attempts(clock, WRONG_CODES_OF_ADDRESS, WRONG_CODES_WINDOW_S),
             recent=recent,
             read_series=_read_series,
             connected=broker.is_connected,
@@ -490,6 +504,7 @@ class Application:
         if self._expiring is not None:
             await self._expiring.stop()
         await self.mqtt.stop_accepting()
+        self.pairing.stop()
         self.refusals.stop()
         drained = await self.pipeline.drain(STOP_S * 0.6)
         # Acknowledgements of the last commit leave before their connections are closed.

@@ -5,8 +5,10 @@ attribute ``dialect`` that fulfils :class:`Dialect`. It never sees a socket, a s
 arrival and the registry's answer are handed in.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from relevo.domain.events import AnyEvent
 from relevo.errors import Invalid
@@ -65,3 +67,19 @@ class Dialect(Protocol):
 
     def options(self) -> dict[str, Any]:
         """The settings in force, for the reference page."""
+
+
+class Description(NamedTuple):
+    """What a stranger says about itself; empty where it says nothing."""
+
+    name: str = ""
+    type: str = ""
+    attributes: Mapping[str, Any] = MappingProxyType({})
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A dialect whose strangers say what they are before they are let in."""
+
+    def describe(self, payload: dict[str, Any]) -> Description:
+        """What the payload of an unclaimed entry says about the device."""

@@ -5,31 +5,47 @@ whose reading it is, whether an unknown sender is registered, shown as unclaimed
 told in the timeline.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from relevo.clock import Clock
 from relevo.dialect import Address, Decoded, Dialect
 from relevo.domain.devices import ID_PATTERN, Registry
 from relevo.domain.events import AnyEvent, DeviceRegistered, TelemetryReceived, UnclaimedReading, UnclaimedSeen
+from relevo.domain.joining import Claims
 from relevo.errors import Invalid
+from relevo.pairing import Pairing
 from relevo.refusals import Refusals
 
 # Registrations on their way to the disk; the registry itself follows commits only.
 _PENDING_MOST: Final = 10_000
+BLOCKED: Final = "blocked"
 
 
 class Intake:
     """One for the whole process, used on the event loop."""
 
-    def __init__(self, registry: Registry, dialects: dict[str, Dialect], refusals: Refusals, clock: Clock) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        dialects: dict[str, Dialect],
+        refusals: Refusals,
+        clock: Clock,
+        pairing: Pairing,
+        claims: Claims,
+    ) -> None:
         self._registry = registry
         self._dialects = dialects
         self._refusals = refusals
         self._clock = clock
         self._pending: dict[tuple[str, str], str] = {}
         self._epoch = -1
-        # Set by the switch or while a pairing window is open.
-        self.registration_open = False
+        self._pairing = pairing
+        self._claims = claims
+
+    @property
+    def registration_open(self) -> bool:
+        """By the switch, or while a pairing window is open."""
+        return self._pairing.is_open
 
     def address(self, topic: str) -> tuple[Dialect, Address] | None:
         """The contract that ``topic`` belongs to and what the topic says, or ``None``."""
@@ -69,6 +85,8 @@ class Intake:
         """
         out: list[AnyEvent] = []
         contract = dialect.name
+        if self._claims.screenings:
+            self._turn_away(contract, decoded)
         for external_id, event in decoded.events:
             device = self.device_id(contract, external_id)
             if not device:
@@ -91,8 +109,43 @@ class Intake:
         detail = problem.message if device else f"{contract} device {external_id or '(no id)'}: {problem.message}"
         self._refusals.refuse(device, where, problem.reason, detail, sender)
 
+    def stranger(self, contract: str, external_id: str, reason: str, sender: str, payload: dict[str, Any]) -> None:
+        """List somebody who is not in the registry, with why; a blocked one is not heard at all."""
+        standing = self._claims.standing(contract, external_id)
+        if standing != BLOCKED:
+            now = self._clock.now_ms()
+            self._refusals.unclaimed(
+                UnclaimedSeen(contract, external_id, now, reason, sender, payload, standing=standing)
+            )
+
+    def blocked(self, contract: str, external_id: str) -> Invalid | None:
+        """The refusal of a blocked stranger, ``None`` for anybody else."""
+        if self._claims.standing(contract, external_id) != BLOCKED or self.device_id(contract, external_id):
+            return None
+        return Invalid(
+            "blocked", f"{contract} device {external_id!r} is blocked: restore it in the list of unclaimed devices"
+        )
+
+    def _turn_away(self, contract: str, decoded: Decoded) -> None:
+        """What a blocked stranger says becomes a refusal: the door neither keeps, shows nor passes it on."""
+        left = []
+        told = set()
+        for external_id, event in decoded.events:
+            problem = self.blocked(contract, external_id)
+            if problem is None:
+                left.append((external_id, event))
+            elif external_id not in told:
+                told.add(external_id)
+                decoded.refused.append((external_id, problem))
+        decoded.events = left
+
     def _stranger(self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[AnyEvent], sender: str) -> str:
         contract = dialect.name
+        reason = "unclaimed" if not dialect.self_registering else "registration_closed"
+        if not external_id:
+            reason = "identity_missing"
+        elif reason == "registration_closed" and self.registration_open:
+            reason = "registrations_busy" if ID_PATTERN.fullmatch(external_id) else "identity_unusable"
         if dialect.self_registering and self.registration_open and ID_PATTERN.fullmatch(external_id):
             if self._epoch != self._registry.epoch:
                 self._epoch = self._registry.epoch
@@ -109,8 +162,7 @@ class Intake:
                 )
                 return device
         values = event.values if isinstance(event, TelemetryReceived) else {}
-        if isinstance(event, TelemetryReceived):
+        if isinstance(event, TelemetryReceived) and not self._claims.standing(contract, external_id):
             out.append(UnclaimedReading(contract, external_id, event.ts, event.source, event.received, event.values))
-        reason = "unclaimed" if not dialect.self_registering else "registration_closed"
-        self._refusals.unclaimed(UnclaimedSeen(contract, external_id, self._clock.now_ms(), reason, sender, values))
+        self.stranger(contract, external_id, reason, sender, values)
         return ""

@@ -111,7 +111,10 @@ class DeviceAnswered(Event, tag="an"):
 
 
 class UnclaimedSeen(Event, tag="us"):
-    """Something spoke a contract without being in the registry. ``payload`` is the decoded reading."""
+    """Something spoke a contract without being in the registry. ``payload`` is the decoded reading.
+
+    ``standing`` is ``ignored`` for one that an operator put aside.
+    """
 
     contract: str
     external_id: str
@@ -120,6 +123,7 @@ class UnclaimedSeen(Event, tag="us"):
     address: str = ""
     payload: dict[str, Any] = {}
     count: int = 1
+    standing: str = ""
 
 
 class UnclaimedReading(Event, tag="ur"):

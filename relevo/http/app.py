@@ -18,10 +18,15 @@ from relevo.http import errors, hidrometro
 from relevo.http.api import (
     audit,
     certificates,
+    claims,
     credentials,
     devices,
+    factory,
     grants,
     history,
+    joining,
+    labels,
+    ownership,
     sign_in,
     system,
     telemetry,
@@ -80,7 +85,24 @@ _STREAM_PATHS: dict[str, Any] = {
 
 
 # Every file with routes of its own; what is not here is not served.
-GROUPS: Final = (devices, history, credentials, certificates, grants, sign_in, users, audit, why, system, hidrometro)
+GROUPS: Final = (
+    devices,
+    history,
+    credentials,
+    certificates,
+    grants,
+    sign_in,
+    users,
+    audit,
+    why,
+    joining,
+    claims,
+    ownership,
+    labels,
+    factory,
+    system,
+    hidrometro,
+)
 
 
 class SecurityHeaders:

@@ -7,17 +7,20 @@ from typing import Any
 
 from starlette.requests import HTTPConnection
 
+from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.clock import Clock
 from relevo.dialect import Dialect
 from relevo.domain.accounts import Identity
 from relevo.domain.devices import Device, Registry
 from relevo.domain.events import Audited
+from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.presence import is_online
 from relevo.http.auth import Auth
 from relevo.intake import Intake
+from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.refusals import Refusals
 from relevo.settings import Settings
@@ -46,6 +49,11 @@ class Services:
     auth: Auth
     keyring: Keyring
     authority: Authority
+    pairing: Pairing
+    claims: Claims
+    # Wrong claim codes.
+    guesses_of_person: Attempts
+    guesses_of_address: Attempts
     recent: RecentReadings
     read_series: ReadSeries
     connected: Callable[[str], bool]

@@ -32,9 +32,12 @@ class Watching:
     def sees(self, event: ev.AnyEvent) -> bool:
         if not self.good():
             return False
+        if type(event) is ev.UnclaimedSeen and event.standing:
+            # Put aside: the list shows it to who asks for it.
+            return False
         if self._identity.role is Role.ADMINISTRATOR:
             return True
-        if isinstance(event, _OF_STRANGERS):
+        if isinstance(event, _OF_STRANGERS) or (type(event) is ev.Noticed and not event.device):
             return self._identity.at_least(Role.OPERATOR)
         device_id = getattr(event, "device", "")
         device = self._registry.get(device_id) if device_id else None

@@ -137,7 +137,7 @@ class Views:
                 }
             case ev.Noticed():
                 out |= {
-                    "device": event.device,
+                    "device": event.device or None,
                     "kind_of": event.kind,
                     "detail": event.detail,
                     "count": event.count,

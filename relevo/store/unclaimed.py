@@ -12,14 +12,19 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    exists,
     func,
     insert,
+    literal,
     select,
+    tuple_,
+    union_all,
     update,
 )
 
 from relevo.domain.events import UnclaimedSeen
 from relevo.store.db import metadata
+from relevo.store.records import screenings
 
 unclaimed = Table(
     "unclaimed",
@@ -76,7 +81,56 @@ def forget(core: Connection, contract: str, external_id: str) -> None:
     core.execute(delete(unclaimed).where((unclaimed.c.contract == contract) & (unclaimed.c.external_id == external_id)))
 
 
-def load(core: Connection, limit: int) -> list[dict[str, Any]]:
-    """The newest ``limit`` entries."""
-    rows = core.execute(select(unclaimed).order_by(unclaimed.c.last_seen.desc()).limit(limit))
-    return [dict(row._mapping) for row in rows]
+def load(
+    core: Connection,
+    limit: int,
+    before: tuple[int, str, str] | None = None,
+    standing: str = "all",
+    contract: str = "",
+    reason: str = "",
+    search: str = "",
+) -> list[dict[str, Any]]:
+    """The newest ``limit`` entries that fit, newest first, those screened beyond the bound of the list included.
+
+    ``before`` is the last entry of the page before (its ``last_seen``, contract and external id). ``standing`` is
+    ``new``, ``ignored``, ``blocked`` or ``all``; ``search`` is a part of the external id, whatever its case.
+    """
+    same = (screenings.c.contract == unclaimed.c.contract) & (screenings.c.external_id == unclaimed.c.external_id)
+    decided = (
+        func.coalesce(screenings.c.standing, "").label("standing"),
+        func.coalesce(screenings.c.by, "").label("standing_by"),
+        func.coalesce(screenings.c.at, 0).label("standing_at"),
+    )
+    heard = select(unclaimed, *decided).select_from(unclaimed.outerjoin(screenings, same))
+    unheard = select(
+        screenings.c.contract,
+        screenings.c.external_id,
+        literal(0).label("first_seen"),
+        literal(0).label("last_seen"),
+        literal(0).label("count"),
+        literal("").label("reason"),
+        literal("").label("address"),
+        literal({}, JSON).label("payload"),
+        *decided,
+    ).where(~exists().where(same))
+    row = union_all(heard, unheard).subquery()
+    order = (row.c.last_seen.desc(), row.c.contract.desc(), row.c.external_id.desc())
+    query = select(row).order_by(*order).limit(limit)
+    if before is not None:
+        query = query.where(tuple_(row.c.last_seen, row.c.contract, row.c.external_id) < tuple_(*before))
+    if standing != "all":
+        query = query.where(row.c.standing == ("" if standing == "new" else standing))
+    if contract:
+        query = query.where(row.c.contract == contract)
+    if reason:
+        query = query.where(row.c.reason == reason)
+    if search:
+        query = query.where(row.c.external_id.icontains(search, autoescape=True))
+    return [dict(found._mapping) for found in core.execute(query)]
+
+
+def find(core: Connection, contract: str, external_id: str) -> dict[str, Any] | None:
+    """The entry of one identity, as it was heard."""
+    same = (unclaimed.c.contract == contract) & (unclaimed.c.external_id == external_id)
+    row = core.execute(select(unclaimed).where(same)).one_or_none()
+    return dict(row._mapping) if row is not None else None

@@ -259,7 +259,7 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
         case ev.DeviceChanged():
             names = ", ".join(sorted(name for name in event.changes if name != "key_hash"))
             return timeline.Entry(event.device, event.at, "changed", "", "", names, "", 1)
-        case ev.UnclaimedSeen() if event.reason != "unclaimed":
+        case ev.UnclaimedSeen() if event.reason != "unclaimed" and not event.standing:
             detail = f"{event.contract} device {event.external_id or '(no serial)'}"
             return timeline.Entry("", event.at, "refused", event.reason, "", detail, event.address, event.count)
         case _:
