@@ -59,6 +59,8 @@ async def register(
     event.device = check_id(chosen_id) if chosen_id else wired.registry.free_id(event.contract, event.external_id)
     if wired.registry.get(event.device) is not None:
         raise Conflict(f"a device {event.device!r} exists already")
+    if wired.keyring.by_username(event.device) is not None:
+        raise Conflict(f"{event.device!r} is the MQTT user name of another device's credential")
     audited.target = event.device
     codes = [wired.claims.code(one.key) for one in records if isinstance(one, Dropped) and one.kind is ClaimCode]
     outcome = await wired.pipeline.accept([event, audited, *records])
