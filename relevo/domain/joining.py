@@ -90,9 +90,7 @@ class Claims:
             return []
         over = [one for one in self._codes.values() if not good_at(one, now_ms)]
         if len(self._codes) - len(over) + more > CODES_MOST:
-            raise Conflict(
-                f"{len(self._codes)} codes are out, the limit is {CODES_MOST}: delete what is not used"
-            )
+            raise Conflict(f"{len(self._codes)} codes are out, the limit is {CODES_MOST}: delete what is not used")
         return over
 
     def needs_code(self, contract: str, external_id: str, person: str, now_ms: int) -> bool:
@@ -141,7 +139,6 @@ _ADVICE: Final = {
     "identity_missing": "It says no serial number: set one in the board, or a default one in the settings.",
     "identity_unusable": "Its name cannot be a device id: approve it here, which gives it an id that can.",
     "registrations_busy": "Too many registered at the same moment: it is let in when it speaks again.",
-    "not_registered": "It speaks without having registered: it does so by itself while pairing is open, or approve it.",
 }
 _STANDING_ADVICE: Final = {
     "ignored": "It was put aside: restore it to see it in the list again, or approve it.",

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
-from relevo.http import errors, hidrometro
+from relevo.http import autocore, errors, hidrometro
 from relevo.http.api import (
     audit,
     claims,
@@ -154,6 +154,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         app.include_router(group.router)
     app.include_router(system.router)
     app.include_router(hidrometro.router)
+    app.include_router(autocore.router)
     app.router.routes.extend(
         [
             Route("/", _root, methods=["GET"]),

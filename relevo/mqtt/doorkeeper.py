@@ -4,13 +4,14 @@ A credential names a principal. Rights are topic filters that follow from the pr
 the client says about itself; a requested filter must lie wholly inside a granted one.
 """
 
+import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from relevo.clock import Clock
 from relevo.dialect import Dialect
 from relevo.domain.devices import Device, Registry
-from relevo.domain.keyring import Keyring
+from relevo.domain.keyring import LEGACY_PURPOSE, LEGACY_USER, Keyring
 from relevo.domain.networks import is_private
 from relevo.mqtt.tls import Certificate
 from relevo.settings import Settings
@@ -83,6 +84,8 @@ class Doorkeeper:
         if certificate is not None:
             return self._by_certificate(certificate, connect.username or "")
         username = connect.username or ""
+        if username == LEGACY_USER and connect.password is not None and self._registry.get(username) is None:
+            return self._legacy_account(connect.password, address)
         device = self._registry.get(username) if username else None
         if device is not None and device.key_hash:
             if connect.password is not None and self._keyring.fits(device, connect.password, self._clock.now_ms()):
@@ -96,6 +99,19 @@ class Doorkeeper:
         if username and device is None and connect.password is not None:
             return self._person(username, connect.password, address)
         return self._stranger(username, address)
+
+    def _legacy_account(self, password: bytes, address: str) -> Verdict:
+        """Relay boards that have no key of their own share an account that reaches nothing but their contract."""
+        wanted = self._keyring.secret_for(LEGACY_PURPOSE).encode()
+        if not hmac.compare_digest(password, wanted):
+            detail = f"wrong password for the account {LEGACY_USER!r} of boards without a key"
+            return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "bad_credentials", detail)
+        if not is_private(address):
+            return Refusal(
+                Reason.NOT_AUTHORIZED, "anonymous_not_private", f"{LEGACY_USER!r} from {address}: not a private network"
+            )
+        allowed = tuple(one for one in self._dialects[LEGACY_USER].all_filters() if "/+/" in one)
+        return Principal(f"legacy:{LEGACY_USER}", "", allowed, allowed)
 
     def _as_device(self, device: Device) -> Principal:
         publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)
