@@ -51,6 +51,9 @@ def id_for(contract: str, external_id: str) -> str:
     if contract == "native":
         return external_id
     readable = _NOT_IN_ID.sub("-", external_id).strip("-") or "device"
+    if contract == "autocore":
+        # The id is the board's MQTT user name, for which its firmware has 31 characters; its uuid ends in the MAC.
+        return f"ac-{readable[-28:]}"
     return f"{contract}-{readable}"[:64]
 
 

@@ -139,7 +139,6 @@ _ADVICE: Final = {
     "identity_missing": "It says no serial number: set one in the board, or a default one in the settings.",
     "identity_unusable": "Its name cannot be a device id: approve it here, which gives it an id that can.",
     "registrations_busy": "Too many registered at the same moment: it is let in when it speaks again.",
-    "not_registered": "It speaks without having registered: it does so by itself while pairing is open, or approve it.",
 }
 _STANDING_ADVICE: Final = {
     "ignored": "It was put aside: restore it to see it in the list again, or approve it.",

@@ -8,6 +8,7 @@ Long random keys are kept as HMAC-SHA256 under a secret of this installation tha
 thousands of devices may return at once, and worthless to whoever has the database alone.
 """
 
+import base64
 import hmac
 from collections.abc import Iterable
 from hashlib import sha256
@@ -18,6 +19,9 @@ from relevo.domain.devices import Device, Registry
 from relevo.domain.records import Kept, RecordChange
 
 HASH_PREFIX: Final = "k1:"
+# The MQTT account of relay boards without a key: contract autocore, section 8.2.
+LEGACY_USER: Final = "autocore"
+LEGACY_PURPOSE: Final = "mqtt account autocore"
 # User names that were taken back, so that a board that still uses one can be told apart from a stranger.
 _FORMER_MOST: Final = 1_000
 
@@ -46,6 +50,11 @@ class Keyring:
     def hash(self, key: bytes) -> str:
         """What is kept of a long random key."""
         return HASH_PREFIX + hmac.digest(self._pepper, key, "sha256").hex()
+
+    def secret_for(self, purpose: str) -> str:
+        """A secret of this installation, always the same for one ``purpose``; 43 letters."""
+        digest = hmac.digest(self._pepper, f"secret for\0{purpose}".encode(), "sha256")
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
     def apply(self, change: RecordChange) -> None:
         """Follow one change of a record."""

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
-from relevo.http import errors, hidrometro
+from relevo.http import autocore, errors, hidrometro
 from relevo.http.api import (
     audit,
     certificates,
@@ -102,6 +102,7 @@ GROUPS: Final = (
     factory,
     system,
     hidrometro,
+    autocore,
 )
 
 

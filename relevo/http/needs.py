@@ -93,8 +93,14 @@ def _on_device(right: Right) -> Any:
 
 
 open_to_all: Final = Depends(_Nobody("everybody"))
+mqtt_settings: Final = Depends(
+    _Nobody("a device with its key; everybody on a private network while pairing or `open_mqtt_config` is open")
+)
 open_reads: Final = Depends(
     _Nobody("everybody on a private network while `open_reads` is on, otherwise who is signed in, of their devices")
+)
+while_pairing: Final = Depends(
+    _Nobody("everybody on a private network while pairing or `open_registration` is open, otherwise operators")
 )
 Viewer = Annotated[Identity, _person(Role.VIEWER)]
 Operator = Annotated[Identity, _person(Role.OPERATOR)]

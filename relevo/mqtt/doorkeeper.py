@@ -4,6 +4,7 @@ A credential names a principal. Rights are topic filters that follow from the pr
 the client says about itself; a requested filter must lie wholly inside a granted one.
 """
 
+import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from relevo.clock import Clock
 from relevo.dialect import Dialect
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
-from relevo.domain.keyring import HASH_PREFIX, Keyring, Shown
+from relevo.domain.keyring import HASH_PREFIX, LEGACY_PURPOSE, LEGACY_USER, Keyring, Shown
 from relevo.domain.networks import is_private
 from relevo.errors import TooMany
 from relevo.mqtt.chosen import ChosenPasswords
@@ -98,6 +99,8 @@ class Doorkeeper:
             return self._by_certificate(certificate, username)
         if not username:
             return self._stranger(username, address)
+        if username == LEGACY_USER and password is not None and self._registry.get(username) is None:
+            return self._legacy_account(password, address)
         device = self._registry.get(username)
         one = self._keyring.by_username(username)
         owner = self._registry.get(one.device) if one is not None else None
@@ -146,6 +149,19 @@ class Doorkeeper:
         if not fits or device is None or not self._keyring.stands(one.device, one.secret_hash, self._clock.now_ms()):
             return wrong
         return self._as_device(device, one.secret_hash)
+
+    def _legacy_account(self, password: bytes, address: str) -> Verdict:
+        """Relay boards that have no key of their own share an account that reaches nothing but their contract."""
+        wanted = self._keyring.secret_for(LEGACY_PURPOSE).encode()
+        if not hmac.compare_digest(password, wanted):
+            detail = f"wrong password for the account {LEGACY_USER!r} of boards without a key"
+            return Refusal(Reason.BAD_USER_NAME_OR_PASSWORD, "bad_credentials", detail)
+        if not is_private(address):
+            return Refusal(
+                Reason.NOT_AUTHORIZED, "anonymous_not_private", f"{LEGACY_USER!r} from {address}: not a private network"
+            )
+        allowed = tuple(one for one in self._dialects[LEGACY_USER].all_filters() if "/+/" in one)
+        return Principal(f"legacy:{LEGACY_USER}", "", allowed, allowed)
 
     def _as_device(self, device: Device, credential: str) -> Principal:
         publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)

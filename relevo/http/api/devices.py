@@ -15,6 +15,7 @@ from relevo.domain.grants import Grant, Right
 from relevo.domain.records import Dropped
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
+from relevo.http.api.taking import spent
 from relevo.http.api.times import iso
 from relevo.http.needs import MayView, Operator, Owns, Viewer
 from relevo.http.services import Services, services
@@ -231,7 +232,7 @@ async def change_device(request: Request, wired: Wired, held: Owns, body: Device
 
 @router.delete("/devices/{device_id}", status_code=204)
 async def delete_device(request: Request, wired: Wired, held: Owns) -> None:
-    """Remove a device with its credentials and shares; connections end at once."""
+    """Remove a device with its credentials, shares and claim codes; connections end at once."""
     device_id = held.device.id
     shares = [one for one in wired.auth.people.grants.values() if (one.scope, one.value) == ("device", device_id)]
     await wired.pipeline.accept(
@@ -239,6 +240,7 @@ async def delete_device(request: Request, wired: Wired, held: Owns) -> None:
             DeviceRemoved(device_id, wired.clock.now_ms(), held.identity.name),
             *(Dropped(Credential, one.id) for one in wired.keyring.of_device(device_id)),
             *(Dropped(Grant, one.id) for one in shares),
+            *spent(wired, held.device.contract, held.device.external_id),
             wired.audited(request, held.identity, "device.delete", device_id),
         ]
     )

@@ -1,0 +1,209 @@
+"""Contract autocore: relay boards, what they say over MQTT (sections 2, 4 and 4.3). They register over HTTP.
+
+``autocore/devices/{uuid}/announce|status|response|telemetry|relays/state`` and ``autocore/errors/{uuid}/{type}``
+towards the server; ``command``, ``commands/…``, ``relays/set`` and ``relays/heartbeat`` below the same root back.
+
+**Whose it is**: the uuid of the topic. A different ``uuid`` in the payload refuses the message.
+
+**announce** says that the board is there. **status** says so too, or that it is gone, and its figures (``uptime``,
+``wifi_rssi``, ``free_memory`` under these names or their aliases) are readings; ``relay_states`` is reported state. An
+empty announce or status clears a retained message and means nothing. **telemetry** is a flat object; nested ones are
+flattened with dots, ``{"value", "unit"}`` is one value. **response** is an answer, **relays/state** reported state.
+
+Not read yet and refused as ``topic_unsupported``: ``autocore/telemetry/…``, whose boards name themselves in other ways.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from relevo.dialect import Address, Decoded, Description
+from relevo.domain.events import (
+    AnyEvent,
+    DeviceAnswered,
+    DeviceConnected,
+    DeviceDisconnected,
+    DeviceEventReported,
+    StateReported,
+    TelemetryReceived,
+)
+from relevo.domain.telemetry import check_values
+from relevo.errors import FieldError, Invalid
+from relevo.wire.strict_json import loads_object
+
+PREFIX: Final = "autocore"
+UUID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,36}")
+CHANNELS: Final = ("announce", "status", "response", "telemetry", "relays/state")
+_TO_BOARD: Final = ("command", "commands/+", "relays/set", "relays/heartbeat")
+_TOPIC: Final = re.compile(rf"{PREFIX}/devices/({UUID.pattern})/({'|'.join(CHANNELS)})")
+_ERRORS: Final = re.compile(rf"{PREFIX}/errors/({UUID.pattern})/([A-Za-z0-9_.:-]{{1,64}})")
+_FIGURES: Final = (
+    ("uptime", ("uptime", "uptime_s")),
+    ("wifi_rssi", ("wifi_rssi", "wifi_signal", "rssi")),
+    ("free_memory", ("free_memory", "memory_free")),
+)
+_STATES: Final = ("relay_states", "relays", "channels")
+_NO_SERIES: Final = frozenset({"uuid", "timestamp", "protocol_version"})
+_DEPTH: Final = 4
+ATTRIBUTES: Final = (
+    "mac_address",
+    "ip_address",
+    "firmware_version",
+    "hardware_version",
+    "relay_channels",
+    "capabilities",
+)
+"""What a registration says beside name and type, kept as attributes of the device."""
+
+
+class Autocore:
+    """See the module."""
+
+    name = "autocore"
+    # Over HTTP, never by a message: section 2.
+    self_registering = False
+
+    def filters(self) -> tuple[str, ...]:
+        boards = tuple(f"{PREFIX}/devices/+/{channel}" for channel in CHANNELS)
+        return (*boards, f"{PREFIX}/telemetry/#", f"{PREFIX}/errors/#")
+
+    def all_filters(self) -> tuple[str, ...]:
+        return (*self.filters(), *(f"{PREFIX}/devices/+/{channel}" for channel in _TO_BOARD))
+
+    def address(self, topic: str) -> Address | None:
+        match = _TOPIC.fullmatch(topic)
+        if match:
+            return Address(self.name, match[1], match[2])
+        match = _ERRORS.fullmatch(topic)
+        if match:
+            return Address(self.name, match[1], f"errors/{match[2]}")
+        if topic.startswith((f"{PREFIX}/telemetry/", f"{PREFIX}/errors/")):
+            return Address(self.name, "", "unsupported")
+        return None
+
+    def normalise_id(self, external_id: str) -> str:
+        text = external_id.strip()
+        if not UUID.fullmatch(text):
+            message = "external_id must be 1 to 36 characters of A-Z a-z 0-9 _ . : -"
+            raise Invalid("id_invalid", message, [FieldError("external_id", message, "id_invalid")])
+        return text
+
+    def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        own = f"{PREFIX}/devices/{external_id}"
+        says = (*(f"{own}/{channel}" for channel in CHANNELS), f"{PREFIX}/errors/{external_id}/+")
+        # Some firmware tells a safety shut-off on one topic for all boards; whose it is stands in the payload.
+        hears = (
+            *(f"{own}/{channel}" for channel in _TO_BOARD),
+            f"{PREFIX}/commands/all/+",
+            f"{PREFIX}/system/broadcast",
+        )
+        return (*says, f"{PREFIX}/telemetry/relays/data"), hears
+
+    def options(self) -> dict[str, Any]:
+        return {"topic_prefix": PREFIX}
+
+    def describe(self, payload: dict[str, Any]) -> Description:
+        """A registration that came while nothing was open says what the board is; a message does not."""
+        if "uuid" not in payload:
+            return Description()
+        attributes = {name: payload[name] for name in ATTRIBUTES if payload.get(name) is not None}
+        return Description(str(payload.get("name", ""))[:128], str(payload.get("type", ""))[:64], attributes)
+
+    def decode(self, address: Address, payload: bytes, received_ms: int, retained: bool) -> Decoded:
+        uuid, channel = address.external_id, address.channel
+        if channel == "unsupported":
+            raise Invalid("topic_unsupported", "this topic of the contract is not read by this version")
+        if channel in ("announce", "status") and not payload.strip():
+            return Decoded()
+        body = loads_object(payload)
+        said = body.get("uuid")
+        if said is not None and said != uuid:
+            message = f"uuid in the payload is {ascii(said)[:60]}, in the topic {uuid!r}"
+            raise Invalid("uuid_mismatch", message, [FieldError("uuid", message, "uuid_mismatch")])
+        if retained and channel not in ("announce", "status", "relays/state"):
+            return Decoded(notices=[(uuid, "retained_skipped", f"a kept {channel} message is old")])
+        decoded = Decoded()
+        events: list[AnyEvent] = []
+        if channel == "announce":
+            events.append(DeviceConnected("", received_ms, "announce"))
+        elif channel == "status":
+            events += _status(body, received_ms, uuid, decoded, retained)
+        elif channel == "telemetry":
+            events += _readings(_flat(body), received_ms, uuid, decoded)
+            if not events and not decoded.refused:
+                raise Invalid("reading_empty", "the reading has no values")
+        elif channel == "response":
+            if type(body.get("type")) is not str:
+                message = "type must be a text such as pong, status or relay_response"
+                raise Invalid("answer_malformed", message, [FieldError("type", message, "answer_malformed")])
+            events.append(DeviceAnswered("", received_ms, body))
+        elif channel == "relays/state":
+            events.append(StateReported("", received_ms, body))
+        else:
+            events.append(DeviceEventReported("", received_ms, {"error": channel.partition("/")[2], **body}))
+        decoded.events = [(uuid, event) for event in events]
+        return decoded
+
+
+def _status(body: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded, retained: bool) -> list[AnyEvent]:
+    status = body.get("status", "online")
+    if status == "offline":
+        reason = body.get("reason")
+        detail = reason[:128] if type(reason) is str else "the board said so"
+        return [DeviceDisconnected("", received_ms, "status", detail)]
+    if status != "online":
+        message = "status must be online or offline"
+        raise Invalid("status_unknown", message, [FieldError("status", message, "status_unknown")])
+    events: list[AnyEvent] = [DeviceConnected("", received_ms, "status")]
+    states = next((body[name] for name in _STATES if type(body.get(name)) in (list, dict)), None)
+    if states is not None:
+        events.append(StateReported("", received_ms, {"relay_states": _relays(states)}))
+    if not retained:
+        figures = {}
+        for name, aliases in _FIGURES:
+            found = next((body[alias] for alias in aliases if body.get(alias) is not None), None)
+            if type(found) in (int, float):
+                figures[name] = found
+            elif found is not None:
+                message = f"{name} must be a number"
+                decoded.refused.append((uuid, Invalid("value_type", message, [FieldError(name, message)])))
+        events += _readings(figures, received_ms, uuid, decoded)
+    return events
+
+
+def _relays(states: Any) -> dict[str, bool]:
+    """Channel, counted from 1, to whether it is on."""
+    pairs = enumerate(states, 1) if type(states) is list else states.items()
+    found = {}
+    for channel, state in pairs:
+        if not (type(state) is bool or (type(state) is int and state in (0, 1))):
+            message = f"relay_states: channel {str(channel)[:16]} must be 0, 1, true or false"
+            raise Invalid("value_type", message, [FieldError("relay_states", message, "value_type")])
+        found[str(channel)] = bool(state)
+    return found
+
+
+def _readings(values: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded) -> list[AnyEvent]:
+    kept, refused = check_values(values)
+    decoded.refused += [(uuid, problem) for problem in refused]
+    # The board's clock counts from its start or from 2000 and says nothing about when.
+    return [TelemetryReceived("", received_ms, "server", received_ms, kept)] if kept else []
+
+
+def _flat(body: Mapping[str, Any], before: str = "", depth: int = 1) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in body.items():
+        if not before and name in _NO_SERIES:
+            continue
+        key = f"{before}{name}"
+        if type(value) is dict and depth < _DEPTH:
+            if "value" in value and value.keys() <= {"value", "unit"}:
+                found[key] = value["value"]
+            else:
+                found |= _flat(value, f"{key}.", depth + 1)
+        else:
+            found[key] = value
+    return found
+
+
+dialect = Autocore()

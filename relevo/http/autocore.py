@@ -1,0 +1,271 @@
+"""How relay boards register and learn where the broker is (contract autocore, sections 3.1 and 8.1 to 8.4).
+
+The C firmware reads answers into 1024 bytes and cannot undo chunks, so every answer is one short body with its length.
+Any error makes a board keep what it has; a 200 with empty credentials would make it forget them.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from relevo.dialects.autocore import ATTRIBUTES, PREFIX, UUID
+from relevo.domain.accounts import Identity, Role
+from relevo.domain.devices import Device
+from relevo.domain.events import DeviceRegistered
+from relevo.domain.keyring import LEGACY_PURPOSE, LEGACY_USER
+from relevo.domain.networks import is_private
+from relevo.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated
+from relevo.http.api.devices import check_storable, new_device_key
+from relevo.http.api.taking import may_take, spent
+from relevo.http.api.times import iso
+from relevo.http.auth import bearer
+from relevo.http.needs import mqtt_settings, open_to_all, while_pairing
+from relevo.http.services import Services, address_of, services
+from relevo.wire.strict_json import loads_object
+
+router = APIRouter(tags=["autocore"])
+
+CONTRACT: Final = "autocore"
+ANSWER_BYTES: Final = 1_023
+# The firmware's buffers.
+_HOST, _USERNAME, _PASSWORD = 63, 31, 63
+_RELAYS_MOST: Final = 32
+_CAPABILITIES_BYTES: Final = 256
+_TEXTS: Final = {"name": 128, "type": 64, "mac_address": 32, "ip_address": 45}
+_VERSIONS: Final = ("firmware_version", "hardware_version")
+_VERSION: Final = 32
+_MAC: Final = re.compile(r"[0-9a-f]{12}")
+
+
+@router.get("/api/devices/uuid/{uuid}", dependencies=[open_to_all], summary="Whether a relay board is registered")
+async def by_uuid(request: Request, uuid: str) -> Response:
+    """200 with the board, 404 is its signal to register. Without a sign-in nothing but what identifies it."""
+    wired = services(request)
+    device = wired.registry.find(CONTRACT, uuid)
+    if device is None:
+        raise NotFound("Device not found")
+    return _answer(_render(wired, device, _sees(request, wired, device)))
+
+
+@router.post("/api/devices", dependencies=[while_pairing], status_code=201, summary="A relay board registers itself")
+async def register(request: Request) -> Response:
+    """201; 409 for a uuid or MAC address that is known, 403 and an unclaimed entry while nothing is open, 422."""
+    wired = services(request)
+    try:
+        said = _registration(loads_object(await request.body()))
+    except Invalid as problem:
+        wired.refusals.refuse("", "http", problem.reason, f"registration: {problem.message}", address_of(request))
+        errors = problem.errors or [FieldError("", problem.message, problem.reason)]
+        detail = [{"loc": ["body", one.field], "msg": one.message[:200], "type": one.reason} for one in errors[:3]]
+        return JSONResponse({"detail": detail}, 422)
+    uuid = said.pop("uuid")
+    address = address_of(request)
+    if wired.registry.find(CONTRACT, uuid) is not None:
+        raise Conflict("Device already registered")
+    person = _operator(request, wired)
+    blocked = wired.intake.blocked(CONTRACT, uuid)
+    if blocked is not None:
+        wired.refusals.refuse("", "http", blocked.reason, blocked.message, address)
+        raise Forbidden("Registration is closed for this device")
+    if person is None and not (wired.intake.registration_open and is_private(address)):
+        reason = "registration_not_private" if wired.intake.registration_open else "registration_closed"
+        wired.intake.stranger(CONTRACT, uuid, reason, address, {"uuid": uuid} | said)
+        raise Forbidden("Registration is closed: open pairing, or approve this device in the list of unclaimed devices")
+    if person is not None and not may_take(wired, person, CONTRACT, uuid):
+        raise Forbidden("This device has a claim code: claim it with the code on its label")
+    mac = _plain_mac(said.get("mac_address"))
+    with wired.claims.taking(CONTRACT, uuid), wired.claims.taking("mac address", mac or uuid):
+        if mac and any(_plain_mac(one.attributes.get("mac_address")) == mac for one in _boards(wired)):
+            raise Conflict("Another device with this MAC address is registered")
+        return await _register(request, wired, uuid, said, person)
+
+
+async def _register(
+    request: Request, wired: Services, uuid: str, said: dict[str, Any], person: Identity | None
+) -> Response:
+    key = new_device_key()
+    device_id = wired.registry.free_id(CONTRACT, uuid)
+    by = person.name if person is not None else "registration"
+    event = DeviceRegistered(
+        device_id,
+        CONTRACT,
+        uuid,
+        said.pop("name"),
+        said.pop("type"),
+        wired.clock.now_ms(),
+        wired.keyring.hash(key.encode()),
+        by,
+        attributes=said,
+        owner=person.name if person is not None else "",
+    )
+    entries: list[Any] = [event]
+    if person is not None:
+        entries.append(wired.audited(request, person, "device.create", device_id, {"contract": CONTRACT}))
+        # Nobody's yet otherwise: its label still claims it.
+        entries += spent(wired, CONTRACT, uuid)
+    outcome = await wired.pipeline.accept(entries)
+    device = wired.registry.find(CONTRACT, uuid)
+    if outcome.lost or device is None:
+        raise Conflict("Device already registered")
+    # A board that knows what it is for may use it; the others pass over it.
+    return _answer(_render(wired, device, True), 201, {"device_token": key})
+
+
+@router.get("/api/mqtt/config", dependencies=[mqtt_settings], summary="Where a relay board finds the broker")
+async def mqtt_config(request: Request) -> Response:
+    """Credentials of its own for a board that shows its key, the account of boards without one while that is open."""
+    wired = services(request)
+    username, password = _credentials(request, wired)
+    host = request.url.hostname or ""
+    if not 0 < len(host) <= _HOST:
+        raise Invalid("host_invalid", f"the host name of this request must have 1 to {_HOST} characters")
+    port = wired.figures()["mqtt"]["port"]
+    return _answer(
+        {
+            "broker": host,
+            "port": port,
+            "broker_host": host,
+            "broker_port": port,
+            "username": username,
+            "password": password,
+            "topic_prefix": PREFIX,
+        }
+    )
+
+
+def _credentials(request: Request, wired: Services) -> tuple[str | None, str | None]:
+    shown = bearer(request)
+    address = address_of(request)
+    device = wired.registry.get(wired.auth.device_of(request)) if shown else None
+    if device is not None:
+        # What is kept of a key cannot be turned back into it; the board has just shown it.
+        if device.contract != CONTRACT or len(device.id) > _USERNAME or len(shown) > _PASSWORD:
+            raise Forbidden(
+                f"MQTT settings are for {CONTRACT} devices whose id has at most {_USERNAME} characters "
+                f"and whose key has at most {_PASSWORD}"
+            )
+        return device.id, shown
+    if shown:
+        raise Unauthenticated("this is no device's key")
+    if is_private(address):
+        if wired.settings.open_mqtt_config or wired.pairing.window is not None:
+            return LEGACY_USER, wired.keyring.secret_for(LEGACY_PURPOSE)
+        if wired.settings.anonymous_mqtt:
+            return None, None
+    wired.refusals.refuse("", "http", "mqtt_config_closed", "MQTT settings were asked for without a key", address)
+    raise Forbidden("MQTT settings are given to devices that show their key, or to all while pairing is open")
+
+
+def _registration(body: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of a registration. Raises :class:`Invalid` with every field that is wrong."""
+    wrong: list[FieldError] = []
+    kept: dict[str, Any] = {}
+    for name, most in {"uuid": 36, **_TEXTS, **dict.fromkeys(_VERSIONS, _VERSION)}.items():
+        value = body.get(name)
+        if value is None:
+            if name in ("uuid", "name", "type"):
+                wrong.append(FieldError(name, f"{name} is missing", "missing"))
+            continue
+        if type(value) is not str or not value.strip() or len(value) > most or not value.isprintable():
+            wrong.append(FieldError(name, f"{name} must be 1 to {most} printable characters"))
+        elif name == "uuid" and not UUID.fullmatch(value):
+            wrong.append(FieldError(name, "uuid must be 1 to 36 characters of A-Z a-z 0-9 _ . : -"))
+        else:
+            kept[name] = value
+    relays = body.get("relay_channels")
+    if relays is not None:
+        if type(relays) is int and 1 <= relays <= _RELAYS_MOST:
+            kept["relay_channels"] = relays
+        else:
+            wrong.append(
+                FieldError("relay_channels", f"relay_channels must be a whole number from 1 to {_RELAYS_MOST}")
+            )
+    capabilities = body.get("capabilities")
+    if type(capabilities) in (list, dict):
+        if len(_json(capabilities)) <= _CAPABILITIES_BYTES:
+            kept["capabilities"] = capabilities
+        else:
+            wrong.append(FieldError("capabilities", f"capabilities must have at most {_CAPABILITIES_BYTES} bytes"))
+    if wrong:
+        raise Invalid("registration_invalid", wrong[0].message, wrong)
+    check_storable(kept, "body")
+    return kept
+
+
+def _operator(request: Request, wired: Services) -> Identity | None:
+    """The operator whose token a tool shows; ``None`` for a board, which shows none or its own key."""
+    if not bearer(request) or wired.auth.device_of(request):
+        return None
+    return wired.auth.require(request, Role.OPERATOR)
+
+
+def _sees(request: Request, wired: Services, device: Device) -> bool:
+    if not request.headers.get("authorization"):
+        return False
+    if wired.auth.is_device(request, device):
+        return True
+    try:
+        return bool(wired.auth.people.right(wired.auth.identify(request), device))
+    except Unauthenticated:
+        return False
+
+
+def _boards(wired: Services) -> list[Device]:
+    return [one for one in wired.registry.all() if one.contract == CONTRACT]
+
+
+def _plain_mac(text: Any) -> str:
+    """Twelve lower-case digits; anything else as it is, so that two equal oddities are still equal."""
+    if type(text) is not str:
+        return ""
+    plain = re.sub(r"[^0-9a-f]", "", text.lower())
+    return plain if _MAC.fullmatch(plain) else text.strip().lower()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+
+
+def _render(wired: Services, device: Device, whole: bool) -> dict[str, Any]:
+    """The device object, all keys present (section 3.1); without ``whole`` where it is and how it is set stay out."""
+    _, last_seen = wired.latest(device.id)
+    kept = {name: device.attributes.get(name) for name in ATTRIBUTES}
+    capabilities = kept["capabilities"]
+    configuration = {"relay_channels": kept["relay_channels"]} if kept["relay_channels"] else None
+    made = iso(device.registered_at)
+    return {
+        "id": device.registered_seq,
+        "uuid": device.external_id,
+        "name": device.name,
+        "type": device.type,
+        "mac_address": kept["mac_address"] if whole else None,
+        "ip_address": kept["ip_address"] if whole else None,
+        "firmware_version": kept["firmware_version"],
+        "hardware_version": kept["hardware_version"],
+        "status": "online" if wired.online(device, last_seen) else "offline",
+        "last_seen": iso(last_seen),
+        "location": device.site or None if whole else None,
+        "configuration_json": _json(configuration).decode() if whole and configuration else None,
+        "capabilities_json": _json(capabilities).decode() if capabilities else None,
+        "is_active": True,
+        "created_at": made,
+        "updated_at": made,
+    }
+
+
+def _answer(body: dict[str, Any], status: int = 200, more: dict[str, Any] | None = None) -> Response:
+    """One body below 1024 bytes: what does not fit is left out, the least needed first."""
+    body = body | (more or {})
+    for name in ("capabilities_json", "configuration_json", "hardware_version", "location", "name", "type"):
+        over = len(_json(body)) - ANSWER_BYTES
+        if over <= 0:
+            break
+        if name in ("name", "type"):
+            data = str(body[name]).encode(errors="replace")
+            body[name] = data[: max(8, len(data) - 2 * over)].decode(errors="ignore")
+        else:
+            body[name] = None
+    return Response(_json(body), status, {"Cache-Control": "no-store"}, "application/json")
