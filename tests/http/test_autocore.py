@@ -228,10 +228,8 @@ def test_a_blocked_board_is_refused_while_pairing_is_open(
     server: RunningServer, board: httpx.Client, pairing: None
 ) -> None:
     uuid = "esp32-00000000b10c"
-    assert (
-        server.api.post("/api/v1/unclaimed/block", json={"contract": "autocore", "external_id": uuid}).status_code
-        == 204
-    )
+    named = {"contract": "autocore", "external_id": uuid}
+    assert server.api.post("/api/v1/unclaimed/block", json=named).status_code == 204
     assert board.post("/api/devices", json=registration(uuid)).status_code == 403
     assert unclaimed(server, uuid) == []
     assert server.api.get("/api/v1/system").json()["counters"]["refused"]["http.blocked"] == 1
