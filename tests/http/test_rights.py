@@ -25,6 +25,12 @@ EXPECTED = {
     ),
     "everybody who is signed in": (LOGIN, OK, OK, OK, OK),
     "everybody who is signed in, for the devices they may view": (LOGIN, OK, OK, OK, OK),
+    "everybody on a private network while pairing or `open_registration` is open, otherwise operators": (
+        NO, NO, OK, OK, OK,
+    ),
+    "a device with its key; everybody on a private network while pairing or `open_mqtt_config` is open": (
+        NO, NO, NO, NO, NO,
+    ),
     "operators": (LOGIN, NO, OK, OK, OK),
     "operators for the devices they may control, and a device with its key for itself": (LOGIN, NO, OK, OK, OK),
     "administrators": (LOGIN, NO, NO, NO, OK),
