@@ -73,6 +73,8 @@ async def register(request: Request) -> Response:
     if person is None and not (wired.intake.registration_open and is_private(address)):
         reason = "registration_not_private" if wired.intake.registration_open else "registration_closed"
         wired.intake.stranger(CONTRACT, uuid, reason, address, {"uuid": uuid} | said)
+        # Whoever hears 403 finds the entry in the list.
+        await wired.pipeline.accept([])
         raise Forbidden("Registration is closed: open pairing, or approve this device in the list of unclaimed devices")
     if person is not None and not may_take(wired, person, CONTRACT, uuid):
         raise Forbidden("This device has a claim code: claim it with the code on its label")

@@ -68,7 +68,7 @@ def _errors(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]
         found["403"] = "A request from a foreign page"
     if "{" in path:
         found["404"] = "There is none, or none that the one who asks may know of"
-    if operation.get("parameters") or "requestBody" in operation:
+    if operation.get("parameters") or method in ("post", "put", "patch"):
         found["422"] = "A field that breaks a rule; `errors` names it"
         found["400"] = "No JSON, or a limit that is no number"
     if method in _WRITES:

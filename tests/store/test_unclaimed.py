@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from relevo.store import unclaimed
+from relevo.domain.claims import Screening, identity_key
+from relevo.domain.records import Kept
+from relevo.store import records, unclaimed
 from tests.store.samples import NOW, core_of, stranger
 
 
@@ -58,3 +60,38 @@ def test_a_reading_without_any_identity_is_one_entry(core: Connection) -> None:
     for n in range(3):
         unclaimed.note(core, stranger("", NOW + n), 10)
     assert [(row["external_id"], row["count"]) for row in unclaimed.load(core, 10)] == [("", 3)]
+
+
+def screened(core: Connection, external_id: str, standing: str) -> None:
+    one = Screening(identity_key("hidrometro", external_id), "hidrometro", external_id, standing, "ana", NOW)
+    records.apply(core, [Kept(one)])
+
+
+def test_what_an_operator_decided_stands_beside_what_was_heard(core: Connection) -> None:
+    for n in range(3):
+        unclaimed.note(core, stranger(f"S{n}", NOW + n), 10)
+    screened(core, "S1", "ignored")
+    assert [row["external_id"] for row in unclaimed.load(core, 10, standing="new")] == ["S2", "S0"]
+    (row,) = unclaimed.load(core, 10, standing="ignored")
+    assert (row["external_id"], row["standing_by"], row["payload"]) == ("S1", "ana", {"v": 1})
+
+
+def test_one_that_was_crowded_out_can_still_be_restored(core: Connection) -> None:
+    screened(core, "gone", "blocked")
+    (row,) = unclaimed.load(core, 10, standing="blocked")
+    assert (row["external_id"], row["last_seen"], row["payload"]) == ("gone", 0, {})
+
+
+def test_pages_meet_without_gap_or_overlap_though_times_are_equal(core: Connection) -> None:
+    for name in ("a", "b", "", "c", "%d_"):
+        unclaimed.note(core, stranger(name, NOW), 10)
+    screened(core, "never heard", "blocked")
+    seen: list[str] = []
+    before = None
+    while rows := unclaimed.load(core, 2, before):
+        seen += [row["external_id"] for row in rows]
+        before = (rows[-1]["last_seen"], rows[-1]["contract"], rows[-1]["external_id"])
+    assert sorted(seen) == sorted(["a", "b", "", "c", "%d_", "never heard"])
+    assert [row["external_id"] for row in unclaimed.load(core, 10, search="%D_")] == ["%d_"]
+    assert unclaimed.find(core, "hidrometro", "b") is not None
+    assert unclaimed.find(core, "hidrometro", "never heard") is None
