@@ -21,6 +21,7 @@ PAGES = {
     "devices": ("/ui/", "article .value"),
     "device": ("/ui/device/fitted", ".readout strong"),
     "door": ("/ui/door", "main ol li"),
+    "claim": ("/ui/claim?serial=HX-2041&code=ABCDE-FGHJK-23456", "form input"),
     "missing device": ("/ui/device/nobody", "main h1"),
     "missing page": ("/ui/nowhere/at/all", "main a"),
     "sign-in": ("/ui/signin", "form input"),

@@ -4,12 +4,14 @@ export type Route =
   | { page: 'devices' }
   | { page: 'device'; id: string }
   | { page: 'door' }
+  | { page: 'claim' }
   | { page: 'signin' }
   | { page: 'missing' };
 
 export const paths = {
   devices: `${BASE}/`,
   door: `${BASE}/door`,
+  claim: `${BASE}/claim`,
   signIn: `${BASE}/signin`,
   device: (id: string) => `${BASE}/device/${encodeURIComponent(id)}`,
 } as const;
@@ -26,7 +28,7 @@ function parse(path: string): Route {
   const [page = '', id, ...rest] = path.slice(BASE.length).split('/').filter(Boolean);
   if (page === '') return { page: 'devices' };
   if (page === 'device' && id && !rest.length) return { page: 'device', id: decode(id) };
-  if ((page === 'door' || page === 'signin') && id === undefined) return { page };
+  if ((page === 'door' || page === 'signin' || page === 'claim') && id === undefined) return { page };
   return { page: 'missing' };
 }
 
