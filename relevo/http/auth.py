@@ -237,7 +237,7 @@ class Auth:
         if not cookie:
             raise Unauthenticated("missing token")
         if connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE:
-            self._same_origin(connection)
+            self.check_origin(connection)
         identity, session = self.tokens.of_browser(cookie)
         self._touch_session(session)
         return identity
@@ -259,8 +259,8 @@ class Auth:
             if key.name != LOCAL:
                 self._pipeline.submit([Kept(later)])
 
-    def _same_origin(self, connection: HTTPConnection) -> None:
-        """A browser sends the cookie by itself, so it has to come from our own page."""
+    def check_origin(self, connection: HTTPConnection) -> None:
+        """A browser sends the cookie by itself, so it has to come from our own page. Raises :class:`Forbidden`."""
         origin = connection.headers.get("origin", "")
         if origin and origin.partition("://")[2] == connection.headers.get("host", ""):
             return

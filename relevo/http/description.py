@@ -64,7 +64,7 @@ def _errors(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]
         found |= {"401": "No credential, or one that proves nothing", "403": "A credential that does not allow this"}
     if path.endswith(("/auth/login", "/auth/refresh")):
         found["401"] = "Wrong name or password, or a token that proves nothing"
-    if path.endswith("/auth/logout"):
+    if path.endswith(("/auth/login", "/auth/logout")):
         found["403"] = "A request from a foreign page"
     if "{" in path:
         found["404"] = "There is none, or none that the one who asks may know of"

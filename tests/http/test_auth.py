@@ -164,6 +164,13 @@ def test_signing_out_takes_the_cookie_away(browser: httpx.Client) -> None:
     problem(browser.get(ME), 401)
 
 
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_a_foreign_page_cannot_sign_its_visitors_in(anonymous: httpx.Client, headers: dict[str, str]) -> None:
+    answer = anonymous.post(LOGIN, json=GOOD, headers=headers)
+    problem(answer, 403)
+    assert "set-cookie" not in answer.headers
+
+
 def test_a_foreign_page_cannot_sign_anybody_out(browser: httpx.Client) -> None:
     cookie = {"Cookie": f"relevo_session={browser.cookies['relevo_session']}"}
     browser.cookies.clear()

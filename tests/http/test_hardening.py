@@ -74,6 +74,14 @@ def test_foreign_pages_are_told_nothing_unless_they_are_listed(server: RunningSe
     assert ask(behind, "/healthz", Origin=ORIGIN).headers["access-control-allow-origin"] == ORIGIN
 
 
+def test_a_listed_page_signs_in_with_tokens_and_without_a_cookie(behind: RunningServer) -> None:
+    body = {"username": "admin", "password": ADMIN_PASSWORD}
+    answer = httpx.post(f"{behind.http}/api/v1/auth/login", json=body, headers={"Origin": ORIGIN}, trust_env=False)
+    assert answer.status_code == 200
+    assert answer.json()["refresh_token"]
+    assert "set-cookie" not in answer.headers
+
+
 def test_every_answer_has_a_name_and_a_good_one_is_taken_over(server: RunningServer) -> None:
     first, second = (ask(server, "/healthz").headers["x-request-id"] for _ in range(2))
     assert first != second
@@ -98,7 +106,8 @@ def test_only_a_trusted_proxy_says_who_really_asks(server: RunningServer, behind
 
 def test_a_cookie_behind_a_proxy_with_tls_is_for_tls_only(behind: RunningServer) -> None:
     body = {"username": "admin", "password": ADMIN_PASSWORD}
-    headers = {"X-Forwarded-Proto": "https", "Origin": "https://relevo.example.org"}
+    host = "relevo.example.org"
+    headers = {"X-Forwarded-Proto": "https", "Origin": f"https://{host}", "Host": host}
     answer = httpx.post(f"{behind.http}/api/v1/auth/login", json=body, headers=headers, trust_env=False)
     assert "secure" in answer.headers["set-cookie"].lower()
 

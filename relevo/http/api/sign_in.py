@@ -64,11 +64,14 @@ def set_cookie(response: Response, secret: str, secure: bool) -> None:
 async def login(request: Request, wired: Wired, body: Login, response: Response) -> dict[str, Any]:
     """Exchange name and password for tokens; a browser gets a session cookie instead of a refresh token."""
     address = address_of(request)
+    # A foreign page that may ask with tokens gets tokens; any other must not sign its visitors in as somebody else.
+    browser = from_browser(request) and request.headers.get("origin", "") not in wired.settings.allowed_origins
+    if browser:
+        wired.auth.check_origin(request)
     account = await wired.auth.check_password(body.username, body.password, address)
     if account is None:
         wired.refusals.refuse("", "http", "bad_login", f"sign-in as {body.username[:64]!r}", address)
         raise Unauthenticated("wrong user name or password")
-    browser = from_browser(request)
     agent = request.headers.get("user-agent", "")
     signed_in = await wired.auth.sign_in(account, "native", address, agent, browser)
     if signed_in.cookie:
