@@ -64,11 +64,11 @@ def measure(directory: Path, apart: bool, options: argparse.Namespace) -> dict[s
             load.tell("mark flood")
             begun = time.monotonic()
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, 0, 10)
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
             statuses = asyncio.run(flood(server.http, options.attempts, options.together, apart))
             lasted = time.monotonic() - begun
             with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, 0, 0)
+                os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
             load.tell("mark after")
             result = load.tell("end")
     spans = result["spans"]

@@ -1,14 +1,13 @@
-"""Checking passwords with Argon2id off the event loop, two at a time.
+"""Checking passwords with Argon2id off the event loop, one at a time.
 
-A flood of log-ins waits for itself and not readings for it: the threads of this pool have a lower priority, and when
-more wait than :data:`_WAITING_MOST` the next is told to come again later.
+A flood of log-ins waits for itself and not readings for it: the thread of this pool runs when nothing else wants to,
+and when more wait than :data:`_WAITING_MOST` the next is told to come again later.
 """
 
 import asyncio
 import contextlib
 import os
 import secrets
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -20,9 +19,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from relevo.domain.passwords import normalised
 from relevo.errors import TooMany
 
-_THREADS: Final = 2
+_THREADS: Final = 1
 _WAITING_MOST: Final = 64
-_NICE: Final = 10
 _T = TypeVar("_T")
 
 # 19 MiB and two passes (OWASP's recommendation for Argon2id): 30 ms instead of 450 under load with the defaults.
@@ -80,6 +78,6 @@ class Passwords:
 
 
 def _step_back() -> None:
-    """Linux gives each thread its own niceness: hashing takes what readings leave."""
+    """Linux schedules each thread by itself: hashing takes what readings leave."""
     with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

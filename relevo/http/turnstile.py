@@ -18,6 +18,7 @@ _PATHS: Final = frozenset({"/api/v1/auth/login", "/api/v1/auth/refresh", "/api/l
 _TOGETHER: Final = 2
 _WAITING_MOST: Final = 64
 _RETRY_S: Final = 2
+_PATIENCE_S: Final = 1.0
 
 
 class Turnstile:
@@ -33,15 +34,17 @@ class Turnstile:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in _PATHS:
             await self._app(scope, receive, send)
             return
-        wait = self._blocked(scope["client"][0] if scope.get("client") else "")
-        if wait:
-            await self._refuse(scope, receive, send, TooMany("too many attempts", int(wait) + 1))
-            return
         if self._waiting >= _WAITING_MOST:
             await self._refuse(scope, receive, send, TooMany("too many sign-ins at this moment", _RETRY_S))
             return
         self._waiting += 1
         try:
+            wait = self._blocked(scope["client"][0] if scope.get("client") else "")
+            if wait:
+                # Whoever asks again at once is answered once a second and not as fast as we can.
+                await asyncio.sleep(min(wait, _PATIENCE_S))
+                await self._refuse(scope, receive, send, TooMany("too many attempts", int(wait) + 1))
+                return
             async with self._room:
                 await self._app(scope, receive, send)
         finally:
