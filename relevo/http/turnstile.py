@@ -6,6 +6,7 @@ wait their turn outside, and beyond that the answer is to come again later.
 """
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Final
 
@@ -41,8 +42,8 @@ class Turnstile:
         try:
             wait = self._blocked(scope["client"][0] if scope.get("client") else "")
             if wait:
-                # Whoever asks again at once is answered once a second and not as fast as we can.
-                await asyncio.sleep(min(wait, _PATIENCE_S))
+                # Whoever asks again at once is answered about once a second, and not all of them in the same moment.
+                await asyncio.sleep(min(wait, random.uniform(0.5, 1.5) * _PATIENCE_S))  # noqa: S311 - no secret
                 await self._refuse(scope, receive, send, TooMany("too many attempts", int(wait) + 1))
                 return
             async with self._room:
