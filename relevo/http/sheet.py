@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
-import segno
-
 SHEET_MOST: Final = 21
 _COLUMNS: Final = 3
 _PAGE: Final = (210.0, 297.0)
@@ -28,6 +26,9 @@ class Printed(NamedTuple):
 
 def modules(text: str) -> list[list[bool]]:
     """The QR code of ``text``, dark modules true, without the quiet zone; error correction M or better."""
+    # 1.5 MB that only a server which prints labels needs.
+    import segno
+
     return [[bool(cell) for cell in row] for row in segno.make_qr(text, error="m").matrix]
 
 
