@@ -67,7 +67,7 @@ class Intake:
         found = self._registry.get(device)
         return found.external_id if found is not None else ""
 
-    def own_only(self, decoded: Decoded, device: str) -> None:
+    def _own_only(self, decoded: Decoded, device: str) -> None:
         """Refuse what a device with a credential of its own says in the name of another."""
         own = self.external_id(device)
         foreign = [external_id for external_id, _ in decoded.events if external_id != own]
@@ -78,13 +78,16 @@ class Intake:
             message = f"device {device!r} may not speak for {external_id[:64]!r}"
             decoded.refused.append((own, Invalid("not_its_own", message)))
 
-    def events(self, dialect: Dialect, decoded: Decoded, where: str, sender: str) -> list[AnyEvent]:
+    def events(self, dialect: Dialect, decoded: Decoded, where: str, sender: str, speaker: str = "") -> list[AnyEvent]:
         """The events to submit for a decoded message; refusals and strangers are told on the way.
 
-        ``sender`` is the network address, for the timeline.
+        ``sender`` is the network address, for the timeline; ``speaker`` the device that proved to be the one who
+        says this, empty when nobody did: then whose it is stands in the message alone.
         """
         out: list[AnyEvent] = []
         contract = dialect.name
+        if speaker:
+            self._own_only(decoded, speaker)
         if self._claims.screenings:
             self._turn_away(contract, decoded)
         for external_id, event in decoded.events:

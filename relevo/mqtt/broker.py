@@ -318,9 +318,8 @@ class Broker:
                 self.intake.refuse(dialect.name, address.external_id, "mqtt", problem, sender)
                 refused = Reason.PAYLOAD_FORMAT_INVALID
             else:
-                if connection.principal is not None and connection.principal.device:
-                    self.intake.own_only(decoded, connection.principal.device)
-                events = self.intake.events(dialect, decoded, "mqtt", sender)
+                speaker = connection.principal.device if connection.principal is not None else ""
+                events = self.intake.events(dialect, decoded, "mqtt", sender, speaker)
                 told = bool(decoded.refused)
                 if told and not decoded.events:
                     refused = Reason.PAYLOAD_FORMAT_INVALID
@@ -342,7 +341,7 @@ class Broker:
         if route.dialect is not None and route.address is not None:
             try:
                 decoded = route.dialect.decode(route.address, packet.payload, self.clock.now_ms(), False)
-                events = self.intake.events(route.dialect, decoded, "mqtt", address)
+                events = self.intake.events(route.dialect, decoded, "mqtt", address, principal.device)
             except Invalid as problem:
                 self.intake.refuse(route.dialect.name, route.address.external_id, "mqtt", problem, address)
                 return

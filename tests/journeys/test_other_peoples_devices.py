@@ -228,6 +228,18 @@ def test_a_meter_with_its_own_credential_speaks_for_itself_alone(server: Running
     eventually(lambda: "not_its_own" in server.api.get("/api/v1/devices/m1/timeline").text, 5)
 
 
+def test_a_last_will_speaks_for_its_own_device_alone(server: RunningServer) -> None:
+    for serial in ("W1", "W2"):
+        body = {"contract": "hidrometro", "external_id": serial, "id": serial.lower()}
+        assert server.api.post("/api/v1/claims", json=body).status_code == 201
+    key = server.api.post("/api/v1/devices/w1/credentials/keys", json={}).json()["key"]
+    will = ("hidrometro/dados", b'{"totalLiters":9,"flowLmin":1,"numeroSerie":"W2"}', 1, False)
+    with Raw(server.mqtt_port, connect("w1", user="w1", password=key.encode(), will=will)) as raw:
+        raw.expect(CONNACK_OK)
+    eventually(lambda: "not_its_own" in server.api.get("/api/v1/devices/w1/timeline").text, 5)
+    assert server.api.get("/api/v1/devices/w2/latest").json() == {}
+
+
 def test_water_meters_are_shown_to_those_who_may_view_them(
     people: tuple[Person, Person], server: RunningServer
 ) -> None:
