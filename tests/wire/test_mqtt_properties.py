@@ -1,4 +1,3 @@
-import time
 from typing import Any
 
 import pytest
@@ -7,6 +6,7 @@ from hypothesis import strategies as st
 
 from relevo.wire.mqtt_errors import MalformedPacket, Reason
 from relevo.wire.mqtt_properties import MAX_USER_PROPERTIES, decode_properties, encode_properties
+from tests.effort import least_cpu
 from tests.wire.handmade import (
     EVERY,
     NEVER_ZERO,
@@ -106,9 +106,8 @@ def test_a_hundred_user_properties_pass_and_ten_thousand_are_refused_at_once() -
     found, end = decode_properties(raw, 0, len(raw), PUBLISH)
     assert (found, end) == ({"user_property": [("a", "b")] * 100}, len(raw))
     flood = property_set(*[pair] * 10_000)
-    begun = time.process_time()
     assert problem(flood, PUBLISH) == Reason.PROTOCOL_ERROR
-    assert time.process_time() - begun < 0.1
+    assert least_cpu(lambda: problem(flood, PUBLISH)) < 1
 
 
 @given(st.sampled_from(EVERY).flatmap(lambda kind: st.tuples(st.just(kind), properties_for(kind))))

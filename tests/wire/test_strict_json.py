@@ -1,5 +1,4 @@
 import json
-import time
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 
 from relevo.errors import Invalid
 from relevo.wire.strict_json import loads, loads_object, loads_object_or_list
+from tests.effort import least_cpu
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 scalars = (
@@ -141,16 +141,14 @@ def test_thirty_two_levels_pass_and_one_more_is_refused(escape: bytes) -> None:
     ],
 )
 def test_great_depth_is_refused_at_once(payload: bytes) -> None:
-    start = time.process_time()
     assert reason(payload) == "json_too_deep"
-    assert time.process_time() - start < 0.5
+    assert least_cpu(lambda: reason(payload)) < 2
 
 
 @pytest.mark.parametrize("payload", [b"]" * 300_000, b"[}" * 100_000, b"[" * 20 + b"[]," * 100_000])
 def test_many_brackets_that_are_not_deep_are_malformed(payload: bytes) -> None:
-    start = time.process_time()
     assert reason(payload) == "json_malformed"
-    assert time.process_time() - start < 0.5
+    assert least_cpu(lambda: reason(payload)) < 2
 
 
 def test_a_wide_batch_is_not_deep_and_brackets_in_texts_do_not_count() -> None:
@@ -161,9 +159,8 @@ def test_a_wide_batch_is_not_deep_and_brackets_in_texts_do_not_count() -> None:
 
 def test_thousands_of_digits_cost_no_time() -> None:
     payload = b"[" + b",".join([b"7" * 4000] * 60) + b"]"
-    start = time.process_time()
     assert reason(payload) == "value_out_of_range"
-    assert time.process_time() - start < 0.5
+    assert least_cpu(lambda: reason(payload)) < 2
 
 
 @pytest.mark.parametrize("payload", [b"1", b'"a"', b"null", b"true"])
