@@ -31,6 +31,7 @@ from relevo.domain.passwords import normalised
 from relevo.domain.people import People
 from relevo.domain.records import Dropped, Kept, Record, RecordChange
 from relevo.errors import ConfigurationError, TooMany
+from relevo.files import write_file
 from relevo.http import tokens
 from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
@@ -113,7 +114,7 @@ class DataDirectory:
             return file.read_bytes(), False
         except FileNotFoundError:
             fresh = secrets.token_bytes(32)
-            write_secret(file, fresh)
+            write_file(file, fresh)
             return fresh, True
         except OSError as error:
             raise ConfigurationError(f"{file} cannot be read: {error.strerror}; restore it from a backup") from error
@@ -122,16 +123,6 @@ class DataDirectory:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
-
-
-def write_secret(file: Path, data: bytes) -> None:
-    """Write a file that nobody else may read."""
-    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 class Application:
@@ -333,7 +324,7 @@ class Application:
         password = self.settings.admin_password
         if not password:
             password = self.generated_password = secrets.token_urlsafe(12)
-            write_secret(self.directory.path / PASSWORD_FILE, f"{password}\n".encode())
+            write_file(self.directory.path / PASSWORD_FILE, f"{password}\n".encode())
         now = self.clock.now_ms()
         account = Account(
             ADMINISTRATOR,

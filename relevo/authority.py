@@ -11,13 +11,13 @@ installations never do and it costs a start 25 ms and 8 MB.
 
 import datetime
 import ipaddress
-import os
 import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from relevo.errors import ConfigurationError, FieldError, Invalid
+from relevo.files import write_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -100,8 +100,8 @@ class Authority:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             # The key first: a certificate without its key would be trusted and could issue nothing.
-            _write(self.key_file, _key_pem(key).encode(), 0o600)
-            _write(self.certificate_file, _pem(certificate).encode(), 0o644)
+            write_file(self.key_file, _key_pem(key).encode(), 0o600, new=True)
+            write_file(self.certificate_file, _pem(certificate).encode(), 0o644, new=True)
         except OSError as error:
             raise ConfigurationError(f"{self.folder} cannot be written: {error.strerror or error}") from error
         return self.describe()
@@ -292,16 +292,6 @@ def _key_pem(key: "ec.EllipticCurvePrivateKey") -> str:
 
     # "EC PRIVATE KEY" is what the older mbedTLS on many boards still asks for.
     return key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-
-
-def _write(file: Path, data: bytes, mode: int) -> None:
-    """Write a file that was not there before, and see it onto the disk."""
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-    os.fchmod(descriptor, mode)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _refused(reason: str, field: str, message: str) -> Invalid:

@@ -5,7 +5,6 @@ running server, which is the only writer of its store.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from relevo.authority import DEVICE_DAYS, DEVICE_DAYS_MOST, SERVER_DAYS, Authori
 from relevo.clock import SystemClock
 from relevo.console import Config, Data, read_settings, say, told
 from relevo.errors import NotFound
+from relevo.files import write_file
 from relevo.local import LocalServer, NotRunning, quoted
 
 app = typer.Typer(name="ca", help="Certificates for devices and for the server.", no_args_is_help=True)
@@ -125,7 +125,7 @@ def server(
         fresh = file.with_suffix(".new")
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
-        _write(fresh, text, mode)
+        write_file(fresh, text.encode(), mode, new=True)
         fresh.replace(file)
     say(f"server certificate for {', '.join(names)}, until {_day(issued.expires_at)}; MQTT over TLS needs")
     typer.echo(f'tls_cert = "{certificate}"\ntls_key = "{key}"')
@@ -155,7 +155,7 @@ def _ask_for(data: Path, device: str, body: dict[str, Any], files: list[Path | N
         for file, mode in ((certificate, 0o644), (key, 0o600)):
             if file is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                _write(file, "", mode)
+                write_file(file, b"", mode, new=True)
                 made.append(file)
         answer = server.post(f"/api/v1/devices/{quoted(device)}/credentials/certificates", body)
     except BaseException:
@@ -167,14 +167,7 @@ def _ask_for(data: Path, device: str, body: dict[str, Any], files: list[Path | N
     if certificate is not None:
         certificate.write_text(answer["certificate"])
     if authority is not None and not authority.exists():
-        _write(authority, answer["authority"], 0o644)
+        write_file(authority, answer["authority"].encode(), 0o644, new=True)
     written = ", ".join(str(file) for file in files if file is not None)
     say(f"certificate of {device} until {answer['expires_at'][:10]}: {written}")
     typer.echo(answer["id"])
-
-
-def _write(file: Path, text: str, mode: int) -> None:
-    """Write a new file. Raises :class:`FileExistsError`."""
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)

@@ -8,7 +8,6 @@ needs no password. The server stays the only writer of its store.
 import contextlib
 import http.client
 import json
-import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from relevo.errors import Conflict, Forbidden, Invalid, NotFound, RelevoError, Unauthenticated
+from relevo.files import write_file
 
 FILE: Final = "local.json"
 _TIMEOUT_S: Final = 20.0
@@ -36,10 +36,7 @@ def announce(data: Path, host: str, port: int, key: str) -> None:
     url = f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
     file = data / FILE
     fresh = data / f"{FILE}.new"
-    descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    os.fchmod(descriptor, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        json.dump({"http": url, "key": key}, out)
+    write_file(fresh, json.dumps({"http": url, "key": key}).encode())
     # Whole or not at all: a command may read at any moment.
     fresh.replace(file)
 
