@@ -20,7 +20,9 @@ from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
+from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Account, Role
+from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
@@ -42,6 +44,7 @@ from relevo.http.services import Services, address_of
 from relevo.http.tokens import SigningKeys, Tokens
 from relevo.http.watching import Watching
 from relevo.intake import Intake
+from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
@@ -57,7 +60,7 @@ from relevo.realtime import sse, websocket
 from relevo.realtime.view import Views
 from relevo.refusals import Refusals
 from relevo.settings import Listen, Settings
-from relevo.store import accounts, devices, journal, latest, records, series
+from relevo.store import accounts, commands, devices, journal, latest, records, series
 from relevo.store import sessions as store_sessions
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME, core_on, open_writer
@@ -145,6 +148,7 @@ class Application:
         self._stopped = False
         self._door_open = False
         self._expiring: ExpiringCredentials | None = None
+        self._deadlines: Deadlines | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -154,8 +158,9 @@ class Application:
         except BaseException as error:
             if self._http is not None:
                 self._http.cancel()
-            if self._expiring is not None:
-                await self._expiring.stop()
+            for job in (self._expiring, self._deadlines):
+                if job is not None:
+                    await job.stop()
             if self._door_open:
                 await self.mqtt.stop_accepting()
                 await self.mqtt.stop()
@@ -183,7 +188,7 @@ class Application:
         path = self.directory.path / FILE_NAME
         prepare(path)
         pepper, fresh = self.directory.secret_key()
-        known, signing_keys, registered, documents, sessions, retained = self._load(path)
+        known, signing_keys, registered, documents, sessions, retained, (opened, keys) = self._load(path)
 
         if fresh and any(device.key_hash.startswith(HASH_PREFIX) for device in registered):
             (self.directory.path / PEPPER_FILE).unlink()
@@ -198,7 +203,9 @@ class Application:
         self.keyring = keyring = Keyring(registry, pepper)
         keyring.load(one for one in known if isinstance(one, Credential))
         self.bus = bus = Bus()
-        writer = Writer(path, settings.limits.timeline_entries, settings.limits.unclaimed)
+        writer = Writer(
+            path, settings.limits.timeline_entries, settings.limits.unclaimed, settings.commands.kept_per_device
+        )
         writer.open()
         self._stack.callback(writer.close)
         checkpointer = Checkpointer(path)
@@ -210,6 +217,7 @@ class Application:
                 "native": {
                     "keys_per_reading": settings.limits.keys_per_reading,
                     "batch_items": settings.limits.batch_items,
+                    "answer_ms": round(settings.commands.answer_s * 1000),
                 },
                 "hidrometro": settings.hidrometro.model_dump(),
             }
@@ -220,7 +228,25 @@ class Application:
             claims.apply(Kept(one))
         self.pairing = pairing = Pairing(pipeline, clock, settings.open_registration)
         self._stack.callback(pairing.stop)
-        self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims)
+        ledger = Ledger()
+        ledger.load(opened, keys)
+
+        async def recall(command_id: str) -> Command | None:
+            return await readers.run_core(commands.load, command_id)
+
+        self.dispatch = dispatch = Dispatch(
+            ledger,
+            pipeline,
+            registry,
+            dialects,
+            refusals,
+            clock,
+            recall,
+            settings.commands.ttl_s,
+            settings.commands.open_per_device,
+        )
+        pipeline.event_followers.append(dispatch.follow)
+        self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch)
         self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
         self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
         self._stack.callback(auth.close)
@@ -246,7 +272,8 @@ class Application:
             ChosenPasswords(keyring, auth.passwords.fits),
             AuthorityName(authority.certificate_file),
         )
-        self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper)
+        self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch)
+        dispatch.egress = broker
         broker.restore(sessions, retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
@@ -257,6 +284,7 @@ class Application:
             dialects=dialects,
             pipeline=pipeline,
             intake=intake,
+            dispatch=dispatch,
             refusals=refusals,
             readers=readers,
             auth=auth,
@@ -281,6 +309,9 @@ class Application:
         recent.follow(0, [event for _, event in past])
         del past
 
+        dispatch.begin()
+        self._deadlines = Deadlines(dispatch, clock)
+        self._deadlines.start()
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
@@ -294,7 +325,7 @@ class Application:
             # Commands beside the server will say so; devices do not need them.
             log.warning("local_file_not_written", error=str(error))
 
-    def _load(self, path: Path) -> tuple[list[Record], bytes, list[Any], dict[str, bytes], list[Any], list[Any]]:
+    def _load(self, path: Path) -> tuple[list[Record], bytes, list[Any], dict[str, bytes], list[Any], list[Any], Any]:
         """What is needed in memory, and the first administrator."""
         connection = open_writer(path)
         core = None
@@ -306,13 +337,14 @@ class Application:
                 known.append(self._first_administrator(core))
             signing_keys = accounts.secret(core, "token_signing_keys", SigningKeys.fresh())
             registered, numbers = devices.load_all(core)
+            open_commands = commands.load_open(core, self.clock.now_ms())
             core.commit()
             if connection.in_transaction:
                 connection.execute("COMMIT")
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
             kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
-            return known, signing_keys, registered, documents, kept, retained
+            return known, signing_keys, registered, documents, kept, retained, open_commands
         finally:
             if core is not None:
                 with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
@@ -474,6 +506,7 @@ class Application:
                 "sent": counts["sent"],
                 "dropped": counts["dropped"],
             },
+            "commands": {"open": len(self.dispatch.ledger), "ended": dict(sorted(self.dispatch.ended.items()))},
             "live_views": len(self.bus),
             "counters": {
                 "events": pipeline.counters.events,
@@ -492,8 +525,9 @@ class Application:
         self._stopped = True
         begun = self.clock.monotonic()
         withdraw(self.directory.path)
-        if self._expiring is not None:
-            await self._expiring.stop()
+        for job in (self._expiring, self._deadlines):
+            if job is not None:
+                await job.stop()
         await self.mqtt.stop_accepting()
         self.pairing.stop()
         self.refusals.stop()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from relevo.domain.commands import Command
 from relevo.domain.events import AnyEvent
 from relevo.errors import Invalid
 
@@ -83,3 +84,48 @@ class Describes(Protocol):
 
     def describe(self, payload: dict[str, Any]) -> Description:
         """What the payload of an unclaimed entry says about the device."""
+
+
+class Order(NamedTuple):
+    """A command that the contract knows how to say.
+
+    Commands of one ``lane`` wait for each other (empty: for none), ``answer_ms`` is how long the device has to answer,
+    0 where the contract knows no answer.
+    """
+
+    params: dict[str, Any]
+    lane: str = ""
+    answer_ms: int = 0
+
+
+class Said(NamedTuple):
+    """An MQTT message to a device."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+
+
+class Verdict(NamedTuple):
+    """What something that a device said means for a command: ``state`` is ``confirmed`` or ``failed``."""
+
+    state: str
+    reason: str = ""
+    result: Any = None
+
+
+@runtime_checkable
+class Commandable(Protocol):
+    """A dialect whose devices can be told to do something. ``attributes`` are the device's own, from the registry."""
+
+    def order(self, name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> Order:
+        """Whether and how the contract says this. Raises :class:`relevo.errors.Invalid`, naming the field."""
+
+    def say(self, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
+        """The message for a command that :meth:`order` let in."""
+
+    def command_topics(self, external_id: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        """Topics that a device of this contract listens on for its commands."""
+
+    def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
+        """What ``event``, which the command's device caused, says about a command that was sent; mostly nothing."""

@@ -9,8 +9,16 @@ from typing import Any, Final
 
 from relevo.clock import Clock
 from relevo.dialect import Address, Decoded, Dialect
+from relevo.dispatch import Dispatch
 from relevo.domain.devices import ID_PATTERN, Registry
-from relevo.domain.events import AnyEvent, DeviceRegistered, TelemetryReceived, UnclaimedReading, UnclaimedSeen
+from relevo.domain.events import (
+    AnyEvent,
+    DeviceAnswered,
+    DeviceRegistered,
+    TelemetryReceived,
+    UnclaimedReading,
+    UnclaimedSeen,
+)
 from relevo.domain.joining import Claims
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
@@ -32,6 +40,7 @@ class Intake:
         clock: Clock,
         pairing: Pairing,
         claims: Claims,
+        dispatch: Dispatch,
     ) -> None:
         self._registry = registry
         self._dialects = dialects
@@ -41,6 +50,7 @@ class Intake:
         self._epoch = -1
         self._pairing = pairing
         self._claims = claims
+        self._dispatch = dispatch
 
     @property
     def registration_open(self) -> bool:
@@ -98,6 +108,8 @@ class Intake:
                     continue
             event.device = device  # type: ignore[union-attr]
             out.append(event)
+            if type(event) is DeviceAnswered or self._dispatch.ledger.has_open(device):
+                out += self._dispatch.heard(dialect, device, event)
         if decoded.notices:
             for external_id, kind, detail in decoded.notices:
                 self._refusals.notice(self.device_id(contract, external_id), kind, detail)

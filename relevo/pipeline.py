@@ -115,6 +115,8 @@ class Pipeline:
         self.committed_seq = 0
         # Whoever keeps records in memory; called on the loop, in the order of the commits.
         self.record_followers: list[Callable[[RecordChange], None]] = []
+        # The same for events that change what is kept in memory (registry, ledger of commands).
+        self.event_followers: list[Callable[[AnyEvent], None]] = []
         # device id -> its document (relevo.store.latest) as last committed
         self.documents: dict[str, bytes] = {}
 
@@ -293,10 +295,15 @@ class Pipeline:
         if batch.kept:
             self.committed_seq = batch.first_seq + len(batch.kept) - 1
         self.documents.update(batch.documents)
-        for offset, event in batch.registry:
+        for offset, event in batch.followed:
             self._registry.apply(event, batch.first_seq + offset)
             if type(event) is DeviceRemoved:
                 self.documents.pop(event.device, None)
+            for tell in self.event_followers:
+                try:
+                    tell(event)
+                except Exception as error:
+                    self._complain(error)
         for change in batch.records:
             for follow in self.record_followers:
                 follow(change)

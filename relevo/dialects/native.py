@@ -13,6 +13,9 @@ is. An empty ``status`` or ``state`` clears a retained message and means nothing
 
 ``retained`` is true only for a message that a foreign broker kept and delivered on subscribing; such a reading, event
 or response is old and skipped with a notice. A live message whose retain bit is set is a live message.
+
+A command is ``{"id", "name", "params", "expires"}`` with ``expires`` in milliseconds UTC; the answer is ``{"id", "ok",
+"result" or "error"}``. A device executes an id once, and none after its ``expires`` when it knows the time.
 """
 
 import re
@@ -20,9 +23,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from relevo.dialect import Address, Decoded
+import msgspec
+
+from relevo.dialect import Address, Decoded, Order, Said, Verdict
+from relevo.domain.commands import CONFIRMED, FAILED, Command
 from relevo.domain.devices import ID_PATTERN, check_id
 from relevo.domain.events import (
+    AnyEvent,
     DeviceAnswered,
     DeviceConnected,
     DeviceDisconnected,
@@ -37,6 +44,7 @@ from relevo.errors import FieldError, Invalid
 from relevo.wire.strict_json import loads_object, loads_object_or_list
 
 CHANNELS: Final = ("telemetry", "state", "event", "response", "status")
+_encode: Final = msgspec.json.Encoder().encode
 _TOPIC: Final = re.compile(rf"relevo/({ID_PATTERN.pattern})/({'|'.join(CHANNELS)})")
 _FIELDS: Final = frozenset({"ts", "values", "boot", "seq"})
 _STATUS: Final = {b"online": True, b"offline": False, b'"online"': True, b'"offline"': False}
@@ -46,10 +54,11 @@ _QUIET: Final = frozenset({"", "clock_missing"})
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Limits of a reading, and most readings in a batch."""
+    """Limits of a reading, most readings in a batch, and how long a device has to answer a command."""
 
     values: TelemetryLimits = field(default_factory=TelemetryLimits)
     batch_items: int = 1_000
+    answer_ms: int = 10_000
 
 
 @dataclass(slots=True)
@@ -120,7 +129,23 @@ class Native:
             return Decoded([(device, StateReported("", received_ms, loads_object(payload)))])
         if channel == "event":
             return Decoded([(device, DeviceEventReported("", received_ms, loads_object(payload)))])
-        return Decoded([(device, DeviceAnswered("", received_ms, _answer(payload)))])
+        return Decoded([(device, DeviceAnswered("", received_ms, check_answer(loads_object(payload))))])
+
+    # Commands
+
+    def order(self, name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> Order:
+        return Order(params, answer_ms=self._options.answer_ms)
+
+    def say(self, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
+        return Said(f"relevo/{external_id}/command", _encode(command_words(command)))
+
+    def command_topics(self, external_id: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        return (f"relevo/{external_id}/command",)
+
+    def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
+        if type(event) is not DeviceAnswered or event.answer["id"] != command.id:
+            return None
+        return verdict_of(event.answer)
 
     def readings(self, payload: bytes, received_ms: int, device: str) -> list[Item]:
         """Body of ``POST /devices/{id}/telemetry``: whatever the telemetry topic takes.
@@ -196,6 +221,26 @@ class Native:
         return found
 
 
+def command_words(command: Command) -> dict[str, Any]:
+    """A command as a native device hears it."""
+    return {"id": command.id, "name": command.name, "params": command.params, "expires": command.expires_at}
+
+
+def verdict_of(answer: dict[str, Any]) -> Verdict:
+    """What an answer that :func:`check_answer` let in says about its command."""
+    if answer["ok"]:
+        return Verdict(CONFIRMED, result=answer.get("result"))
+    error = answer.get("error")
+    return Verdict(FAILED, error[:200] if type(error) is str else "the device said no", error)
+
+
+def check_answer(answer: dict[str, Any]) -> dict[str, Any]:
+    """``answer`` when it is one. Raises :class:`relevo.errors.Invalid`."""
+    if type(answer.get("id")) is not str or type(answer.get("ok")) is not bool:
+        raise Invalid("answer_malformed", 'an answer must have "id", a text, and "ok", true or false')
+    return answer
+
+
 def gather(items: list[Item]) -> Decoded:
     """The items of a list as one message; each refusal says which item it means."""
     decoded = Decoded()
@@ -211,12 +256,13 @@ def gather(items: list[Item]) -> Decoded:
 
 
 def configure(options: Mapping[str, Any]) -> Native:
-    """A dialect with ``keys_per_reading`` and ``batch_items`` of the mapping; other names are not its business."""
+    """A dialect with those options of the mapping that it has; other names are not its business."""
     plain = Options()
     return Native(
         Options(
             TelemetryLimits(keys=options.get("keys_per_reading", plain.values.keys)),
             options.get("batch_items", plain.batch_items),
+            options.get("answer_ms", plain.answer_ms),
         )
     )
 
@@ -236,13 +282,6 @@ def _status(device: str, payload: bytes, received_ms: int) -> Decoded:
     if online is False:
         return Decoded([(device, DeviceDisconnected("", received_ms, "status", "the device said so"))])
     raise Invalid("status_unknown", 'status must be online or offline, or {"status": "online"}')
-
-
-def _answer(payload: bytes) -> dict[str, Any]:
-    answer = loads_object(payload)
-    if type(answer.get("id")) is not str or type(answer.get("ok")) is not bool:
-        raise Invalid("answer_malformed", 'an answer must have "id", a text, and "ok", true or false')
-    return answer
 
 
 def _is_number(value: object) -> bool:

@@ -110,6 +110,67 @@ class DeviceAnswered(Event, tag="an"):
     answer: dict[str, Any]
 
 
+class CommandQueued(Event, tag="cq"):
+    """Somebody asked a device to do something, and it was taken into the ledger (:mod:`relevo.domain.commands`).
+
+    ``expires`` is the time (milliseconds UTC) after which it must not leave any more. ``by`` is an account, ``origin``
+    what asked on its behalf (``user``, ``schedule:ID``, ``rule:ID``, ``bulk:ID``, ``contract:NAME``). ``answer_ms`` is
+    how long the device has to answer, 0 when it never does. ``redeliver`` allows to send it again while nothing tells
+    that it arrived.
+    """
+
+    device: str
+    id: str
+    at: int
+    name: str
+    params: dict[str, Any]
+    by: str
+    origin: str
+    expires: int
+    key: str = ""
+    lane: str = ""
+    answer_ms: int = 0
+    redeliver: bool = False
+
+
+class CommandSent(Event, tag="cs"):
+    """A command leaves for the device; committed before its first byte does. ``deadline`` is 0 for no answer."""
+
+    device: str
+    id: str
+    at: int
+    via: str
+    deadline: int
+
+
+class CommandReturned(Event, tag="cr"):
+    """A command marked as sent is queued again: it never left, or may be sent a second time."""
+
+    device: str
+    id: str
+    at: int
+    reason: str
+
+
+class CommandArrived(Event, tag="ca"):
+    """The device's MQTT client acknowledged a command: it is there, nothing is known about its execution."""
+
+    device: str
+    id: str
+    at: int
+
+
+class CommandEnded(Event, tag="ce"):
+    """A command is over: ``state`` is confirmed, failed, timed_out, expired or cancelled."""
+
+    device: str
+    id: str
+    at: int
+    state: str
+    reason: str = ""
+    result: Any = None
+
+
 class UnclaimedSeen(Event, tag="us"):
     """Something spoke a contract without being in the registry. ``payload`` is the decoded reading.
 
@@ -188,6 +249,11 @@ AnyEvent: TypeAlias = (
     | StateReported
     | DeviceEventReported
     | DeviceAnswered
+    | CommandQueued
+    | CommandSent
+    | CommandReturned
+    | CommandArrived
+    | CommandEnded
     | UnclaimedSeen
     | UnclaimedReading
     | Refused

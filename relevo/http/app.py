@@ -19,6 +19,7 @@ from relevo.http.api import (
     audit,
     certificates,
     claims,
+    commands,
     credentials,
     devices,
     factory,
@@ -88,6 +89,7 @@ _STREAM_PATHS: dict[str, Any] = {
 GROUPS: Final = (
     devices,
     history,
+    commands,
     credentials,
     certificates,
     grants,
@@ -145,7 +147,9 @@ class SignedIn:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/api/v1/") and path not in self._open:
             connection = HTTPConnection(scope)
-            takes_keys = path.endswith(("/telemetry", "/latest")) or "/telemetry/" in path
+            takes_keys = (
+                path.endswith(("/telemetry", "/latest", "/commands/next", "/response")) or "/telemetry/" in path
+            )
             try:
                 if not takes_keys or (scope["method"] == "GET" and "authorization" not in connection.headers):
                     self._services.auth.identify(connection)

@@ -47,6 +47,12 @@ class _Figures(Collector):
             yield GaugeMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])
         for name, what in _MQTT_COUNTERS.items():
             yield CounterMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])
+        told = figures["commands"]
+        yield GaugeMetricFamily("relevo_commands_open", "Commands not over.", value=told["open"])
+        ended = CounterMetricFamily("relevo_commands", "Commands by the state they ended in.", labels=("state",))
+        for state, count in told["ended"].items():
+            ended.add_metric((state,), count)
+        yield ended
         refused = CounterMetricFamily("relevo_refused", "Refusals by place and reason.", labels=("where", "reason"))
         for (where, reason), count in sorted(wired.refusals.counts.items()):
             refused.add_metric((where, reason), count)

@@ -18,7 +18,7 @@ from relevo.domain.accounts import Identity, Role
 from relevo.domain.devices import Device
 from relevo.domain.grants import Right
 from relevo.errors import Forbidden
-from relevo.http.services import Services, services
+from relevo.http.services import Services, address_of, services
 
 # The key under which a route's need stands in the OpenAPI description.
 NEEDS: Final = "x-relevo-needs"
@@ -84,6 +84,19 @@ class _OnDeviceOrItsKey(Need):
         return wired.auth.device_for(wired.auth.identify(request), device_id, self.right)
 
 
+class _ItsKey(Need):
+    async def __call__(self, request: Request, device_id: str, wired: Annotated[Services, Depends(services)]) -> Device:
+        device = wired.registry.get(device_id)
+        if device is None or not wired.auth.is_device(request, device):
+            detail = f"{request.method} for {device_id[:64]!r} without its key"
+            wired.refusals.refuse(
+                device.id if device is not None else "", "http", "bad_credentials", detail, address_of(request)
+            )
+            wired.auth.identify(request)
+            raise Forbidden("only the device itself, with its key")
+        return device
+
+
 def _person(role: Role) -> Any:
     return Depends(_Person(_ROLE_WORDS[role], role))
 
@@ -108,6 +121,7 @@ Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]
 MayView = Annotated[Held, _on_device(Right.VIEW)]
 MayControl = Annotated[Held, _on_device(Right.CONTROL)]
 Owns = Annotated[Held, _on_device(Right.OWN)]
+IsDevice = Annotated[Device, Depends(_ItsKey("the device with its key", key=True))]
 MayViewOrIsDevice = Annotated[
     Device,
     Depends(_OnDeviceOrItsKey("who may view the device, and the device with its key", None, Right.VIEW, key=True)),

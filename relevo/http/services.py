@@ -3,14 +3,16 @@
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.clock import Clock
 from relevo.dialect import Dialect
+from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Identity
 from relevo.domain.devices import Device, Registry
 from relevo.domain.events import Audited
@@ -44,6 +46,7 @@ class Services:
     dialects: dict[str, Dialect]
     pipeline: Pipeline
     intake: Intake
+    dispatch: Dispatch
     refusals: Refusals
     readers: Readers
     auth: Auth
@@ -122,4 +125,5 @@ def services(connection: HTTPConnection) -> Services:
     return found
 
 
+Wired = Annotated[Services, Depends(services)]
 Reader = Callable[..., Awaitable[Any]]

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relevo.attempts import Attempts
 from relevo.clock import Clock
-from relevo.dialect import Address, Dialect
+from relevo.dialect import Address, Dialect, Said
+from relevo.dispatch import Dispatch
 from relevo.domain.events import AnyEvent, DeviceConnected, DeviceDisconnected
 from relevo.errors import Invalid
 from relevo.intake import Intake
@@ -79,6 +80,7 @@ class Broker:
         intake: Intake,
         refusals: Refusals,
         doorkeeper: Doorkeeper,
+        dispatch: Dispatch,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -86,6 +88,7 @@ class Broker:
         self.intake = intake
         self.refusals = refusals
         self.doorkeeper = doorkeeper
+        self.dispatch = dispatch
         self.sessions: dict[str, Session] = {}
         self.connected: dict[str, Connection] = {}
         self.subscriptions = Subscriptions(self.connected.__contains__)
@@ -174,6 +177,8 @@ class Broker:
         if session is None or self.connected.get(session.client_id) is not connection:
             return
         del self.connected[session.client_id]
+        for token in session.end_once():
+            self.dispatch.unheard(token)
         if session.expiry == 0:
             self.drop_session(session)
             return
@@ -259,6 +264,7 @@ class Broker:
         self._speakers[device] += 1
         if self._speakers[device] == 1:
             self.pipeline.submit((DeviceConnected(device, self.clock.now_ms(), "mqtt", address),))
+        self.dispatch.listening(device)
 
     def falls_silent(self, connection: "Connection", reason: str, detail: str) -> None:
         events: list[AnyEvent] = []
@@ -495,6 +501,57 @@ class Broker:
         return Message(
             packet.topic.encode(), packet.payload, packet.qos, packet.retain, properties or None, expires_at, origin
         )
+
+    # Commands
+
+    def hears(self, device: str, topics: Sequence[str]) -> bool:
+        """Whether a connection that stands for ``device`` is subscribed to one of ``topics`` and can take more."""
+        for topic in topics:
+            for one in self.subscriptions.deliveries(topic, 1, False, None):
+                if self._ear(one, device, topic) is not None and (not one.qos or one.session.has_room):
+                    return True
+        return False
+
+    def say(self, device: str, said: Said, token: str, expires_at: int) -> bool:
+        """Send a command to whoever listens now, and keep it for nobody; whether the device is among them.
+
+        :meth:`Dispatch.arrived` hears of ``token`` once the device's client acknowledged.
+        """
+        message = Message(said.topic.encode(), said.payload, said.qos, False, None, expires_at, "server")
+        now = self.clock.now_ms()
+        reached = False
+        for one in self.subscriptions.deliveries(said.topic, said.qos, False, None):
+            receiver = self._ear(one, device, said.topic)
+            own = receiver is not None
+            receiver = receiver or self.connected.get(one.session.client_id)
+            if receiver is None or not receiver.writable:
+                continue
+            data = one.session.deliver_once(message, one.qos, one.ids, token if own else "", now)
+            if data:
+                self.counts["sent"] += 1
+                receiver.send(data)
+                reached = reached or own
+        return reached
+
+    def _ear(self, one: Delivery, device: str, topic: str) -> "Connection | None":
+        """The connection behind a delivery when it is the device's own and ready."""
+        receiver = self.connected.get(one.session.client_id)
+        if receiver is None or receiver.session is not one.session or not receiver.writable:
+            return None
+        principal = receiver.principal
+        if principal is None:
+            return None
+        # A board without an account of its own is known by what it said, or by a filter that fits nobody else.
+        stands = device in receiver.devices or (
+            not principal.device and not principal.name.startswith("user:") and topic in one.session.subscriptions
+        )
+        return receiver if stands else None
+
+    def commands_arrived(self, session: Session) -> None:
+        """The client answered what was delivered once."""
+        arrived, session.arrived = session.arrived, []
+        for token, taken in arrived:
+            self.dispatch.arrived(token, taken)
 
     # Subscriptions
 

@@ -394,6 +394,8 @@ class Connection(asyncio.Protocol):
             self.broker.send_after_commit(self, session, encode_ack(self.version, Kind.PUBCOMP, packet_id, reason))
             return
         more = session.acknowledged(kind, packet_id, packet.reason >= 0x80, self.broker.clock.now_ms())
+        if session.arrived:
+            self.broker.commands_arrived(session)
         if more is None and kind == Kind.PUBREC and packet.reason < 0x80:
             more = encode_ack(self.version, Kind.PUBREL, packet_id, Reason.PACKET_ID_NOT_FOUND)
         if more or session.changes:

@@ -37,6 +37,8 @@ def subscribe(connection: "Connection", packet: Subscribe) -> None:
     if granted and session.expiry:
         session.changes.append(session.kept())
     broker.send_after_commit(connection, session, encode_suback(connection.version, packet.packet_id, reasons))
+    for device in connection.devices:
+        broker.dispatch.listening(device)
     for wanted, new in granted:
         # Section 4.8.2: shared subscriptions get nothing retained.
         if not wanted.filter.startswith("$share/") and (

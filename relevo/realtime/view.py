@@ -10,7 +10,7 @@ from relevo.domain import events as ev
 from relevo.domain.devices import Registry
 
 KINDS: Final = frozenset(
-    {"telemetry", "presence", "device", "state", "event", "answer", "refused", "notice", "unclaimed", "gap"}
+    {"telemetry", "presence", "device", "state", "event", "answer", "command", "refused", "notice", "unclaimed", "gap"}
 )
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -25,6 +25,11 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.StateReported: "state",
     ev.DeviceEventReported: "event",
     ev.DeviceAnswered: "answer",
+    ev.CommandQueued: "command",
+    ev.CommandSent: "command",
+    ev.CommandReturned: "command",
+    ev.CommandArrived: "command",
+    ev.CommandEnded: "command",
     ev.Refused: "refused",
     ev.Noticed: "notice",
     ev.UnclaimedSeen: "unclaimed",
@@ -125,6 +130,23 @@ class Views:
                 out |= {"device": event.device, "event": event.event, "at": event.at}
             case ev.DeviceAnswered():
                 out |= {"device": event.device, "answer": event.answer, "at": event.at}
+            case ev.CommandQueued():
+                out |= _step(event.device, event.id, "queued", event.at) | {
+                    "name": event.name,
+                    "params": event.params,
+                    "by": event.by,
+                    "origin": event.origin,
+                    "expires": event.expires,
+                }
+            case ev.CommandSent():
+                out |= _step(event.device, event.id, "sent", event.at) | {"reason": event.via}
+            case ev.CommandReturned():
+                out |= _step(event.device, event.id, "queued", event.at) | {"reason": event.reason}
+            case ev.CommandArrived():
+                out |= _step(event.device, event.id, "arrived", event.at)
+            case ev.CommandEnded():
+                out |= _step(event.device, event.id, event.state, event.at)
+                out |= {"reason": event.reason, "result": event.result}
             case ev.Refused():
                 out |= {
                     "device": event.device or None,
@@ -153,3 +175,7 @@ class Views:
                     "at": event.at,
                 }
         return out
+
+
+def _step(device: str, command: str, state: str, at: int) -> dict[str, Any]:
+    return {"device": device, "command": command, "state": state, "at": at}

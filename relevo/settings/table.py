@@ -210,6 +210,26 @@ class Limits(Table):
     )
 
 
+class Commands(Table):
+    """What devices are told to do, see ``docs/commands.md``."""
+
+    ttl_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=2_592_000,
+        description="Seconds for which a command waits for a device that is away, unless the command says otherwise.",
+    )
+    answer_s: float = Field(
+        default=10.0, ge=0.1, le=3_600, description="Seconds a device has to answer a command that was sent."
+    )
+    open_per_device: int = Field(
+        default=1_000, ge=1, le=100_000, description="Most commands that wait for one device or for its answer."
+    )
+    kept_per_device: int = Field(
+        default=1_000, ge=10, le=1_000_000, description="Commands that are over and kept for each device."
+    )
+
+
 class Hidrometro(Table):
     """Water meters, see ``contracts/hidrometro.md``."""
 
@@ -312,6 +332,7 @@ class Settings(Table):
     )
     log_format: Literal["text", "json"] = Field(default="text", description="Form of the log on standard error.")
     limits: Limits = Field(default=Limits())
+    commands: Commands = Field(default=Commands())
     hidrometro: Hidrometro = Field(default=Hidrometro())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

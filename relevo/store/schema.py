@@ -9,12 +9,12 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.errors import ConfigurationError
-from relevo.store import accounts, audit, devices, journal, latest, records, sessions, timeline, unclaimed
+from relevo.store import accounts, audit, commands, devices, journal, latest, records, sessions, timeline, unclaimed
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -29,6 +29,7 @@ TABLES: Final = (
     sessions.mqtt_retained,
     *(table for table in records.TABLES.values() if table is not accounts.accounts),
     audit.audit,
+    commands.commands,
 )
 
 

@@ -12,13 +12,14 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from relevo.domain import events as ev
+from relevo.domain.commands import COMMAND_EVENTS, CommandEvent
 from relevo.domain.records import RECORD_CHANGES, RecordChange
-from relevo.store import audit, devices, journal, latest, records, sessions, timeline, unclaimed
+from relevo.store import audit, commands, devices, journal, latest, records, sessions, timeline, unclaimed
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
 
 _VOLATILE: Final = ev.UnclaimedReading
-_REGISTRY: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved})
+_FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS
 
 
 class Batch:
@@ -30,10 +31,10 @@ class Batch:
         "duplicates",
         "events",
         "first_seq",
+        "followed",
         "kept",
         "lost",
         "records",
-        "registry",
         "volatile",
     )
 
@@ -45,8 +46,8 @@ class Batch:
         self.first_seq = 0
         self.kept: list[ev.AnyEvent] = []
         self.documents: list[tuple[str, bytes]] = []
-        # What the registry has to follow, and what is shown without being kept.
-        self.registry: list[tuple[int, ev.AnyEvent]] = []
+        # What is followed in memory (registry, ledger), and what is shown without being kept.
+        self.followed: list[tuple[int, ev.AnyEvent]] = []
         self.volatile: list[ev.AnyEvent] = []
         # Positions in ``events`` that were already stored, and those whose device is not registered any more.
         self.duplicates: set[int] = set()
@@ -56,10 +57,11 @@ class Batch:
 class Writer:
     """The store's writing half."""
 
-    def __init__(self, path: Path, timeline_entries: int, unclaimed_entries: int) -> None:
+    def __init__(self, path: Path, timeline_entries: int, unclaimed_entries: int, commands_kept: int = 1_000) -> None:
         self._path = path
         self._unclaimed_entries = unclaimed_entries
         self._timeline = timeline.TimelineWriter(timeline_entries)
+        self._commands = commands.CommandWriter(commands_kept)
         self._connection: sqlite3.Connection | None = None
         self._core: Connection | None = None
         self._states: dict[str, latest.DeviceState] = {}
@@ -164,9 +166,10 @@ class Writer:
                     dirty.pop(event.device, None)
                     if number is not None:
                         devices.remove(core, event, number)
+                        commands.remove(core, event.device)
                 slow.append(event)
-                if type(event) in _REGISTRY:
-                    batch.registry.append((len(kept), event))
+                if type(event) in _FOLLOWED:
+                    batch.followed.append((len(kept), event))
             kept.append(event)
         rows: list[tuple[int, bytes]] = []
         for device, state in dirty.items():
@@ -199,7 +202,10 @@ class Writer:
 
     def _project(self, slow: Iterable[ev.AnyEvent], core: Connection) -> None:
         lines: list[timeline.Entry] = []
+        moved: list[CommandEvent] = []
         for event in slow:
+            if type(event) in COMMAND_EVENTS:
+                moved.append(event)  # type: ignore[arg-type]
             # Sightings are told late; a claim may have overtaken this one.
             if type(event) is ev.UnclaimedSeen and (event.contract, event.external_id) not in self._taken:
                 unclaimed.note(core, event, self._unclaimed_entries)
@@ -209,6 +215,8 @@ class Writer:
             line = timeline_line(event)
             if line is not None:
                 lines.append(line)
+        if moved:
+            self._commands.apply(core, moved)
         if lines:
             self._timeline.add(core, lines)
 
@@ -225,6 +233,7 @@ class Writer:
     def _forget(self) -> None:
         self._states.clear()
         self._timeline.forget()
+        self._commands.forget()
         connection, core = self._connection, self._core
         assert connection is not None
         assert core is not None
@@ -259,8 +268,21 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
         case ev.DeviceChanged():
             names = ", ".join(sorted(name for name in event.changes if name != "key_hash"))
             return timeline.Entry(event.device, event.at, "changed", "", "", names, "", 1)
+        case ev.CommandQueued():
+            detail = f"{_told(event.name, event.params)}, asked for by {event.by or event.origin}"
+            return timeline.Entry(event.device, event.at, "command_queued", "", event.id, detail, "", 1)
+        case ev.CommandReturned():
+            return timeline.Entry(event.device, event.at, "command_returned", "", event.id, event.reason, "", 1)
+        case ev.CommandEnded():
+            return timeline.Entry(event.device, event.at, f"command_{event.state}", "", event.id, event.reason, "", 1)
         case ev.UnclaimedSeen() if event.reason != "unclaimed" and not event.standing:
             detail = f"{event.contract} device {event.external_id or '(no serial)'}"
             return timeline.Entry("", event.at, "refused", event.reason, "", detail, event.address, event.count)
         case _:
             return None
+
+
+def _told(name: str, params: dict[str, Any]) -> str:
+    """A command in a line: its name and its short parameters."""
+    shown = [f"{key}={value}" for key, value in params.items() if isinstance(value, bool | int | float | str)]
+    return f"{name} {' '.join(shown)}".strip()[:160]

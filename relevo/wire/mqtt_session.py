@@ -8,6 +8,10 @@ On a new connection everything in ``inflight`` is sent again in the same order w
 ``incoming`` holds the identifiers of QoS 2 messages between PUBLISH and PUBREL: while one is there, the same PUBLISH
 is not taken twice [MQTT-4.3.3-2].
 
+A message of a command is delivered *once*: it is in flight like any other, but belongs to this connection alone. It
+is not written down, does not wait in the queue and is not sent again on the next connection; whoever sent it decides
+what then becomes of the command (:mod:`relevo.domain.commands`).
+
 A session that outlives its connection (``expiry`` above 0) writes down in :attr:`Session.changes` whatever has to
 survive a crash. Whoever drives it commits these before it sends the bytes it was given with them.
 """
@@ -43,6 +47,7 @@ class Session:
     __slots__ = (
         "again",
         "aliases",
+        "arrived",
         "away_since",
         "changes",
         "client_id",
@@ -56,6 +61,7 @@ class Session:
         "max_queued",
         "next_id",
         "next_n",
+        "once",
         "owner",
         "queue",
         "queued_bytes",
@@ -87,6 +93,9 @@ class Session:
         self.changes: list[Change] = []
         self.next_id = 0
         self.next_n = 1
+        # Packet identifiers of deliveries made once, with what their sender calls them; those acknowledged.
+        self.once: dict[int, str] = {}
+        self.arrived: list[tuple[str, bool]] = []
         # Deliveries lost because the queue was full.
         self.dropped = 0
 
@@ -115,6 +124,34 @@ class Session:
             self.dropped += 1
         return b""
 
+    def deliver_once(self, message: Message, qos: int, ids: list[int], token: str, now: int) -> bytes:
+        """Bytes of a message for this connection alone; empty when it cannot leave now.
+
+        At QoS 1 and 2 ``token`` is in :attr:`arrived` once the client answered, with whether it took the message.
+        """
+        if qos == 0:
+            return self._bytes(message, 0, False, False, 0, ids, now)
+        if not self.has_room:
+            return b""
+        data = self._send(Outgoing(0, message, qos, False, ids), now)
+        if data:
+            self.once[self.next_id] = token
+        return data
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more message of QoS 1 or 2 could leave now."""
+        return not self.queue and not self.again and len(self.inflight) < self.window
+
+    def end_once(self) -> list[str]:
+        """The connection is gone: tokens of what was delivered once and never acknowledged."""
+        left = [token for token in self.once.values() if token]
+        for packet_id in self.once:
+            self.inflight.pop(packet_id, None)
+        self.once.clear()
+        self.arrived.clear()
+        return left
+
     def encodes_alike(self, message: Message, ids: list[int]) -> bool:
         """Whether a delivery of QoS 0 has the same bytes for every session of this version."""
         return not (self.max_packet or ids or message.expires_at or self.max_aliases)
@@ -130,13 +167,16 @@ class Session:
         if kind == Kind.PUBREC and not failed:
             if not out.released:
                 out.released = True
-                if self.expiry:
+                if self.expiry and out.n:
                     self.changes.append(Queued(self.client_id, out))
             return encode_ack(self.version, Kind.PUBREL, packet_id)
         if kind == Kind.PUBCOMP and not out.released:
             # Nothing is complete before PUBREC; the delivery goes on.
             return None
         del self.inflight[packet_id]
+        token = self.once.pop(packet_id, None)
+        if token:
+            self.arrived.append((token, not failed))
         if out in self.again:
             self.again.remove(out)
         self._over(out)
@@ -220,7 +260,7 @@ class Session:
     def keep_all(self) -> None:
         """Write everything down: the session was not kept before, and is from now on."""
         self.changes.append(self.kept())
-        self.changes.extend(Queued(self.client_id, out) for out in (*self.inflight.values(), *self.queue))
+        self.changes.extend(Queued(self.client_id, out) for out in (*self.inflight.values(), *self.queue) if out.n)
         self.changes.extend(IncomingKept(self.client_id, packet_id) for packet_id in self.incoming)
 
     def take_changes(self) -> list[Change]:
@@ -253,7 +293,7 @@ class Session:
             return b""
         self.next_id = out.packet_id = packet_id
         self.inflight[packet_id] = out
-        if self.expiry:
+        if self.expiry and out.n:
             self.changes.append(Queued(self.client_id, out))
         return data
 
@@ -310,5 +350,5 @@ class Session:
         self._over(out)
 
     def _over(self, out: Outgoing) -> None:
-        if self.expiry:
+        if self.expiry and out.n:
             self.changes.append(Delivered(self.client_id, out.n))

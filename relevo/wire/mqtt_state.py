@@ -30,7 +30,7 @@ class Message(msgspec.Struct, gc=False, array_like=True):
 
 
 class Outgoing(msgspec.Struct, gc=False, array_like=True):
-    """One delivery of QoS 1 or 2, the ``n``-th of its session.
+    """One delivery of QoS 1 or 2, the ``n``-th of its session; 0 for one that is made once and not kept.
 
     ``packet_id`` is 0 while it waits; ``released`` once PUBREC came and PUBREL is due. ``ids`` are the subscription
     identifiers to echo.

@@ -38,6 +38,7 @@ EXPECTED = {
     "who may view the device, and the device with its key": (LOGIN, HIDDEN, HIDDEN, OK, OK),
     "who may control the device": (LOGIN, HIDDEN, HIDDEN, OK, OK),
     "who may control the device, and the device with its key": (LOGIN, HIDDEN, HIDDEN, OK, OK),
+    "the device with its key": (LOGIN, NO, NO, NO, NO),
     "the device's owner": (LOGIN, HIDDEN, HIDDEN, OK, OK),
 }  # fmt: skip
 IDENTITIES = ("nobody", "viewer", "stranger", "owner", "administrator")

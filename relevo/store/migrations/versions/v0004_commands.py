@@ -1,0 +1,49 @@
+"""The ledger of commands."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def _text(name: str) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(), nullable=False)
+
+
+def _number(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), nullable=False)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "commands",
+        sa.Column("number", sa.Integer(), nullable=False),
+        _text("id"),
+        _text("device"),
+        _text("name"),
+        sa.Column("params", sa.JSON(), nullable=False),
+        _text("by"),
+        _text("origin"),
+        _number("created_at"),
+        _number("expires_at"),
+        _text("state"),
+        _text("key"),
+        _text("lane"),
+        _number("answer_ms"),
+        sa.Column("redeliver", sa.Boolean(), nullable=False),
+        _number("sent_at"),
+        _number("deadline"),
+        _number("ended_at"),
+        _text("reason"),
+        sa.Column("result", sa.JSON()),
+        sa.Column("transitions", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        sa.UniqueConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("commands_device", "commands", ["device", "number"])
+    op.create_index("commands_origin", "commands", ["origin", "number"])
+    op.create_index("commands_state", "commands", ["state", "number"])
