@@ -205,21 +205,22 @@ class Ledger:
     def due(self, now: int) -> list[CommandEnded]:
         """What time has decided by ``now``: expired in the queue, or without an answer."""
         found: list[CommandEnded] = []
-        kept: list[tuple[int, str]] = []
+        kept: set[tuple[int, str]] = set()
         while self._due and self._due[0][0] <= now:
-            when, command_id = heapq.heappop(self._due)
-            command = self._by_id.get(command_id)
-            if command is None or _moment(command) != when:
+            entry = heapq.heappop(self._due)
+            command = self._by_id.get(entry[1])
+            # A command that was sent and returned is there twice.
+            if command is None or _moment(command) != entry[0] or entry in kept:
                 continue
             # Until its end is committed it stays due.
-            kept.append((when, command_id))
+            kept.add(entry)
             if command.state == QUEUED:
                 found.append(CommandEnded(command.device, command.id, now, EXPIRED, "not delivered in time"))
             elif command.deadline:
                 found.append(CommandEnded(command.device, command.id, now, TIMED_OUT, "sent, but no answer in time"))
             else:
                 self._drop(command)
-                kept.pop()
+                kept.discard(entry)
         for one in kept:
             heapq.heappush(self._due, one)
         return found
