@@ -78,6 +78,7 @@ class CommandOut(BaseModel):
     ended: str | None
     idempotency_key: str
     redeliver: bool
+    answers: bool = Field(description="Whether the contract knows an answer; without one it stays `sent`.")
     transitions: list[TransitionOut]
 
 
@@ -127,6 +128,7 @@ def render(command: Command) -> dict[str, Any]:
         "ended": iso(command.ended_at),
         "idempotency_key": command.key,
         "redeliver": command.redeliver,
+        "answers": command.answer_ms > 0,
         "transitions": [{"at": iso(one.at), "state": one.state, "reason": one.reason} for one in command.transitions],
     }
 
