@@ -44,6 +44,7 @@ from relevo.http.services import Services, address_of
 from relevo.http.tokens import SigningKeys, Tokens
 from relevo.http.watching import Watching
 from relevo.intake import Intake
+from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.local import announce, withdraw
@@ -149,6 +150,7 @@ class Application:
         self._door_open = False
         self._expiring: ExpiringCredentials | None = None
         self._deadlines: Deadlines | None = None
+        self._bulks: Bulks | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -158,7 +160,7 @@ class Application:
         except BaseException as error:
             if self._http is not None:
                 self._http.cancel()
-            for job in (self._expiring, self._deadlines):
+            for job in (self._expiring, self._bulks, self._deadlines):
                 if job is not None:
                     await job.stop()
             if self._door_open:
@@ -250,7 +252,14 @@ class Application:
         self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
         self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
         self._stack.callback(auth.close)
-        pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply]
+
+        async def outcomes(origin: str) -> dict[str, int]:
+            return await readers.run_core(commands.states_of, origin)
+
+        self._bulks = bulks = Bulks(dispatch, pipeline, clock, outcomes)
+        for one in known:
+            bulks.apply(Kept(one))
+        pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -285,6 +294,7 @@ class Application:
             pipeline=pipeline,
             intake=intake,
             dispatch=dispatch,
+            bulks=bulks,
             refusals=refusals,
             readers=readers,
             auth=auth,
@@ -312,6 +322,7 @@ class Application:
         dispatch.begin()
         self._deadlines = Deadlines(dispatch, clock)
         self._deadlines.start()
+        bulks.start()
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
@@ -525,7 +536,7 @@ class Application:
         self._stopped = True
         begun = self.clock.monotonic()
         withdraw(self.directory.path)
-        for job in (self._expiring, self._deadlines):
+        for job in (self._expiring, self._bulks, self._deadlines):
             if job is not None:
                 await job.stop()
         await self.mqtt.stop_accepting()

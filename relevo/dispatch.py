@@ -124,6 +124,8 @@ class Dispatch:
         self._waiting: dict[str, list[asyncio.Future[Command]]] = {}
         self._polling: dict[str, list[asyncio.Future[None]]] = {}
         self._keys_swept = 0
+        # Called with every command that made a step, after its commit.
+        self.moved: list[Callable[[Command], None]] = []
         # How many commands ended since start, by state.
         self.ended: Counter[str] = Counter()
         # Called when the next deadline may have moved.
@@ -454,6 +456,8 @@ class Dispatch:
             self._moving.discard(command_id)
         if moved is None:
             return
+        for tell in self.moved:
+            tell(moved)
         if _is_settled(moved):
             for future in self._waiting.get(moved.id, ()):
                 if not future.done():

@@ -9,11 +9,12 @@ from typing import Final, TypeAlias
 import msgspec
 
 from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
 
-Record: TypeAlias = Account | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening
+Record: TypeAlias = Account | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | Bulk
 
 
 class Kept(msgspec.Struct):

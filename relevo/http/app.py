@@ -17,6 +17,7 @@ from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import autocore, errors, hidrometro
 from relevo.http.api import (
     audit,
+    bulk,
     certificates,
     claims,
     commands,
@@ -90,6 +91,7 @@ GROUPS: Final = (
     devices,
     history,
     commands,
+    bulk,
     credentials,
     certificates,
     grants,

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -14,6 +14,7 @@ from relevo.clock import Clock
 from relevo.dialect import Dialect
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Identity
+from relevo.domain.bulk import Bulk
 from relevo.domain.devices import Device, Registry
 from relevo.domain.events import Audited
 from relevo.domain.joining import Claims
@@ -33,7 +34,19 @@ from relevo.store.series import Page
 ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
 
 
-Detail = dict[str, Any] | None
+class BulkCommands(Protocol):
+    """What works through commands to many devices."""
+
+    all: dict[str, Bulk]
+
+    def run(self, bulk: Bulk) -> None:
+        """Begin with one that is kept already."""
+
+    async def cancel(self, bulk: Bulk, by: str) -> Bulk:
+        """Ask for no more, and take back what is queued."""
+
+    async def progress(self, bulk: Bulk) -> dict[str, int]:
+        """Devices by the state of their command."""
 
 
 @dataclass(slots=True)
@@ -47,6 +60,7 @@ class Services:
     pipeline: Pipeline
     intake: Intake
     dispatch: Dispatch
+    bulks: BulkCommands
     refusals: Refusals
     readers: Readers
     auth: Auth

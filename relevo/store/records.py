@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Table, Text, delete, insert, select
+from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Index, Table, Text, delete, insert, select
 
 from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
@@ -95,6 +96,24 @@ screenings = Table(
     _time("at"),
 )
 
+bulks = Table(
+    "bulks",
+    metadata,
+    _text("id", primary_key=True),
+    _text("by"),
+    _text("name"),
+    Column("params", JSON, nullable=False),
+    Column("ttl_s", Float, nullable=False),
+    Column("rate", Float, nullable=False),
+    Column("stop_share", Float, nullable=False),
+    Column("devices", JSON, nullable=False),
+    _time("created_at"),
+    _text("state"),
+    _text("reason"),
+    _time("ended_at"),
+    Column("refused", JSON, nullable=False),
+)
+
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
     SignIn: sign_ins,
@@ -103,6 +122,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     Credential: credentials,
     ClaimCode: claim_codes,
     Screening: screenings,
+    Bulk: bulks,
 }
 
 

@@ -1,4 +1,4 @@
-"""The ledger of commands."""
+"""The ledger of commands, and commands to many devices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -47,3 +47,20 @@ def upgrade() -> None:
     op.create_index("commands_device", "commands", ["device", "number"])
     op.create_index("commands_origin", "commands", ["origin", "number"])
     op.create_index("commands_state", "commands", ["state", "number"])
+    op.create_table(
+        "bulks",
+        _text("id"),
+        _text("by"),
+        _text("name"),
+        sa.Column("params", sa.JSON(), nullable=False),
+        sa.Column("ttl_s", sa.Float(), nullable=False),
+        sa.Column("rate", sa.Float(), nullable=False),
+        sa.Column("stop_share", sa.Float(), nullable=False),
+        sa.Column("devices", sa.JSON(), nullable=False),
+        _number("created_at"),
+        _text("state"),
+        _text("reason"),
+        _number("ended_at"),
+        sa.Column("refused", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
