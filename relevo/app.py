@@ -38,7 +38,8 @@ from relevo.http import tokens
 from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
-from relevo.http.passwords import Passwords, hasher
+from relevo.http.hashing import hash_now
+from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
 from relevo.http.tokens import SigningKeys, Tokens
@@ -251,7 +252,6 @@ class Application:
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch)
         self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
         self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
-        self._stack.callback(auth.close)
 
         async def outcomes(origin: str) -> dict[str, int]:
             return await readers.run_core(commands.states_of, origin)
@@ -372,7 +372,7 @@ class Application:
         account = Account(
             ADMINISTRATOR,
             Role.ADMINISTRATOR.name.lower(),
-            hasher.hash(normalised(password)),
+            hash_now(normalised(password)),
             now,
             password_changed_at=now,
         )
@@ -549,6 +549,7 @@ class Application:
         self.bus.close()
         if self._http is not None:
             await self._http.stop(1.5)
+        await self.auth.stop()
         await self.pipeline.drain(0.3)
         await self.pipeline.end()
         for sock in self._sockets:

@@ -312,8 +312,9 @@ class Auth:
                 return found
         return ""
 
-    def close(self) -> None:
-        self.passwords.close()
+    async def stop(self) -> None:
+        """End what signing in keeps running."""
+        await self.passwords.stop()
 
 
 def bearer(connection: HTTPConnection) -> str:
