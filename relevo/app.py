@@ -41,12 +41,13 @@ from relevo.http.auth import LOCAL, Auth
 from relevo.http.passwords import Passwords, hasher
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
-from relevo.http.tokens import SigningKeys, Tokens
+from relevo.http.tokens import SIGNING_KEYS, SigningKeys, Tokens
 from relevo.http.watching import Watching
 from relevo.intake import Intake
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
+from relevo.jobs.retention import Retention
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.mqtt import websocket as mqtt_websocket
@@ -151,6 +152,7 @@ class Application:
         self._expiring: ExpiringCredentials | None = None
         self._deadlines: Deadlines | None = None
         self._bulks: Bulks | None = None
+        self._retention: Retention | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -160,9 +162,7 @@ class Application:
         except BaseException as error:
             if self._http is not None:
                 self._http.cancel()
-            for job in (self._expiring, self._bulks, self._deadlines):
-                if job is not None:
-                    await job.stop()
+            await self._stop_jobs()
             if self._door_open:
                 await self.mqtt.stop_accepting()
                 await self.mqtt.stop()
@@ -260,6 +260,7 @@ class Application:
         for one in known:
             bulks.apply(Kept(one))
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
+        pipeline.record_followers.append(self.tokens.apply)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -326,6 +327,13 @@ class Application:
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
+        self._retention = Retention(pipeline, self.tokens.forget_ended)
+        self._retention.start()
+
+    async def _stop_jobs(self) -> None:
+        for job in (self._expiring, self._bulks, self._deadlines, self._retention):
+            if job is not None:
+                await job.stop()
 
     def _announce(self) -> None:
         """Before anything is answered, so that whoever sees the server ready finds the file."""
@@ -346,7 +354,7 @@ class Application:
             known = records.load(core)
             if not any(isinstance(one, Account) for one in known):
                 known.append(self._first_administrator(core))
-            signing_keys = accounts.secret(core, "token_signing_keys", SigningKeys.fresh())
+            signing_keys = accounts.secret(core, SIGNING_KEYS, SigningKeys.fresh())
             registered, numbers = devices.load_all(core)
             open_commands = commands.load_open(core, self.clock.now_ms())
             core.commit()
@@ -536,9 +544,7 @@ class Application:
         self._stopped = True
         begun = self.clock.monotonic()
         withdraw(self.directory.path)
-        for job in (self._expiring, self._bulks, self._deadlines):
-            if job is not None:
-                await job.stop()
+        await self._stop_jobs()
         await self.mqtt.stop_accepting()
         self.pairing.stop()
         self.refusals.stop()

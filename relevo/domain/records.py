@@ -8,13 +8,13 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
 
-Record: TypeAlias = Account | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | Bulk
+Record: TypeAlias = Account | Secret | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | Bulk
 
 
 class Kept(msgspec.Struct):
@@ -35,4 +35,4 @@ RECORD_CHANGES: Final = frozenset({Kept, Dropped})
 
 
 def key_of(record: Record) -> str:
-    return record.name if isinstance(record, Account) else record.id
+    return record.name if isinstance(record, Account | Secret) else record.id

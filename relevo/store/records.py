@@ -6,13 +6,13 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Index, Table, Text, delete, insert, select
 
-from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
 from relevo.domain.records import Kept, Record, RecordChange, key_of
-from relevo.store.accounts import accounts
+from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
 
 
@@ -116,6 +116,7 @@ bulks = Table(
 
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
+    Secret: secrets,
     SignIn: sign_ins,
     ApiKey: api_keys,
     Grant: grants,
