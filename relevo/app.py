@@ -327,7 +327,7 @@ class Application:
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
-        self._retention = Retention(pipeline, self.tokens.forget_ended)
+        self._retention = Retention(pipeline, readers, clock, settings.limits.audit_days, self.tokens.forget_ended)
         self._retention.start()
 
     async def _stop_jobs(self) -> None:

@@ -30,8 +30,15 @@ class Dropped(msgspec.Struct):
     key: str
 
 
-RecordChange: TypeAlias = Kept | Dropped
-RECORD_CHANGES: Final = frozenset({Kept, Dropped})
+class AuditForgotten(msgspec.Struct):
+    """Of the lines of the audit log up to number ``through`` those are gone that are older than ``before`` (ms UTC)."""
+
+    through: int
+    before: int
+
+
+RecordChange: TypeAlias = Kept | Dropped | AuditForgotten
+RECORD_CHANGES: Final = frozenset({Kept, Dropped, AuditForgotten})
 
 
 def key_of(record: Record) -> str:

@@ -198,6 +198,9 @@ class Limits(Table):
     )
     batch_items: int = Field(default=1_000, ge=1, le=100_000, description="Most readings in one batch.")
     keys_per_reading: int = Field(default=256, ge=1, le=4_096, description="Most keys in one reading.")
+    audit_days: int = Field(
+        default=365, ge=0, le=36_500, description="Days an entry of the audit log is kept; 0 keeps it for ever."
+    )
     timeline_entries: int = Field(default=200, ge=10, le=100_000, description="Timeline entries kept for each device.")
     unclaimed: int = Field(
         default=1_000, ge=10, le=1_000_000, description="Most entries in the list of unclaimed devices."

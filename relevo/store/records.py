@@ -11,7 +11,8 @@ from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
-from relevo.domain.records import Kept, Record, RecordChange, key_of
+from relevo.domain.records import Dropped, Kept, Record, RecordChange, key_of
+from relevo.store import audit
 from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
 
@@ -134,9 +135,11 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
             table = TABLES[type(change.record)]
             core.execute(delete(table).where(_key(table) == key_of(change.record)))
             core.execute(insert(table).values(**msgspec.structs.asdict(change.record)))
-        else:
+        elif isinstance(change, Dropped):
             table = TABLES[change.kind]
             core.execute(delete(table).where(_key(table) == change.key))
+        else:
+            audit.forget(core, change.through, change.before)
 
 
 def load(core: Connection) -> list[Record]:
