@@ -99,7 +99,7 @@ class Intake:
         if speaker:
             self._own_only(decoded, speaker)
         if self._claims.screenings:
-            self._turn_away(contract, decoded)
+            self._turn_away(contract, decoded, sender)
         for external_id, event in decoded.events:
             device = self.device_id(contract, external_id)
             if not device:
@@ -125,33 +125,32 @@ class Intake:
         self._refusals.refuse(device, where, problem.reason, detail, sender)
 
     def stranger(self, contract: str, external_id: str, reason: str, sender: str, payload: dict[str, Any]) -> None:
-        """List somebody who is not in the registry, with why; a blocked one is not heard at all."""
+        """List somebody who is not in the registry, with why; of a blocked one nothing but that it came is kept."""
         standing = self._claims.standing(contract, external_id)
-        if standing != BLOCKED:
-            now = self._clock.now_ms()
-            self._refusals.unclaimed(
-                UnclaimedSeen(contract, external_id, now, reason, sender, payload, standing=standing)
-            )
+        if standing == BLOCKED:
+            reason, payload = BLOCKED, {}
+        now = self._clock.now_ms()
+        self._refusals.unclaimed(UnclaimedSeen(contract, external_id, now, reason, sender, payload, standing=standing))
 
-    def blocked(self, contract: str, external_id: str) -> Invalid | None:
-        """The refusal of a blocked stranger, ``None`` for anybody else."""
+    def blocked(self, contract: str, external_id: str, sender: str) -> Invalid | None:
+        """The refusal of a blocked stranger, whose coming is counted in the list; ``None`` for anybody else."""
         if self._claims.standing(contract, external_id) != BLOCKED or self.device_id(contract, external_id):
             return None
+        self.stranger(contract, external_id, BLOCKED, sender, {})
         return Invalid(
             "blocked", f"{contract} device {external_id!r} is blocked: restore it in the list of unclaimed devices"
         )
 
-    def _turn_away(self, contract: str, decoded: Decoded) -> None:
+    def _turn_away(self, contract: str, decoded: Decoded, sender: str) -> None:
         """What a blocked stranger says becomes a refusal: the door neither keeps, shows nor passes it on."""
         left = []
-        told = set()
+        away: dict[str, Invalid | None] = {}
         for external_id, event in decoded.events:
-            problem = self.blocked(contract, external_id)
-            if problem is None:
+            if external_id not in away:
+                away[external_id] = self.blocked(contract, external_id, sender)
+            if away[external_id] is None:
                 left.append((external_id, event))
-            elif external_id not in told:
-                told.add(external_id)
-                decoded.refused.append((external_id, problem))
+        decoded.refused += [(external_id, problem) for external_id, problem in away.items() if problem is not None]
         decoded.events = left
 
     def _stranger(self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[AnyEvent], sender: str) -> str:

@@ -66,7 +66,7 @@ async def register(request: Request) -> Response:
     if wired.registry.find(CONTRACT, uuid) is not None:
         raise Conflict("Device already registered")
     person = _operator(request, wired)
-    blocked = wired.intake.blocked(CONTRACT, uuid)
+    blocked = wired.intake.blocked(CONTRACT, uuid, address)
     if blocked is not None:
         wired.refusals.refuse("", "http", blocked.reason, blocked.message, address)
         raise Forbidden("Registration is closed for this device")

@@ -10,6 +10,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.journeys.live import eventually
 from tests.running import RunningServer
 
 UUID = "550e8400-e29b-41d4-a716-0a1b2c"
@@ -233,6 +234,10 @@ def test_a_blocked_board_is_refused_while_pairing_is_open(
     assert board.post("/api/devices", json=registration(uuid)).status_code == 403
     assert unclaimed(server, uuid) == []
     assert server.api.get("/api/v1/system").json()["counters"]["refused"]["http.blocked"] == 1
+    query = {"standing": "blocked", "search": uuid}
+    (entry,) = eventually(lambda: server.api.get("/api/v1/unclaimed", params=query).json()["items"])
+    assert (entry["count"], entry["payload"], entry["reason"]) == (1, {}, "blocked")
+    assert entry["last_seen"] is not None
     server.api.post("/api/v1/unclaimed/restore", json=named)
     assert board.post("/api/devices", json=registration(uuid)).status_code == 201
 
