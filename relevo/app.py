@@ -204,6 +204,7 @@ class Application:
         people.load(known)
         self.keyring = keyring = Keyring(registry, pepper)
         keyring.load(one for one in known if isinstance(one, Credential))
+        registry.reserved = lambda name: people.find(name) is not None or keyring.by_username(name) is not None
         self.bus = bus = Bus()
         writer = Writer(
             path, settings.limits.timeline_entries, settings.limits.unclaimed, settings.commands.kept_per_device

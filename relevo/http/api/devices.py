@@ -14,6 +14,7 @@ from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved
 from relevo.domain.grants import Grant, Right
 from relevo.domain.records import Dropped
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
+from relevo.http.api.names import check_name
 from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
 from relevo.http.api.taking import spent
 from relevo.http.api.times import iso
@@ -178,8 +179,7 @@ async def create_device(
     device_id = check_id(body.id) if body.id else wired.registry.free_id("native", f"device-{token_hex(4)}")
     if wired.registry.get(device_id) is not None or wired.registry.find("native", device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
-    if wired.keyring.by_username(device_id) is not None:
-        raise Conflict(f"{device_id!r} is the MQTT user name of another device's credential")
+    check_name(wired, device_id, "id")
     key = new_device_key()
     outcome = await wired.pipeline.accept(
         [

@@ -12,6 +12,7 @@ from relevo.domain.grants import Grant
 from relevo.domain.passwords import check_password
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
+from relevo.http.api.names import check_name, taking_name
 from relevo.http.api.times import iso
 from relevo.http.needs import Administrator
 from relevo.http.passwords import common_passwords
@@ -87,6 +88,8 @@ def _check_email(wired: Services, name: str, email: str) -> None:
     other = wired.auth.people.find(email) if email else None
     if other is not None and other.name != name:
         raise Conflict(f"the address {email!r} belongs to another user")
+    if email:
+        check_name(wired, email, "email", name)
 
 
 def _check_administrators(wired: Services, account: Account, *, stays: bool) -> None:
@@ -116,17 +119,16 @@ async def create_user(
     """Add a person. Passwords: at least 8 characters, none that everybody tries first."""
     if wired.auth.people.accounts.get(body.name) is not None:
         raise Conflict(f"a user {body.name!r} exists already")
-    _check_email(wired, body.name, body.email)
-    text = check_password(body.password, common_passwords, (body.name, body.email))
-    now = wired.clock.now_ms()
-    account = Account(
-        body.name, body.role, await wired.auth.passwords.hash(text), now, body.email, body.full_name, False, now
-    )
-    if wired.auth.people.accounts.get(body.name) is not None:
-        raise Conflict(f"a user {body.name!r} exists already")
-    await wired.pipeline.accept(
-        [Kept(account), wired.audited(request, identity, "user.create", body.name, {"role": body.role})]
-    )
+    with taking_name(wired, body.name, "name"):
+        _check_email(wired, body.name, body.email)
+        text = check_password(body.password, common_passwords, (body.name, body.email))
+        now = wired.clock.now_ms()
+        account = Account(
+            body.name, body.role, await wired.auth.passwords.hash(text), now, body.email, body.full_name, False, now
+        )
+        await wired.pipeline.accept(
+            [Kept(account), wired.audited(request, identity, "user.create", body.name, {"role": body.role})]
+        )
     response.headers["Location"] = f"/api/v1/users/{body.name}"
     return render(account)
 
