@@ -251,7 +251,9 @@ class Application:
         pipeline.event_followers.append(dispatch.follow)
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch)
         self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
-        self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
+        self.auth = auth = Auth(
+            people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url
+        )
         self._stack.callback(auth.close)
 
         async def outcomes(origin: str) -> dict[str, int]:
@@ -465,7 +467,7 @@ class Application:
         """Browsers say whose page it is; programs say nothing."""
         origin = connection.headers.get("origin", "")
         own = origin.partition("://")[2] == connection.headers.get("host", "")
-        return not origin or own or origin in self.settings.allowed_origins
+        return not origin or own or origin in (self.settings.public_url, *self.settings.allowed_origins)
 
     def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
         """A removed device loses everything at once; one with another key, what came in with the old one.

@@ -246,7 +246,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         )
     app.add_middleware(
         TrustedHosts,
-        listed=services.settings.trusted_hosts,
+        listed=services.settings.answered_hosts,
         tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
     )
     # The last one added is the outermost.

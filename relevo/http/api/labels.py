@@ -51,8 +51,8 @@ class NewLabels(BaseModel):
     expires_in_days: Days = None
 
 
-def _printed(request: Request, label: Label, form: Form, typed: str = "") -> Printed:
-    text = content(label, form, str(request.base_url))
+def _printed(request: Request, wired: Services, label: Label, form: Form, typed: str = "") -> Printed:
+    text = content(label, form, wired.settings.public_url or str(request.base_url))
     size = len(text.encode())
     if size > _QR_BYTES:
         message = f"the QR code of {label.serial!r} would hold {size} bytes, the limit is {_QR_BYTES}: use form=url"
@@ -61,11 +61,11 @@ def _printed(request: Request, label: Label, form: Form, typed: str = "") -> Pri
 
 
 @router.get("/devices/{device_id}/label.svg", response_class=Response, responses=_SVG)
-async def device_label(request: Request, held: MayView, form: Shape = "url") -> Response:
+async def device_label(request: Request, wired: Wired, held: MayView, form: Shape = "url") -> Response:
     """A label that says which device it is, without a code: those are made with `POST /labels`."""
     device = held.device
     label = Label(device.contract, device.external_id, "", device.name, device.type)
-    return Response(one_label(_printed(request, label, form)), media_type="image/svg+xml", headers=_HEADERS)
+    return Response(one_label(_printed(request, wired, label, form)), media_type="image/svg+xml", headers=_HEADERS)
 
 
 def _wanted(wired: Services, identity: Identity, body: NewLabels) -> list[Label]:
@@ -100,7 +100,7 @@ async def print_labels(
     for label in wanted:
         code, text = fresh_code(wired, label.contract, label.serial, identity.name, body.expires_in_days)
         codes.append(code)
-        printed.append(_printed(request, label._replace(code=text), form, text))
+        printed.append(_printed(request, wired, label._replace(code=text), form, text))
     detail = {"labels": [f"{label.contract} {label.serial}" for label in wanted]}
     await wired.pipeline.accept(
         [
