@@ -223,6 +223,7 @@ class Application:
                     "answer_ms": round(settings.commands.answer_s * 1000),
                 },
                 "hidrometro": settings.hidrometro.model_dump(),
+                "autocore": settings.autocore.model_dump(),
             }
         )
         self.refusals = refusals = Refusals(pipeline, clock)

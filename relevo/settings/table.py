@@ -267,6 +267,17 @@ class Hidrometro(Table):
     )
 
 
+class Autocore(Table):
+    """Relay boards, see ``contracts/autocore.md``."""
+
+    topic_prefix: str = Field(
+        default="autocore",
+        max_length=31,
+        pattern=r"^[A-Za-z0-9_.:-]+(/[A-Za-z0-9_.:-]+)*$",
+        description="Root of the topics, at most 31 characters: boards learn it from `/api/mqtt/config`.",
+    )
+
+
 class Settings(Table):
     """Every setting of Relevo. ``Settings()`` holds the defaults; :func:`relevo.settings.load` fills it."""
 
@@ -365,6 +376,7 @@ class Settings(Table):
     limits: Limits = Field(default=Limits())
     commands: Commands = Field(default=Commands())
     hidrometro: Hidrometro = Field(default=Hidrometro())
+    autocore: Autocore = Field(default=Autocore())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

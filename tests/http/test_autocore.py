@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.cli.running import complaint, serve
 from tests.journeys.live import eventually
 from tests.running import RunningServer
 
@@ -249,3 +251,24 @@ def test_a_tool_with_an_operators_token_registers_at_any_time(server: RunningSer
     assert device["owner"] == "admin"
     bad = board.post("/api/devices", json=registration("by-a-guess"), headers={"Authorization": "Bearer nonsense"})
     assert bad.status_code == 401
+
+
+def test_another_topic_prefix_is_told_to_boards_and_read(tmp_path: Path) -> None:
+    env = {"RELEVO_AUTOCORE__TOPIC_PREFIX": "house/relays", "RELEVO_OPEN_MQTT_CONFIG": "true"}
+    with RunningServer(tmp_path / "data", env=env) as server:
+        body = httpx.get(f"{server.http}/api/mqtt/config", trust_env=False).json()
+        server.canaries.plant(body["password"])
+        assert body["topic_prefix"] == "house/relays"
+        client = mqtt(server, body["username"], body["password"])
+        for topic in ("house/relays/devices/moved/status", "autocore/devices/stayed/status"):
+            client.publish(topic, json.dumps({"uptime": 3}), 1).wait_for_publish(5)
+        client.loop_stop()
+        client.disconnect()
+        assert unclaimed(server, "moved")
+        assert unclaimed(server, "stayed") == []
+
+
+def test_two_contracts_with_one_topic_stop_the_start_with_both_names(tmp_path: Path) -> None:
+    ended = serve(tmp_path / "data", prefix=("env", "RELEVO_AUTOCORE__TOPIC_PREFIX=hidrometro"))
+    said = complaint(ended, 1)
+    assert "autocore" in said and "hidrometro" in said and "topic_prefix" in said
