@@ -22,6 +22,7 @@ from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Account, Role
+from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Registry
@@ -320,6 +321,9 @@ class Application:
         self._stack.callback(checkpointer.stop)
         pipeline.start(documents)
         self._stack.callback(pipeline.abandon)
+        for one in known:
+            if isinstance(one, PairingWindow):
+                pairing.resume(one)
         past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
         recent.follow(0, [event for _, event in past])
         del past

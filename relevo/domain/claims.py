@@ -29,6 +29,15 @@ class Screening(msgspec.Struct, frozen=True):
     at: int
 
 
+class PairingWindow(msgspec.Struct, frozen=True):
+    """Until when devices may register without a token; ``by`` opened it. There is one at the most, with one ``id``."""
+
+    id: str
+    by: str
+    opened_at: int
+    closes_at: int
+
+
 def identity_key(contract: str, external_id: str) -> str:
     """The ``id`` of a screening."""
     return f"{contract}\n{external_id}"

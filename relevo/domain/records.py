@@ -10,11 +10,13 @@ import msgspec
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
-from relevo.domain.claims import ClaimCode, Screening
+from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
 
-Record: TypeAlias = Account | Secret | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | Bulk
+Record: TypeAlias = (
+    Account | Secret | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | PairingWindow | Bulk
+)
 
 
 class Kept(msgspec.Struct):

@@ -8,7 +8,7 @@ from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Index, Table
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
-from relevo.domain.claims import ClaimCode, Screening
+from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
 from relevo.domain.records import Dropped, Kept, Record, RecordChange, key_of
@@ -96,7 +96,14 @@ screenings = Table(
     _text("by"),
     _time("at"),
 )
-
+pairing = Table(
+    "pairing",
+    metadata,
+    _text("id", primary_key=True),
+    _text("by"),
+    _time("opened_at"),
+    _time("closes_at"),
+)
 bulks = Table(
     "bulks",
     metadata,
@@ -125,6 +132,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     ClaimCode: claim_codes,
     Screening: screenings,
     Bulk: bulks,
+    PairingWindow: pairing,
 }
 
 

@@ -203,6 +203,23 @@ def test_blocked_ones_are_refused_counted_and_told_also_while_pairing(server: Ru
     server.restart()
 
 
+def test_a_pairing_window_outlives_a_crash_until_its_end(server: RunningServer, ana: httpx.Client) -> None:
+    opened = ana.post("/api/v1/pairing", json={"minutes": 5}).json()
+    server.kill()
+    server.restart()
+    found = server.api.get("/api/v1/pairing").json()
+    assert {name: found[name] for name in ("open", "by", "opened_at", "closes_at")} == {
+        name: opened[name] for name in ("open", "by", "opened_at", "closes_at")
+    }
+    assert 0 < found["seconds_left"] <= 300
+    assert "pairing_goes_on" in server.log.read_text()
+    assert speak(server, native("after-the-crash"), {"v": 1}) == 0
+    assert server.api.get("/api/v1/devices/after-the-crash").status_code == 200
+    assert server.api.delete("/api/v1/pairing").status_code == 204
+    server.restart()
+    assert server.api.get("/api/v1/pairing").json()["open"] is False
+
+
 def test_what_was_decided_outlives_a_crash(server: RunningServer) -> None:
     assert speak(server, native("rogue"), {"v": 3}) != 0
     named = {"contract": "native", "external_id": "rogue"}
