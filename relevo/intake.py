@@ -8,7 +8,7 @@ told in the timeline.
 from typing import Any, Final
 
 from relevo.clock import Clock
-from relevo.dialect import Address, Decoded, Dialect
+from relevo.dialect import Address, Decoded, Dialect, NamesLoosely
 from relevo.dispatch import Dispatch
 from relevo.domain.devices import ID_PATTERN, Registry
 from relevo.domain.events import (
@@ -77,15 +77,26 @@ class Intake:
         found = self._registry.get(device)
         return found.external_id if found is not None else ""
 
-    def _own_only(self, decoded: Decoded, device: str) -> None:
+    def _own_only(self, dialect: Dialect, decoded: Decoded, speaker: str) -> None:
         """Refuse what a device with a credential of its own says in the name of another."""
-        own = self.external_id(device)
-        foreign = [external_id for external_id, _ in decoded.events if external_id != own]
+        device = self._registry.get(speaker)
+        own = device.external_id if device is not None else ""
+        foreign = {external_id for external_id, _ in decoded.events if external_id != own}
         if not foreign:
             return
+        if device is not None and device.contract == dialect.name and isinstance(dialect, NamesLoosely):
+            # Another device may really be known by that name.
+            meant = {
+                one
+                for one in foreign
+                if dialect.may_be(one, device.attributes) and not self.device_id(dialect.name, one)
+            }
+            if meant:
+                foreign -= meant
+                _rename(decoded, meant, own)
         decoded.events = [pair for pair in decoded.events if pair[0] == own]
-        for external_id in foreign:
-            message = f"device {device!r} may not speak for {external_id[:64]!r}"
+        for external_id in sorted(foreign):
+            message = f"device {speaker!r} may not speak for {external_id[:64]!r}"
             decoded.refused.append((own, Invalid("not_its_own", message)))
 
     def events(self, dialect: Dialect, decoded: Decoded, where: str, sender: str, speaker: str = "") -> list[AnyEvent]:
@@ -97,7 +108,7 @@ class Intake:
         out: list[AnyEvent] = []
         contract = dialect.name
         if speaker:
-            self._own_only(decoded, speaker)
+            self._own_only(dialect, decoded, speaker)
         if self._claims.screenings:
             self._turn_away(contract, decoded, sender)
         for external_id, event in decoded.events:
@@ -180,3 +191,10 @@ class Intake:
             out.append(UnclaimedReading(contract, external_id, event.ts, event.source, event.received, event.values))
         self.stranger(contract, external_id, reason, sender, values)
         return ""
+
+
+def _rename(decoded: Decoded, names: set[str], own: str) -> None:
+    """What was said under one of ``names`` was said by ``own``."""
+    decoded.events = [(own if one in names else one, event) for one, event in decoded.events]
+    decoded.refused = [(own if one in names else one, problem) for one, problem in decoded.refused]
+    decoded.notices = [(own if one in names else one, kind, detail) for one, kind, detail in decoded.notices]

@@ -98,7 +98,7 @@ REASONS: Final[dict[str, Advice]] = {
     **_of("not_allowed", "The key belongs to another device, or the person has no right to this.",
           "Use the device's own key; ask its owner for a share."),
     **_of("not_its_own", "A device with its own credential sent a reading in the name of another.",
-          "Check the serial number in the payload."),
+          "Check the serial number in the payload; a record number must be the one in the attribute id_dispositivo."),
     **_of("too_many_requests", "More HTTP requests a minute than one asker may make.",
           "Send several readings in one request; see limits.requests_per_minute_of_device."),
     # What it sent
