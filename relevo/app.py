@@ -454,7 +454,7 @@ class Application:
             app,
             settings.limits.http_timeout_s,
             settings.trusted_proxies,
-            lambda reason, detail, address: self.refusals.refuse("", "http", reason, detail, address),
+            services.refuse_at_door,
         )
         await self._http.start(self._sockets)
         if tls is not None and settings.https_listen is not None:

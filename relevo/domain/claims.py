@@ -1,10 +1,6 @@
 """How strangers become devices: codes printed on labels, and what an operator decided about an unclaimed one."""
 
-from typing import Final
-
 import msgspec
-
-STANDINGS: Final = ("ignored", "blocked")
 
 
 class ClaimCode(msgspec.Struct, frozen=True):

@@ -126,14 +126,19 @@ REASONS: Final[dict[str, Advice]] = {
           "Update the client library; versions 3.1, 3.1.1 and 5.0 are spoken here."),
     # What became of it
     **_of("registration_closed", "An unknown board, while no pairing window is open.",
-          "Open one with relevo pair --minutes 10, or approve the board in the list of unclaimed devices."),
+          "Approve it in the list of unclaimed devices, or open a window with relevo pair --minutes 10 and let it try "
+          "again."),
     **_of("unclaimed", "An unknown board of a contract in which an operator adds devices.",
-          "Approve it in the list of unclaimed devices, or claim it by its serial number."),
-    **_of("blocked", "An operator blocked this board.", "Take the block back in the list of unclaimed devices."),
+          "Approve it in the list of unclaimed devices, or claim it by its serial number or its code."),
+    **_of("blocked", "An operator blocked this board.",
+          "Restore it in the list of unclaimed devices to hear it again."),
     **_of("registration_not_private", "An unknown board of a public address wanted to register itself.",
-          "Boards register themselves from private networks only; create or claim this one."),
-    **_of("identity_missing identity_unusable", "A board did not say who it is, or not in a form that can be an id.",
-          "Give the board a serial number or id of letters, digits and _ . : - only."),
+          "Boards register themselves from private networks only: approve it in the list of unclaimed devices."),
+    **_of("identity_missing", "A board did not say who it is.",
+          "Set a serial number in the board, or a default one in the settings."),
+    **_of("identity_unusable", "The name of a board cannot be a device id.",
+          "Approve it in the list of unclaimed devices, which gives it an id that can; or name it with letters, digits "
+          "and _ . : - only."),
     **_of("registrations_busy", "Too many boards registered themselves at the same time.",
           "They try again by themselves; nothing has to be done."),
     **_of("registration_invalid", "A relay board registered with a field that breaks its contract.",
@@ -166,6 +171,17 @@ NOTICES: Final[dict[str, Advice]] = {
 def advice_for(kind: str, reason: str) -> Advice | None:
     """What to say about a line of a timeline, ``None`` for one that explains itself."""
     return REASONS.get(reason) or NOTICES.get(kind)
+
+
+_PUT_ASIDE: Final = {
+    "ignored": Advice("An operator put this board aside.", "Restore it to see it in the list again, or approve it."),
+    "blocked": REASONS["blocked"],
+}
+
+
+def advice_for_stranger(reason: str, standing: str) -> Advice | None:
+    """What to say about an unclaimed entry: why it was not let in, or what an operator decided about it."""
+    return _PUT_ASIDE.get(standing) or REASONS.get(reason)
 
 
 def page() -> str:

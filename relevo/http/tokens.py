@@ -22,6 +22,7 @@ import msgspec
 from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, Secret, SignIn, role_within
 from relevo.domain.people import People
 from relevo.domain.records import Kept, RecordChange
+from relevo.domain.times import is_over
 from relevo.errors import Conflict, Unauthenticated
 
 # pyjwt imports cryptography as soon as it finds it, for algorithms that we never accept: 10 MB and 25 ms of each start.
@@ -264,7 +265,7 @@ class Tokens:
         if (
             key is None
             or not secrets.compare_digest(hash_secret(secret), key.secret_hash)
-            or (key.expires_at and key.expires_at <= self._now_ms())
+            or is_over(key.expires_at, self._now_ms())
         ):
             raise Unauthenticated("invalid token")
         person = self._person(key.account)

@@ -7,7 +7,7 @@ A secret is in the answer that makes it and nowhere else. The key that a device 
 import secrets
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.credentials import Credential
@@ -23,10 +23,9 @@ from relevo.http.api.paging import decode_cursor, encode_cursor
 from relevo.http.api.times import iso
 from relevo.http.needs import Held, Owns, Viewer
 from relevo.http.passwords import common_passwords
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 
 router = APIRouter(prefix="/api/v1", tags=["credentials"])
-Wired = Annotated[Services, Depends(services)]
 
 FIRST_KEY: Final = "key"
 GRACE_S: Final = 86_400

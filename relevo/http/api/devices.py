@@ -5,7 +5,7 @@ from secrets import token_hex, token_urlsafe
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.credentials import Credential
@@ -19,11 +19,10 @@ from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
 from relevo.http.api.taking import spent
 from relevo.http.api.times import iso
 from relevo.http.needs import MayView, Operator, Owns, Viewer
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.store import timeline
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
-Wired = Annotated[Services, Depends(services)]
 
 
 class LatestValue(BaseModel):
@@ -234,7 +233,7 @@ async def change_device(request: Request, wired: Wired, held: Owns, body: Device
 async def delete_device(request: Request, wired: Wired, held: Owns) -> None:
     """Remove a device with its credentials, shares and claim codes; connections end at once."""
     device_id = held.device.id
-    shares = [one for one in wired.auth.people.grants.values() if (one.scope, one.value) == ("device", device_id)]
+    shares = wired.auth.people.shares_of_device(device_id)
     await wired.pipeline.accept(
         [
             DeviceRemoved(device_id, wired.clock.now_ms(), held.identity.name),

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -17,11 +17,10 @@ from relevo.http.api.claims import Days, check_may_make, fresh_code
 from relevo.http.api.devices import check_storable
 from relevo.http.api.taking import normalised
 from relevo.http.needs import MayView, Operator
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.http.sheet import SHEET_MOST, Printed, one_label, sheet
 
 router = APIRouter(prefix="/api/v1", tags=["joining"])
-Wired = Annotated[Services, Depends(services)]
 Shape = Annotated[Form, Query(description="`url` opens the claim page, `alchemy` is the JSON of that contract.")]
 _SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The drawing", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from relevo import __version__
@@ -10,11 +10,10 @@ from relevo.http.api.devices import TimelinePage, timeline_page
 from relevo.http.api.joining import pairing_state
 from relevo.http.api.times import iso
 from relevo.http.needs import Administrator, Viewer
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.settings import SWITCHES
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
-Wired = Annotated[Services, Depends(services)]
 
 
 @router.get("/system/timeline", response_model=TimelinePage)

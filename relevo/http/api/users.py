@@ -1,9 +1,9 @@
 """``/api/v1/users``: people and their roles, for administrators."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.accounts import Account, ApiKey, Role, SignIn
@@ -16,10 +16,9 @@ from relevo.http.api.names import check_name, taking_name
 from relevo.http.api.times import iso
 from relevo.http.needs import Administrator
 from relevo.http.passwords import common_passwords
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
-Wired = Annotated[Services, Depends(services)]
 RoleName = Literal["administrator", "operator", "viewer"]
 
 _NAME = r"^[A-Za-z0-9_.@-]{1,64}$"
