@@ -22,6 +22,7 @@ from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Account, Role
+from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Registry
@@ -42,12 +43,13 @@ from relevo.http.hashing import hash_now
 from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
-from relevo.http.tokens import SigningKeys, Tokens
+from relevo.http.tokens import SIGNING_KEYS, SigningKeys, Tokens
 from relevo.http.watching import Watching
 from relevo.intake import Intake
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
+from relevo.jobs.retention import Retention
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.mqtt import websocket as mqtt_websocket
@@ -152,6 +154,7 @@ class Application:
         self._expiring: ExpiringCredentials | None = None
         self._deadlines: Deadlines | None = None
         self._bulks: Bulks | None = None
+        self._retention: Retention | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -161,9 +164,7 @@ class Application:
         except BaseException as error:
             if self._http is not None:
                 self._http.cancel()
-            for job in (self._expiring, self._bulks, self._deadlines):
-                if job is not None:
-                    await job.stop()
+            await self._stop_jobs()
             if self._door_open:
                 await self.mqtt.stop_accepting()
                 await self.mqtt.stop()
@@ -205,6 +206,7 @@ class Application:
         people.load(known)
         self.keyring = keyring = Keyring(registry, pepper)
         keyring.load(one for one in known if isinstance(one, Credential))
+        registry.reserved = lambda name: people.find(name) is not None or keyring.by_username(name) is not None
         self.bus = bus = Bus()
         writer = Writer(
             path, settings.limits.timeline_entries, settings.limits.unclaimed, settings.commands.kept_per_device
@@ -223,6 +225,7 @@ class Application:
                     "answer_ms": round(settings.commands.answer_s * 1000),
                 },
                 "hidrometro": settings.hidrometro.model_dump(),
+                "autocore": settings.autocore.model_dump(),
             }
         )
         self.refusals = refusals = Refusals(pipeline, clock)
@@ -251,7 +254,9 @@ class Application:
         pipeline.event_followers.append(dispatch.follow)
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch)
         self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
-        self.auth = auth = Auth(people, keyring, registry, self.tokens, Passwords(), pipeline, clock)
+        self.auth = auth = Auth(
+            people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url
+        )
 
         async def outcomes(origin: str) -> dict[str, int]:
             return await readers.run_core(commands.states_of, origin)
@@ -260,6 +265,7 @@ class Application:
         for one in known:
             bulks.apply(Kept(one))
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
+        pipeline.record_followers.append(self.tokens.apply)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -315,6 +321,9 @@ class Application:
         self._stack.callback(checkpointer.stop)
         pipeline.start(documents)
         self._stack.callback(pipeline.abandon)
+        for one in known:
+            if isinstance(one, PairingWindow):
+                pairing.resume(one)
         past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
         recent.follow(0, [event for _, event in past])
         del past
@@ -326,6 +335,13 @@ class Application:
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
+        self._retention = Retention(pipeline, readers, clock, settings.limits.audit_days, self.tokens.forget_ended)
+        self._retention.start()
+
+    async def _stop_jobs(self) -> None:
+        for job in (self._expiring, self._bulks, self._deadlines, self._retention):
+            if job is not None:
+                await job.stop()
 
     def _announce(self) -> None:
         """Before anything is answered, so that whoever sees the server ready finds the file."""
@@ -346,7 +362,7 @@ class Application:
             known = records.load(core)
             if not any(isinstance(one, Account) for one in known):
                 known.append(self._first_administrator(core))
-            signing_keys = accounts.secret(core, "token_signing_keys", SigningKeys.fresh())
+            signing_keys = accounts.secret(core, SIGNING_KEYS, SigningKeys.fresh())
             registered, numbers = devices.load_all(core)
             open_commands = commands.load_open(core, self.clock.now_ms())
             core.commit()
@@ -438,7 +454,7 @@ class Application:
             app,
             settings.limits.http_timeout_s,
             settings.trusted_proxies,
-            lambda reason, detail, address: self.refusals.refuse("", "http", reason, detail, address),
+            services.refuse_at_door,
         )
         await self._http.start(self._sockets)
         if tls is not None and settings.https_listen is not None:
@@ -456,7 +472,7 @@ class Application:
         """Browsers say whose page it is; programs say nothing."""
         origin = connection.headers.get("origin", "")
         own = origin.partition("://")[2] == connection.headers.get("host", "")
-        return not origin or own or origin in self.settings.allowed_origins
+        return not origin or own or origin in (self.settings.public_url, *self.settings.allowed_origins)
 
     def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
         """A removed device loses everything at once; one with another key, what came in with the old one.
@@ -536,9 +552,7 @@ class Application:
         self._stopped = True
         begun = self.clock.monotonic()
         withdraw(self.directory.path)
-        for job in (self._expiring, self._bulks, self._deadlines):
-            if job is not None:
-                await job.stop()
+        await self._stop_jobs()
         await self.mqtt.stop_accepting()
         self.pairing.stop()
         self.refusals.stop()

@@ -127,11 +127,11 @@ def server(
             fresh.unlink()
         write_file(fresh, text.encode(), mode, new=True)
         fresh.replace(file)
-    say(f"server certificate for {', '.join(names)}, until {_day(issued.expires_at)}; MQTT over TLS needs")
+    say(f"server certificate for {', '.join(names)}, until {_day(issued.expires_at)}; MQTT and HTTP over TLS need")
     typer.echo(f'tls_cert = "{certificate}"\ntls_key = "{key}"')
     say(
-        "in relevo.toml, and a restart when they are new there. Relevo speaks plain HTTP: give the same two files to "
-        f"the proxy in front of it. Boards and browsers must trust {authority.certificate_file}"
+        f"in relevo.toml, and a restart when they are new there: then MQTT listens with TLS on {settings.mqtts} and "
+        f"HTTP on {settings.https}. Boards and browsers must trust {authority.certificate_file}"
     )
 
 

@@ -86,6 +86,17 @@ class Describes(Protocol):
         """What the payload of an unclaimed entry says about the device."""
 
 
+@runtime_checkable
+class NamesLoosely(Protocol):
+    """A dialect whose messages need not name their device by the identity that the registry knows."""
+
+    def may_be(self, said: str, attributes: Mapping[str, Any]) -> bool:
+        """Whether ``said``, the identity in a message, contradicts nothing known of the device that proved to send it.
+
+        ``attributes`` are the device's own, from the registry.
+        """
+
+
 class Order(NamedTuple):
     """A command that the contract knows how to say.
 

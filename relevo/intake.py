@@ -8,7 +8,7 @@ told in the timeline.
 from typing import Any, Final
 
 from relevo.clock import Clock
-from relevo.dialect import Address, Decoded, Dialect
+from relevo.dialect import Address, Decoded, Dialect, NamesLoosely
 from relevo.dispatch import Dispatch
 from relevo.domain.devices import ID_PATTERN, Registry
 from relevo.domain.events import (
@@ -77,15 +77,26 @@ class Intake:
         found = self._registry.get(device)
         return found.external_id if found is not None else ""
 
-    def _own_only(self, decoded: Decoded, device: str) -> None:
+    def _own_only(self, dialect: Dialect, decoded: Decoded, speaker: str) -> None:
         """Refuse what a device with a credential of its own says in the name of another."""
-        own = self.external_id(device)
-        foreign = [external_id for external_id, _ in decoded.events if external_id != own]
+        device = self._registry.get(speaker)
+        own = device.external_id if device is not None else ""
+        foreign = {external_id for external_id, _ in decoded.events if external_id != own}
         if not foreign:
             return
+        if device is not None and device.contract == dialect.name and isinstance(dialect, NamesLoosely):
+            # Another device may really be known by that name.
+            meant = {
+                one
+                for one in foreign
+                if dialect.may_be(one, device.attributes) and not self.device_id(dialect.name, one)
+            }
+            if meant:
+                foreign -= meant
+                _rename(decoded, meant, own)
         decoded.events = [pair for pair in decoded.events if pair[0] == own]
-        for external_id in foreign:
-            message = f"device {device!r} may not speak for {external_id[:64]!r}"
+        for external_id in sorted(foreign):
+            message = f"device {speaker!r} may not speak for {external_id[:64]!r}"
             decoded.refused.append((own, Invalid("not_its_own", message)))
 
     def events(self, dialect: Dialect, decoded: Decoded, where: str, sender: str, speaker: str = "") -> list[AnyEvent]:
@@ -97,9 +108,9 @@ class Intake:
         out: list[AnyEvent] = []
         contract = dialect.name
         if speaker:
-            self._own_only(decoded, speaker)
+            self._own_only(dialect, decoded, speaker)
         if self._claims.screenings:
-            self._turn_away(contract, decoded)
+            self._turn_away(contract, decoded, sender)
         for external_id, event in decoded.events:
             device = self.device_id(contract, external_id)
             if not device:
@@ -125,33 +136,32 @@ class Intake:
         self._refusals.refuse(device, where, problem.reason, detail, sender)
 
     def stranger(self, contract: str, external_id: str, reason: str, sender: str, payload: dict[str, Any]) -> None:
-        """List somebody who is not in the registry, with why; a blocked one is not heard at all."""
+        """List somebody who is not in the registry, with why; of a blocked one nothing but that it came is kept."""
         standing = self._claims.standing(contract, external_id)
-        if standing != BLOCKED:
-            now = self._clock.now_ms()
-            self._refusals.unclaimed(
-                UnclaimedSeen(contract, external_id, now, reason, sender, payload, standing=standing)
-            )
+        if standing == BLOCKED:
+            reason, payload = BLOCKED, {}
+        now = self._clock.now_ms()
+        self._refusals.unclaimed(UnclaimedSeen(contract, external_id, now, reason, sender, payload, standing=standing))
 
-    def blocked(self, contract: str, external_id: str) -> Invalid | None:
-        """The refusal of a blocked stranger, ``None`` for anybody else."""
+    def blocked(self, contract: str, external_id: str, sender: str) -> Invalid | None:
+        """The refusal of a blocked stranger, whose coming is counted in the list; ``None`` for anybody else."""
         if self._claims.standing(contract, external_id) != BLOCKED or self.device_id(contract, external_id):
             return None
+        self.stranger(contract, external_id, BLOCKED, sender, {})
         return Invalid(
             "blocked", f"{contract} device {external_id!r} is blocked: restore it in the list of unclaimed devices"
         )
 
-    def _turn_away(self, contract: str, decoded: Decoded) -> None:
+    def _turn_away(self, contract: str, decoded: Decoded, sender: str) -> None:
         """What a blocked stranger says becomes a refusal: the door neither keeps, shows nor passes it on."""
         left = []
-        told = set()
+        away: dict[str, Invalid | None] = {}
         for external_id, event in decoded.events:
-            problem = self.blocked(contract, external_id)
-            if problem is None:
+            if external_id not in away:
+                away[external_id] = self.blocked(contract, external_id, sender)
+            if away[external_id] is None:
                 left.append((external_id, event))
-            elif external_id not in told:
-                told.add(external_id)
-                decoded.refused.append((external_id, problem))
+        decoded.refused += [(external_id, problem) for external_id, problem in away.items() if problem is not None]
         decoded.events = left
 
     def _stranger(self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[AnyEvent], sender: str) -> str:
@@ -181,3 +191,10 @@ class Intake:
             out.append(UnclaimedReading(contract, external_id, event.ts, event.source, event.received, event.values))
         self.stranger(contract, external_id, reason, sender, values)
         return ""
+
+
+def _rename(decoded: Decoded, names: set[str], own: str) -> None:
+    """What was said under one of ``names`` was said by ``own``."""
+    decoded.events = [(own if one in names else one, event) for one, event in decoded.events]
+    decoded.refused = [(own if one in names else one, problem) for one, problem in decoded.refused]
+    decoded.notices = [(own if one in names else one, kind, detail) for one, kind, detail in decoded.notices]

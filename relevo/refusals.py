@@ -56,7 +56,9 @@ class Refusals:
 
     def unclaimed(self, seen: UnclaimedSeen) -> None:
         """Tell of somebody who is not in the registry."""
-        self.counts["unclaimed", seen.reason] += 1
+        if seen.standing != "blocked":
+            # The door counts what it refuses of a blocked one.
+            self.counts["unclaimed", seen.reason] += 1
         key = (f"{seen.contract}\n{seen.external_id}", "", "unclaimed")
         # In a flood of strangers the newest stands for all.
         self._tell(key if key in self._due or len(self._due) < _KINDS else ("", "", "unclaimed"), seen)

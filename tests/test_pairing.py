@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from relevo.clock import ManualClock
+from relevo.domain.claims import PairingWindow
 from relevo.domain.events import Audited, Noticed
+from relevo.domain.records import Dropped, Kept
 from relevo.pairing import Pairing
 
 
@@ -91,3 +93,66 @@ def test_the_setting_keeps_it_open_for_ever(road: Road) -> None:
     pairing = Pairing(road, ManualClock(), True)  # type: ignore[arg-type]
     assert pairing.is_open
     assert pairing.window is None
+
+
+def kept(road: Road) -> PairingWindow | None:
+    """The record that the next process finds."""
+    found = None
+    for one in road.events:
+        if isinstance(one, Kept) and isinstance(one.record, PairingWindow):
+            found = one.record
+        elif isinstance(one, Dropped):
+            found = None
+    return found
+
+
+async def test_what_is_left_of_a_window_goes_on_in_the_next_process(road: Road) -> None:
+    clock = ManualClock()
+    first = Pairing(road, clock, False)  # type: ignore[arg-type]
+    opened = await first.open(10, "ana", audited("pairing.open"))
+    first.stop()
+    left = kept(road)
+    assert left is not None
+    clock.advance(200)
+    second = Pairing(road, clock, False)  # type: ignore[arg-type]
+    second.resume(left)
+    assert second.window is not None
+    assert (second.window.by, second.window.closes_at) == ("ana", opened.closes_at)
+    clock.advance(399.9)
+    assert second.is_open
+    clock.advance(0.1)
+    assert not second.is_open
+    assert kept(road) is None
+    assert told(road) == ["pairing_opened", "pairing_opened", "pairing_closed"]
+    second.stop()
+
+
+async def test_a_window_whose_time_passed_while_the_server_was_off_is_told_as_closed(road: Road) -> None:
+    clock = ManualClock()
+    left = PairingWindow("window", "ana", clock.now_ms(), clock.now_ms() + 60_000)
+    clock.advance(60)
+    pairing = Pairing(road, clock, False)  # type: ignore[arg-type]
+    pairing.resume(left)
+    assert not pairing.is_open
+    assert told(road) == ["pairing_closed"]
+    assert isinstance(road.events[0], Dropped)
+
+
+async def test_a_wall_clock_that_was_set_back_does_not_lengthen_it(road: Road) -> None:
+    clock = ManualClock()
+    left = PairingWindow("window", "ana", clock.now_ms(), clock.now_ms() + 60_000)
+    clock.jump(-86_400)
+    pairing = Pairing(road, clock, False)  # type: ignore[arg-type]
+    pairing.resume(left)
+    assert pairing.is_open
+    clock.advance(60)
+    assert not pairing.is_open
+    pairing.stop()
+
+
+async def test_a_window_that_was_closed_leaves_nothing_to_go_on_with(road: Road) -> None:
+    pairing = Pairing(road, ManualClock(), False)  # type: ignore[arg-type]
+    await pairing.open(10, "ana", audited("pairing.open"))
+    assert kept(road) is not None
+    await pairing.close("ana", audited("pairing.close"))
+    assert kept(road) is None

@@ -3,9 +3,12 @@
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from itertools import combinations, product
 from typing import Any
 
 from relevo.dialect import Dialect
+from relevo.errors import ConfigurationError
+from relevo.wire.topics import meeting
 
 
 def load(options: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Dialect]:
@@ -13,6 +16,9 @@ def load(options: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Di
 
     ``options`` holds settings by contract. A module that takes settings has a function ``configure(mapping)``; it picks
     the names it knows and raises :class:`relevo.errors.Invalid` for values that cannot work.
+
+    Raises :class:`relevo.errors.ConfigurationError` when two contracts would read the same topic: whose it were would
+    be chance (contracts, "MQTT topic roots").
     """
     found: dict[str, Dialect] = {}
     for module_info in pkgutil.iter_modules(__path__):
@@ -21,4 +27,21 @@ def load(options: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Di
         if options and dialect.name in options:
             dialect = module.configure(options[dialect.name])
         found[dialect.name] = dialect
+    for one, other in combinations(found.values(), 2):
+        _keep_apart(one, other)
     return found
+
+
+def _keep_apart(one: Dialect, other: Dialect) -> None:
+    for a, b in product(_filters(one), _filters(other)):
+        topic = meeting(a, b)
+        if topic is not None:
+            raise ConfigurationError(
+                f"contracts {one.name} and {other.name} would both have the topic {topic}: it falls under {a} and "
+                f"{b}; change the topic settings of one of them (hidrometro.topic_…, autocore.topic_prefix)"
+            )
+
+
+def _filters(dialect: Dialect) -> list[str]:
+    """Every filter of the contract: what it reads, and what its devices may use."""
+    return sorted(set(dialect.all_filters()).union(*dialect.device_filters("+")))

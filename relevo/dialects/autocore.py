@@ -32,11 +32,12 @@ from relevo.errors import FieldError, Invalid
 from relevo.wire.strict_json import loads_object
 
 PREFIX: Final = "autocore"
+"""The usual root of the topics; a setting replaces it."""
 UUID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,36}")
 CHANNELS: Final = ("announce", "status", "response", "telemetry", "relays/state")
 _TO_BOARD: Final = ("command", "commands/+", "relays/set", "relays/heartbeat")
-_TOPIC: Final = re.compile(rf"{PREFIX}/devices/({UUID.pattern})/({'|'.join(CHANNELS)})")
-_ERRORS: Final = re.compile(rf"{PREFIX}/errors/({UUID.pattern})/([A-Za-z0-9_.:-]{{1,64}})")
+_TOPIC: Final = rf"/devices/({UUID.pattern})/({'|'.join(CHANNELS)})"
+_ERRORS: Final = rf"/errors/({UUID.pattern})/([A-Za-z0-9_.:-]{{1,64}})"
 _FIGURES: Final = (
     ("uptime", ("uptime", "uptime_s")),
     ("wifi_rssi", ("wifi_rssi", "wifi_signal", "rssi")),
@@ -63,21 +64,26 @@ class Autocore:
     # Over HTTP, never by a message: section 2.
     self_registering = False
 
+    def __init__(self, topic_prefix: str = PREFIX) -> None:
+        self._prefix = topic_prefix
+        self._topic = re.compile(re.escape(topic_prefix) + _TOPIC)
+        self._errors = re.compile(re.escape(topic_prefix) + _ERRORS)
+
     def filters(self) -> tuple[str, ...]:
-        boards = tuple(f"{PREFIX}/devices/+/{channel}" for channel in CHANNELS)
-        return (*boards, f"{PREFIX}/telemetry/#", f"{PREFIX}/errors/#")
+        boards = tuple(f"{self._prefix}/devices/+/{channel}" for channel in CHANNELS)
+        return (*boards, f"{self._prefix}/telemetry/#", f"{self._prefix}/errors/#")
 
     def all_filters(self) -> tuple[str, ...]:
-        return (*self.filters(), *(f"{PREFIX}/devices/+/{channel}" for channel in _TO_BOARD))
+        return (*self.filters(), *(f"{self._prefix}/devices/+/{channel}" for channel in _TO_BOARD))
 
     def address(self, topic: str) -> Address | None:
-        match = _TOPIC.fullmatch(topic)
+        match = self._topic.fullmatch(topic)
         if match:
             return Address(self.name, match[1], match[2])
-        match = _ERRORS.fullmatch(topic)
+        match = self._errors.fullmatch(topic)
         if match:
             return Address(self.name, match[1], f"errors/{match[2]}")
-        if topic.startswith((f"{PREFIX}/telemetry/", f"{PREFIX}/errors/")):
+        if topic.startswith((f"{self._prefix}/telemetry/", f"{self._prefix}/errors/")):
             return Address(self.name, "", "unsupported")
         return None
 
@@ -89,18 +95,18 @@ class Autocore:
         return text
 
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        own = f"{PREFIX}/devices/{external_id}"
-        says = (*(f"{own}/{channel}" for channel in CHANNELS), f"{PREFIX}/errors/{external_id}/+")
+        own = f"{self._prefix}/devices/{external_id}"
+        says = (*(f"{own}/{channel}" for channel in CHANNELS), f"{self._prefix}/errors/{external_id}/+")
         # Some firmware tells a safety shut-off on one topic for all boards; whose it is stands in the payload.
         hears = (
             *(f"{own}/{channel}" for channel in _TO_BOARD),
-            f"{PREFIX}/commands/all/+",
-            f"{PREFIX}/system/broadcast",
+            f"{self._prefix}/commands/all/+",
+            f"{self._prefix}/system/broadcast",
         )
-        return (*says, f"{PREFIX}/telemetry/relays/data"), hears
+        return (*says, f"{self._prefix}/telemetry/relays/data"), hears
 
     def options(self) -> dict[str, Any]:
-        return {"topic_prefix": PREFIX}
+        return {"topic_prefix": self._prefix}
 
     def describe(self, payload: dict[str, Any]) -> Description:
         """A registration that came while nothing was open says what the board is; a message does not."""
@@ -204,6 +210,11 @@ def _flat(body: Mapping[str, Any], before: str = "", depth: int = 1) -> dict[str
         else:
             found[key] = value
     return found
+
+
+def configure(options: Mapping[str, Any]) -> Autocore:
+    """A dialect with the topic prefix of the mapping; other names are not its business."""
+    return Autocore(options.get("topic_prefix", PREFIX))
 
 
 dialect = Autocore()

@@ -30,6 +30,7 @@ from relevo.wire.strict_json import loads_object
 ROOT: Final = "hidrometro"
 ACCENTED_ROOT: Final = "hidrômetro"
 SERIAL_LIMIT: Final = 64
+_RECORD_MARK: Final = "@"
 _MARKS: Final = "+#/$"
 _SERIALS: Final = ("numeroSerie", "serial", "numero_serie")
 _TIMES: Final = ("ts", "timestamp", "data_hora")
@@ -128,6 +129,13 @@ class Hidrometro:
         decoded.events.append((meter, TelemetryReceived("", ts, source, received_ms, values)))
         return decoded
 
+    def may_be(self, said: str, attributes: Mapping[str, Any]) -> bool:
+        """Nothing said, or a record id; it must be the one in the attribute ``id_dispositivo``, if there is one."""
+        if not said.startswith(_RECORD_MARK):
+            return not said
+        held = _record(attributes)
+        return not held or held == said
+
     def _both(self, shared: str, channel: str) -> tuple[str, ...]:
         patterns = [f"{root}{middle}/{channel}" for root in self._roots for middle in ("", "/+", "/+/+")]
         return (shared, *(pattern for pattern in patterns if pattern not in (shared, f"{ROOT}/{channel}")))
@@ -158,10 +166,10 @@ def _serial(body: dict[str, Any]) -> str:
     return serial
 
 
-def _record(body: dict[str, Any]) -> str:
+def _record(body: Mapping[str, Any]) -> str:
     raw = body.get("id_dispositivo")
     if type(raw) is int and raw >= 0:
-        return f"@{raw}"
+        return f"{_RECORD_MARK}{raw}"
     return _identity(raw) if type(raw) is str else ""
 
 
@@ -169,7 +177,7 @@ def _identity(text: str) -> str:
     text = text.strip().upper()
     if not text or len(text) > SERIAL_LIMIT - 1 or not text.isprintable() or text.startswith("@"):
         return ""
-    return f"@{int(text)}" if text.isascii() and text.isdigit() else text
+    return f"{_RECORD_MARK}{int(text)}" if text.isascii() and text.isdigit() else text
 
 
 def _number(name: str, raw: Any) -> float:

@@ -71,6 +71,13 @@ class ApiKey(msgspec.Struct, frozen=True):
     used_at: int = 0
 
 
+class Secret(msgspec.Struct, frozen=True):
+    """A secret of this installation; what ``value`` means is known to whoever knows the ``name``."""
+
+    name: str
+    value: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who asks: a person, with the role that the shown credential amounts to.

@@ -1,10 +1,6 @@
 """How strangers become devices: codes printed on labels, and what an operator decided about an unclaimed one."""
 
-from typing import Final
-
 import msgspec
-
-STANDINGS: Final = ("ignored", "blocked")
 
 
 class ClaimCode(msgspec.Struct, frozen=True):
@@ -27,6 +23,15 @@ class Screening(msgspec.Struct, frozen=True):
     standing: str
     by: str
     at: int
+
+
+class PairingWindow(msgspec.Struct, frozen=True):
+    """Until when devices may register without a token; ``by`` opened it. There is one at the most, with one ``id``."""
+
+    id: str
+    by: str
+    opened_at: int
+    closes_at: int
 
 
 def identity_key(contract: str, external_id: str) -> str:

@@ -4,11 +4,9 @@ A device's first key lives in its registry entry; more of them, and those that a
 are credentials of their own.
 """
 
-from typing import Final
-
 import msgspec
 
-KINDS: Final = ("key", "password", "certificate")
+from relevo.domain.times import is_over
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -29,4 +27,4 @@ class Credential(msgspec.Struct, frozen=True):
     by: str = ""
 
     def good_at(self, now_ms: int) -> bool:
-        return not self.expires_at or now_ms < self.expires_at
+        return not is_over(self.expires_at, now_ms)

@@ -1,6 +1,7 @@
 """Devices and the registry: who exists, under which contract and which external identity."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -66,6 +67,8 @@ class Registry:
         self._by_key: dict[str, str] = {}
         # Raised by every change, so that whoever remembers an answer knows when to ask again.
         self.epoch = 0
+        # Names that no device may get by itself, because somebody else comes to the MQTT door with them.
+        self.reserved: Callable[[str], bool] = lambda name: False
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -89,14 +92,13 @@ class Registry:
         return sorted(self._by_id.values(), key=lambda device: device.id)
 
     def free_id(self, contract: str, external_id: str) -> str:
-        """An id that no device has yet, derived from the identity."""
-        wanted = id_for(contract, external_id)
-        if wanted not in self._by_id:
-            return wanted
-        n = 2
-        while f"{wanted[:58]}-{n}" in self._by_id:
+        """An id that no device has yet and that is nobody's name, derived from the identity."""
+        wanted = free = id_for(contract, external_id)
+        n = 1
+        while free in self._by_id or self.reserved(free):
             n += 1
-        return f"{wanted[:58]}-{n}"
+            free = f"{wanted[:58]}-{n}"
+        return free
 
     def apply(self, event: AnyEvent, seq: int = 0) -> None:
         """Follow one event, whose number is ``seq``; events about other things change nothing."""

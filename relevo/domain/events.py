@@ -174,7 +174,8 @@ class CommandEnded(Event, tag="ce"):
 class UnclaimedSeen(Event, tag="us"):
     """Something spoke a contract without being in the registry. ``payload`` is the decoded reading.
 
-    ``standing`` is ``ignored`` for one that an operator put aside.
+    ``standing`` is ``ignored`` for one that an operator put aside and ``blocked`` for one that is not heard: then the
+    ``payload`` is empty.
     """
 
     contract: str

@@ -6,14 +6,11 @@ for a group: everything at a site, everything with a tag. A device that leaves t
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Final
 
 import msgspec
 
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.devices import Device
-
-SCOPES: Final = ("device", "site", "tag")
 
 
 class Right(IntEnum):

@@ -14,6 +14,7 @@ from typing import Final
 
 from relevo.domain.claims import ClaimCode, Screening, identity_key
 from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.domain.times import is_over
 from relevo.errors import Conflict, FieldError, Invalid
 
 ALPHABET: Final = "2346789ACDEFGHJKMNPQRTUWXY"
@@ -88,14 +89,15 @@ class Claims:
         """
         if len(self._codes) + more <= CODES_MOST:
             return []
-        over = [one for one in self._codes.values() if not good_at(one, now_ms)]
+        over = [one for one in self._codes.values() if is_over(one.expires_at, now_ms)]
         if len(self._codes) - len(over) + more > CODES_MOST:
             raise Conflict(f"{len(self._codes)} codes are out, the limit is {CODES_MOST}: delete what is not used")
         return over
 
     def needs_code(self, contract: str, external_id: str, person: str, now_ms: int) -> bool:
         """Whether somebody else's code is out for this identity."""
-        return any(one.by != person and good_at(one, now_ms) for one in self.codes_of(contract, external_id))
+        codes = self.codes_of(contract, external_id)
+        return any(one.by != person and not is_over(one.expires_at, now_ms) for one in codes)
 
     def standing(self, contract: str, external_id: str) -> str:
         """``ignored``, ``blocked`` or empty."""
@@ -124,29 +126,3 @@ class Claims:
             held.discard(key)
             if not held:
                 del self._codes_of[identity]
-
-
-def good_at(code: ClaimCode, now_ms: int) -> bool:
-    return not code.expires_at or now_ms < code.expires_at
-
-
-_ADVICE: Final = {
-    "unclaimed": "Its contract does not register by itself: approve it here, or claim it with its code.",
-    "registration_closed": (
-        "It asked to register while nothing was open: approve it, or open pairing and let it try again."
-    ),
-    "registration_not_private": "Pairing is for private networks and it came from a public address: approve it here.",
-    "identity_missing": "It says no serial number: set one in the board, or a default one in the settings.",
-    "identity_unusable": "Its name cannot be a device id: approve it here, which gives it an id that can.",
-    "registrations_busy": "Too many registered at the same moment: it is let in when it speaks again.",
-}
-_STANDING_ADVICE: Final = {
-    "ignored": "It was put aside: restore it to see it in the list again, or approve it.",
-    "blocked": "It was blocked and is refused at the door: restore it to hear it again.",
-}
-REASONS: Final = frozenset(_ADVICE)
-
-
-def advice(reason: str, standing: str) -> str:
-    """What to do about a stranger who was not let in for ``reason``: one sentence."""
-    return _STANDING_ADVICE.get(standing) or _ADVICE.get(reason, "Approve it, or look into the door's timeline.")

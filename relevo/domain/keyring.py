@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
-from relevo.domain.records import Kept, RecordChange
+from relevo.domain.records import Dropped, Kept, RecordChange
 
 HASH_PREFIX: Final = "k1:"
 # The MQTT account of relay boards without a key: contract autocore, section 8.2.
@@ -61,7 +61,7 @@ class Keyring:
         if isinstance(change, Kept):
             if isinstance(change.record, Credential):
                 self.put(change.record)
-        elif change.kind is Credential:
+        elif isinstance(change, Dropped) and change.kind is Credential:
             one = self._by_id.get(change.key)
             self.drop(change.key)
             if one is not None and one.username:

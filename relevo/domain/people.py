@@ -78,6 +78,10 @@ class People:
     def grants_of(self, account: str) -> Iterable[Grant]:
         return self._grants_of.get(account, {}).values()
 
+    def shares_of_device(self, device_id: str) -> list[Grant]:
+        """The grants of this device alone; those of its site and tags are not among them."""
+        return [one for one in self.grants.values() if (one.scope, one.value) == ("device", device_id)]
+
     def right(self, identity: Identity, device: Device) -> Right:
         """What ``identity`` may do with ``device``."""
         return right_of(identity, device, self.grants_of(identity.name))

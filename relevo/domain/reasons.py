@@ -27,6 +27,19 @@ REASONS: Final[dict[str, Advice]] = {
           "Point it at the MQTT port (1883); MQTT over WebSocket is at /mqtt on the HTTP port."),
     **_of("tls_on_http_port", "A client began TLS on the port for plain HTTP.",
           "Use https on the TLS port (8443 when a certificate is set), or http on this one."),
+    **_of("plain_on_tls_port", "A client spoke without TLS to the port for MQTT over TLS.",
+          "Turn TLS on in the client, or use the port for plain MQTT (1883 unless configured otherwise)."),
+    **_of("tls_version", "Client and server have no version of TLS or no cipher in common.",
+          "Versions 1.2 and 1.3 are spoken here: update the client's TLS library."),
+    **_of("tls_server_untrusted", "The client does not trust the certificate that this server shows.",
+          "Put the authority that signed it into the board, connect under a name that stands in it, and look at both "
+          "clocks."),
+    **_of("tls_certificate_refused", "The client's certificate is expired, or of an authority not trusted here.",
+          "Issue one with relevo ca issue, or see the setting tls_client_ca; the detail says what is wrong with it."),
+    **_of("tls_timeout tls_left", "A client began TLS and did not finish it.",
+          "Often it does not trust the server's certificate and says nothing; a look into its own log tells."),
+    **_of("tls_failed", "A TLS handshake failed for a reason that the detail names.",
+          "Look into the client's log at that moment."),
     **_of("host_not_trusted", "The server was asked under a public name it does not know.",
           "If the name is this server's, add it to the setting trusted_hosts."),
     **_of("proxy_header", "An address in mqtt_proxy_from sent no PROXY protocol header of version 2.",
@@ -85,7 +98,7 @@ REASONS: Final[dict[str, Advice]] = {
     **_of("not_allowed", "The key belongs to another device, or the person has no right to this.",
           "Use the device's own key; ask its owner for a share."),
     **_of("not_its_own", "A device with its own credential sent a reading in the name of another.",
-          "Check the serial number in the payload."),
+          "Check the serial number in the payload; a record number must be the one in the attribute id_dispositivo."),
     **_of("too_many_requests", "More HTTP requests a minute than one asker may make.",
           "Send several readings in one request; see limits.requests_per_minute_of_device."),
     # What it sent
@@ -113,14 +126,19 @@ REASONS: Final[dict[str, Advice]] = {
           "Update the client library; versions 3.1, 3.1.1 and 5.0 are spoken here."),
     # What became of it
     **_of("registration_closed", "An unknown board, while no pairing window is open.",
-          "Open one with relevo pair --minutes 10, or approve the board in the list of unclaimed devices."),
+          "Approve it in the list of unclaimed devices, or open a window with relevo pair --minutes 10 and let it try "
+          "again."),
     **_of("unclaimed", "An unknown board of a contract in which an operator adds devices.",
-          "Approve it in the list of unclaimed devices, or claim it by its serial number."),
-    **_of("blocked", "An operator blocked this board.", "Take the block back in the list of unclaimed devices."),
+          "Approve it in the list of unclaimed devices, or claim it by its serial number or its code."),
+    **_of("blocked", "An operator blocked this board.",
+          "Restore it in the list of unclaimed devices to hear it again."),
     **_of("registration_not_private", "An unknown board of a public address wanted to register itself.",
-          "Boards register themselves from private networks only; create or claim this one."),
-    **_of("identity_missing identity_unusable", "A board did not say who it is, or not in a form that can be an id.",
-          "Give the board a serial number or id of letters, digits and _ . : - only."),
+          "Boards register themselves from private networks only: approve it in the list of unclaimed devices."),
+    **_of("identity_missing", "A board did not say who it is.",
+          "Set a serial number in the board, or a default one in the settings."),
+    **_of("identity_unusable", "The name of a board cannot be a device id.",
+          "Approve it in the list of unclaimed devices, which gives it an id that can; or name it with letters, digits "
+          "and _ . : - only."),
     **_of("registrations_busy", "Too many boards registered themselves at the same time.",
           "They try again by themselves; nothing has to be done."),
     **_of("registration_invalid", "A relay board registered with a field that breaks its contract.",
@@ -131,6 +149,8 @@ REASONS: Final[dict[str, Advice]] = {
           "Nothing is lost that was read before; look into the changelog of newer versions."),
     **_of("uuid_mismatch", "The payload names another board than the topic.",
           "Configure the board again; two boards may have been cloned from one image."),
+    **_of("selection_invalid command_unknown", "A command to a device that cannot be told so, or to nobody.",
+          "The answer names the field; see docs/commands.md for what each contract understands."),
     **_of("queue_full retained_full", "A slow or absent client lost its oldest messages, or there is no room.",
           "See limits.queued_messages, limits.queued_bytes and limits.retained."),
     **_of("not_stored", "The device was removed meanwhile, or the database refused the entry.",
@@ -145,6 +165,14 @@ NOTICES: Final[dict[str, Advice]] = {
           "clock_unreadable",
           "The board's clock could not be used; the time of arrival or a repaired time was stored.",
           "Set the clock by NTP after connecting, and send milliseconds UTC."),
+    **_of("command_timed_out", "A command was sent and the device did not answer in time; it may have been done.",
+          "Look whether the device is subscribed to its command topic, and whether it answers with the command's id."),
+    **_of("command_expired", "A command waited for the device until its time was over, and never left.",
+          "Bring the device back, or give commands a longer ttl if they may come late."),
+    **_of("command_failed", "The device refused a command; the detail is its own word.",
+          "Compare the command's name and parameters with what the device understands."),
+    **_of("answer_unmatched", "The device answered a command that is over, or that it was never told.",
+          "Harmless when it is late or repeated; raise commands.answer_s if its answers are always late."),
     **_of("retained_skipped", "An old message that the broker had kept was not counted as a new reading.",
           "Publish readings with the retain flag off."),
 }  # fmt: skip
@@ -153,6 +181,17 @@ NOTICES: Final[dict[str, Advice]] = {
 def advice_for(kind: str, reason: str) -> Advice | None:
     """What to say about a line of a timeline, ``None`` for one that explains itself."""
     return REASONS.get(reason) or NOTICES.get(kind)
+
+
+_PUT_ASIDE: Final = {
+    "ignored": Advice("An operator put this board aside.", "Restore it to see it in the list again, or approve it."),
+    "blocked": REASONS["blocked"],
+}
+
+
+def advice_for_stranger(reason: str, standing: str) -> Advice | None:
+    """What to say about an unclaimed entry: why it was not let in, or what an operator decided about it."""
+    return _PUT_ASIDE.get(standing) or REASONS.get(reason)
 
 
 def page() -> str:

@@ -8,13 +8,15 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
-from relevo.domain.claims import ClaimCode, Screening
+from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
 
-Record: TypeAlias = Account | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | Bulk
+Record: TypeAlias = (
+    Account | Secret | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | PairingWindow | Bulk
+)
 
 
 class Kept(msgspec.Struct):
@@ -30,9 +32,16 @@ class Dropped(msgspec.Struct):
     key: str
 
 
-RecordChange: TypeAlias = Kept | Dropped
-RECORD_CHANGES: Final = frozenset({Kept, Dropped})
+class AuditForgotten(msgspec.Struct):
+    """Of the lines of the audit log up to number ``through`` those are gone that are older than ``before`` (ms UTC)."""
+
+    through: int
+    before: int
+
+
+RecordChange: TypeAlias = Kept | Dropped | AuditForgotten
+RECORD_CHANGES: Final = frozenset({Kept, Dropped, AuditForgotten})
 
 
 def key_of(record: Record) -> str:
-    return record.name if isinstance(record, Account) else record.id
+    return record.name if isinstance(record, Account | Secret) else record.id

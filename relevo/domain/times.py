@@ -200,3 +200,8 @@ def _uptimes(raws: list[int | float]) -> list[int]:
         if wrap - DAY <= max(whole) < wrap and min(whole) <= DAY:
             return [raw + wrap if raw <= DAY else raw for raw in whole]
     return whole
+
+
+def is_over(expires_at: int, now_ms: int) -> bool:
+    """Whether what ends at ``expires_at`` has ended (milliseconds UTC); 0 means never."""
+    return 0 < expires_at <= now_ms

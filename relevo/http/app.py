@@ -232,7 +232,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         BodyLimits,
         most=limits.http_body_bytes,
         seconds=limits.http_timeout_s,
-        tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
+        tell=services.refuse_at_door,
     )
     app.add_middleware(Turnstile, blocked=services.auth.blocked)
     if services.settings.allowed_origins:
@@ -246,8 +246,8 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         )
     app.add_middleware(
         TrustedHosts,
-        listed=services.settings.trusted_hosts,
-        tell=lambda reason, detail, address: services.refusals.refuse("", "http", reason, detail, address),
+        listed=services.settings.answered_hosts,
+        tell=services.refuse_at_door,
     )
     # The last one added is the outermost.
     app.add_middleware(SecurityHeaders)

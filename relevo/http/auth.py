@@ -78,7 +78,10 @@ class Auth:
         passwords: Passwords,
         pipeline: Pipeline,
         clock: Clock,
+        public_url: str = "",
     ) -> None:
+        """Pages of ``public_url`` are our own, whatever Host a proxy in front of us sends."""
+        self._public_url = public_url
         self.people = people
         self.passwords = passwords
         self.tokens = token_maker
@@ -262,7 +265,7 @@ class Auth:
     def check_origin(self, connection: HTTPConnection) -> None:
         """A browser sends the cookie by itself, so it has to come from our own page. Raises :class:`Forbidden`."""
         origin = connection.headers.get("origin", "")
-        if origin and origin.partition("://")[2] == connection.headers.get("host", ""):
+        if origin and (origin == self._public_url or origin.partition("://")[2] == connection.headers.get("host", "")):
             return
         if not origin and connection.headers.get("sec-fetch-site", "none") in ("same-origin", "none"):
             return

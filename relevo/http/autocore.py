@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from relevo.dialects.autocore import ATTRIBUTES, PREFIX, UUID
+from relevo.dialects.autocore import ATTRIBUTES, UUID
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.devices import Device
 from relevo.domain.events import DeviceRegistered
@@ -66,7 +66,7 @@ async def register(request: Request) -> Response:
     if wired.registry.find(CONTRACT, uuid) is not None:
         raise Conflict("Device already registered")
     person = _operator(request, wired)
-    blocked = wired.intake.blocked(CONTRACT, uuid)
+    blocked = wired.intake.blocked(CONTRACT, uuid, address)
     if blocked is not None:
         wired.refusals.refuse("", "http", blocked.reason, blocked.message, address)
         raise Forbidden("Registration is closed for this device")
@@ -133,7 +133,7 @@ async def mqtt_config(request: Request) -> Response:
             "broker_port": port,
             "username": username,
             "password": password,
-            "topic_prefix": PREFIX,
+            "topic_prefix": wired.dialects[CONTRACT].options()["topic_prefix"],
         }
     )
 

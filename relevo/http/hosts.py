@@ -10,9 +10,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relevo.http.errors import render
+from relevo.http.services import address_of
 
 # RFC 6762 (.local), RFC 8375 (.home.arpa), .internal (reserved by ICANN), and what routers hand out.
 _LOCAL: Final = (".local", ".home.arpa", ".internal", ".lan", ".localdomain", ".localhost", ".test")
@@ -56,7 +58,7 @@ class TrustedHosts:
         if len(hosts) < 2 and trusted(host, self._listed, self._own):
             await self._app(scope, receive, send)
             return
-        address = scope["client"][0] if scope.get("client") else ""
+        address = address_of(HTTPConnection(scope))
         shown = "".join(c if c.isascii() and c.isprintable() else "?" for c in host[:80])
         self._tell("host_not_trusted", f"asked as {shown!r}: add it to trusted_hosts if it is this server's", address)
         if scope["type"] == "websocket":

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo.http.errors import render
+from relevo.http.services import address_of
 
 Tell = Callable[[str, str, str], None]
 
@@ -28,7 +29,7 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        address = scope["client"][0] if scope.get("client") else ""
+        address = address_of(HTTPConnection(scope))
         for name, value in scope["headers"]:
             if name == b"content-length" and value.isdigit() and int(value) > self._most:
                 await self._refuse(scope, receive, send, 413, "body_too_large", address)

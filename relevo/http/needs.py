@@ -45,12 +45,10 @@ class Held(NamedTuple):
 class Need:
     """One requirement. ``role`` and ``right`` are ``None`` where they do not matter."""
 
-    def __init__(self, words: str, role: Role | None = None, right: Right | None = None, key: bool = False) -> None:
+    def __init__(self, words: str, role: Role | None = None, right: Right | None = None) -> None:
         self.words = words
         self.role = role
         self.right = right
-        # Whether a device's own key opens it as well.
-        self.key = key
 
 
 class _Nobody(Need):
@@ -121,10 +119,10 @@ Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]
 MayView = Annotated[Held, _on_device(Right.VIEW)]
 MayControl = Annotated[Held, _on_device(Right.CONTROL)]
 Owns = Annotated[Held, _on_device(Right.OWN)]
-IsDevice = Annotated[Device, Depends(_ItsKey("the device with its key", key=True))]
+IsDevice = Annotated[Device, Depends(_ItsKey("the device with its key"))]
 MayViewOrIsDevice = Annotated[
     Device,
-    Depends(_OnDeviceOrItsKey("who may view the device, and the device with its key", None, Right.VIEW, key=True)),
+    Depends(_OnDeviceOrItsKey("who may view the device, and the device with its key", None, Right.VIEW)),
 ]
 
 

@@ -115,6 +115,10 @@ class Services:
         """As :meth:`audit`, for somebody who is not signed in yet."""
         self.pipeline.submit([Audited(self.clock.now_ms(), name, action, target, detail, address)])
 
+    def refuse_at_door(self, reason: str, detail: str, address: str) -> None:
+        """Tell what was refused before anybody knew whose request it is."""
+        self.refusals.refuse("", "http", reason, detail, address)
+
     def refuse_person(self, request: HTTPConnection, identity: Identity, device: str, detail: str) -> None:
         """Tell in the device's story, and in the audit log, what somebody was not allowed to do with it."""
         address = address_of(request)

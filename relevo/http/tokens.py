@@ -7,7 +7,8 @@ means that two parties hold it: the session ends for both (RFC 9700, section 4.1
 ended are refused at once, because the session is looked up with each.
 
 Signing keys are kept newest first. The newest signs, all verify; an old one is given up once nothing that it signed
-can still be good, so a rotation signs nobody out.
+can still be good, so a rotation signs nobody out. A rotation is on its way until its commit; what comes after it builds
+on it already, or the second of two at the same moment would forget the first one's key.
 """
 
 import secrets
@@ -18,9 +19,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, SignIn, role_within
+from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, Secret, SignIn, role_within
 from relevo.domain.people import People
-from relevo.errors import Unauthenticated
+from relevo.domain.records import Kept, RecordChange
+from relevo.domain.times import is_over
+from relevo.errors import Conflict, Unauthenticated
 
 # pyjwt imports cryptography as soon as it finds it, for algorithms that we never accept: 10 MB and 25 ms of each start.
 _hide_cryptography = "cryptography" not in sys.modules
@@ -53,6 +56,9 @@ BROWSER_S: Final = 14 * _DAY_S
 # A browser's session is written down again at most this often.
 BROWSER_TOUCH_S: Final = 3_600
 LONGEST_ACCESS_S: Final = max(terms.access_s for terms in TERMS.values())
+SIGNING_KEYS: Final = "token_signing_keys"
+"""The name of the secret that holds them."""
+_SIGNING_KEYS_MOST: Final = 24
 
 
 class SigningKey(msgspec.Struct, frozen=True):
@@ -62,9 +68,14 @@ class SigningKey(msgspec.Struct, frozen=True):
     value: bytes
     retired_at: int = 0
 
+    @property
+    def good_until(self) -> int:
+        """When the last token that it signed has ended (milliseconds UTC); 0 while it signs."""
+        return self.retired_at + LONGEST_ACCESS_S * 1000 if self.retired_at else 0
+
 
 class SigningKeys:
-    """The keys in force, newest first."""
+    """The keys in force, newest first; never changed in place."""
 
     def __init__(self, keys: list[SigningKey]) -> None:
         self._keys = keys
@@ -85,15 +96,31 @@ class SigningKeys:
     def newest(self) -> SigningKey:
         return self._keys[0]
 
+    @property
+    def former(self) -> list[SigningKey]:
+        """Those that sign no more and are needed to read what they signed."""
+        return self._keys[1:]
+
     def get(self, key_id: str) -> SigningKey | None:
         return next((key for key in self._keys if key.id == key_id), None)
 
-    def rotate(self, now_ms: int) -> None:
-        """Sign with a new key from now on; drop those nothing depends on any more."""
-        last_good = now_ms - LONGEST_ACCESS_S * 1000
+    def needed(self, now_ms: int) -> "SigningKeys":
+        """These without the ones whose every token has ended."""
         first, *rest = self._keys
-        kept = [key for key in rest if key.retired_at > last_good]
-        self._keys = [_new_key(), msgspec.structs.replace(first, retired_at=now_ms), *kept]
+        return SigningKeys([first, *(key for key in rest if key.good_until > now_ms)])
+
+    def rotated(self, now_ms: int) -> "SigningKeys":
+        """A new key to sign with, and those whose tokens may still be good.
+
+        Raises :class:`Conflict` when these are too many: every token is tried with one of them.
+        """
+        first, *rest = self.needed(now_ms)._keys
+        if len(rest) + 2 > _SIGNING_KEYS_MOST:
+            raise Conflict(
+                f"the signing key changed {len(rest)} times within {LONGEST_ACCESS_S // 60} minutes and every former "
+                "key is still needed: wait until the oldest has ended"
+            )
+        return SigningKeys([_new_key(), msgspec.structs.replace(first, retired_at=now_ms), *rest])
 
 
 def _new_key() -> SigningKey:
@@ -156,7 +183,36 @@ class Tokens:
     def __init__(self, people: People, keys: SigningKeys, now_ms: Callable[[], int]) -> None:
         self._people = people
         self._keys = keys
+        # What will be in force once everything submitted is committed.
+        self._planned = keys
         self._now_ms = now_ms
+
+    @property
+    def signing_keys(self) -> SigningKeys:
+        """The keys in force."""
+        return self._keys
+
+    def apply(self, change: RecordChange) -> None:
+        """Follow one change of a record: signing begins with a new key when that key is on the disk."""
+        match change:
+            case Kept(Secret(name, value)) if name == SIGNING_KEYS:
+                self._keys = SigningKeys.decode(value)
+
+    def rotate(self) -> tuple[SigningKey, Kept]:
+        """A new signing key, and the change to submit. Raises :class:`Conflict`."""
+        self._planned = self._planned.rotated(self._now_ms())
+        return self._planned.newest, self._kept()
+
+    def forget_ended(self) -> Kept | None:
+        """The change to submit when a former key is needed no more, otherwise ``None``."""
+        needed = self._planned.needed(self._now_ms())
+        if len(needed.former) == len(self._planned.former):
+            return None
+        self._planned = needed
+        return self._kept()
+
+    def _kept(self) -> Kept:
+        return Kept(Secret(SIGNING_KEYS, self._planned.encode()))
 
     def access(self, account: Account, sign_in: str, seconds: int) -> str:
         """An access token of ``account`` within the session ``sign_in``, good for ``seconds``."""
@@ -209,7 +265,7 @@ class Tokens:
         if (
             key is None
             or not secrets.compare_digest(hash_secret(secret), key.secret_hash)
-            or (key.expires_at and key.expires_at <= self._now_ms())
+            or is_over(key.expires_at, self._now_ms())
         ):
             raise Unauthenticated("invalid token")
         person = self._person(key.account)

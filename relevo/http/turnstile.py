@@ -10,10 +10,12 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from relevo.errors import TooMany
 from relevo.http import errors
+from relevo.http.services import address_of
 
 _PATHS: Final = frozenset({"/api/v1/auth/login", "/api/v1/auth/refresh", "/api/login", "/login", "/token"})
 _TOGETHER: Final = 2
@@ -40,7 +42,7 @@ class Turnstile:
             return
         self._waiting += 1
         try:
-            wait = self._blocked(scope["client"][0] if scope.get("client") else "")
+            wait = self._blocked(address_of(HTTPConnection(scope)))
             if wait:
                 # Whoever asks again at once is answered about once a second, and not all of them in the same moment.
                 await asyncio.sleep(min(wait, random.uniform(0.5, 1.5) * _PATIENCE_S))  # noqa: S311 - no secret

@@ -9,6 +9,7 @@ from relevo.log import get_logger
 from relevo.mqtt import statistics
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.connection import Connection
+from relevo.mqtt.securing import TlsDoor
 from relevo.mqtt.tls import ServerTls
 from relevo.settings import Listen
 from relevo.wire.mqtt_errors import Reason
@@ -23,7 +24,7 @@ class MqttServer:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsDoor] = []
         self._certificates: list[ServerTls] = []
         self._sweeper: asyncio.Task[None] | None = None
         self.connections: set[Connection] = set()
@@ -34,24 +35,29 @@ class MqttServer:
         loop = asyncio.get_running_loop()
         what = "MQTT over TLS" if tls else "MQTT"
         try:
-            server = await loop.create_server(
-                self.new_connection,
-                listen.host,
-                listen.port,
-                backlog=4_096,
-                ssl=tls.context if tls else None,
-                ssl_handshake_timeout=self._broker.settings.limits.connect_timeout_s if tls else None,
-            )
+            if tls is not None:
+                limits = self._broker.settings.limits
+                door = TlsDoor(
+                    tls.context,
+                    limits.connect_timeout_s,
+                    limits.connections,
+                    self._broker.refusals,
+                    self.new_connection,
+                )
+                port = await door.start(listen.host, listen.port)
+                self._servers.append(door)
+            else:
+                server = await loop.create_server(self.new_connection, listen.host, listen.port, backlog=4_096)
+                port = server.sockets[0].getsockname()[1]
+                self._servers.append(server)
         except OSError as error:
             option = "RELEVO_MQTTS" if tls else "--mqtt HOST:PORT"
             raise ConfigurationError(
                 f"{what} cannot listen on {listen}: {error.strerror or error}; "
                 f"another program has the port, or choose one with {option}"
             ) from error
-        self._servers.append(server)
         if tls is not None:
             self.keep_fresh(tls)
-        port: int = server.sockets[0].getsockname()[1]
         log.info("mqtts_listening" if tls else "mqtt_listening", address=str(listen), port=port)
         return port
 

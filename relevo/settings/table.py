@@ -6,12 +6,15 @@ and costs 55 ms and 1.2 MB beside FastAPI.
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]+")
 SWITCHES = (
     "open_registration",
     "open_mqtt_config",
@@ -82,6 +85,25 @@ def _broker(value: str) -> str:
     if value and not value.startswith(("mqtt://", "mqtts://")):
         raise ValueError("must be mqtt://… or mqtts://…, or empty for the own door")
     return value
+
+
+def _public_url(value: str) -> str:
+    """Scheme, host and port as a browser writes them into ``Origin`` (RFC 6454, section 6.2)."""
+    if not value:
+        return value
+    mistake = ValueError("must be http://HOST or https://HOST, with :PORT where needed, and without path or user name")
+    try:
+        parts = urlsplit(value.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise mistake from None
+    beyond = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in ("http", "https") or beyond or not _HOST.fullmatch(host) or port == 0:
+        raise mistake
+    if ":" in host:
+        host = f"[{host}]"
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
 
 
 def _filter(value: str) -> str:
@@ -198,6 +220,9 @@ class Limits(Table):
     )
     batch_items: int = Field(default=1_000, ge=1, le=100_000, description="Most readings in one batch.")
     keys_per_reading: int = Field(default=256, ge=1, le=4_096, description="Most keys in one reading.")
+    audit_days: int = Field(
+        default=365, ge=0, le=36_500, description="Days an entry of the audit log is kept; 0 keeps it for ever."
+    )
     timeline_entries: int = Field(default=200, ge=10, le=100_000, description="Timeline entries kept for each device.")
     unclaimed: int = Field(
         default=1_000, ge=10, le=1_000_000, description="Most entries in the list of unclaimed devices."
@@ -242,6 +267,17 @@ class Hidrometro(Table):
     )
 
 
+class Autocore(Table):
+    """Relay boards, see ``contracts/autocore.md``."""
+
+    topic_prefix: str = Field(
+        default="autocore",
+        max_length=31,
+        pattern=r"^[A-Za-z0-9_.:-]+(/[A-Za-z0-9_.:-]+)*$",
+        description="Root of the topics, at most 31 characters: boards learn it from `/api/mqtt/config`.",
+    )
+
+
 class Settings(Table):
     """Every setting of Relevo. ``Settings()`` holds the defaults; :func:`relevo.settings.load` fills it."""
 
@@ -263,6 +299,12 @@ class Settings(Table):
     mqtt: Address = Field(default="0.0.0.0:1883", description="Where MQTT listens, `HOST:PORT`.")
     mqtts: Address = Field(default="0.0.0.0:8883", description="Where MQTT over TLS listens when a certificate is set.")
     https: Address = Field(default="0.0.0.0:8443", description="Where HTTP over TLS listens when a certificate is set.")
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
+        default="",
+        description="Address under which people reach this server, such as `https://relevo.example.org`: stands in QR "
+        "codes and links of labels; its host is a trusted one and its pages are the server's own.",
+        json_schema_extra={"default_text": "the address of whoever asks"},
+    )
     trusted_hosts: Annotated[list[str], BeforeValidator(_listed)] = Field(
         default=[],
         description="Public host names of this server, such as `relevo.example.org` or `*.example.org`; addresses and "
@@ -334,6 +376,7 @@ class Settings(Table):
     limits: Limits = Field(default=Limits())
     commands: Commands = Field(default=Commands())
     hidrometro: Hidrometro = Field(default=Hidrometro())
+    autocore: Autocore = Field(default=Autocore())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -347,6 +390,12 @@ class Settings(Table):
     def origins(self) -> dict[str, str]:
         """Where each value came from, by dotted name; a name that is missing has its default."""
         return self._origins
+
+    @property
+    def answered_hosts(self) -> list[str]:
+        """``trusted_hosts``, and the host of ``public_url``."""
+        host = urlsplit(self.public_url).hostname
+        return [*self.trusted_hosts, host] if host else self.trusted_hosts
 
     @property
     def http_listen(self) -> Listen:

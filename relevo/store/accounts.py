@@ -1,6 +1,6 @@
 """People who sign in, and the secrets of this installation."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, Table, Text, delete, false, insert, select
+from sqlalchemy import BigInteger, Boolean, Column, Connection, LargeBinary, Table, Text, false, insert, select
 
 from relevo.store.db import metadata
 
@@ -32,8 +32,3 @@ def secret(core: Connection, name: str, fresh: bytes) -> bytes:
         return bytes(row.value)
     core.execute(insert(secrets).values(name=name, value=fresh))
     return fresh
-
-
-def set_secret(core: Connection, name: str, value: bytes) -> None:
-    core.execute(delete(secrets).where(secrets.c.name == name))
-    core.execute(insert(secrets).values(name=name, value=value))

@@ -1,8 +1,8 @@
-"""Who did what to what: append-only, newest first when read."""
+"""Who did what to what: append-only until its time is over, newest first when read."""
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Integer, Table, Text, insert, select
+from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Integer, Table, Text, delete, func, insert, select
 
 from relevo.domain.events import Audited
 from relevo.store.db import metadata
@@ -35,6 +35,18 @@ def add(core: Connection, event: Audited) -> None:
             outcome=event.outcome,
         )
     )
+
+
+def over(core: Connection, before: int, most: int) -> tuple[int, int]:
+    """How many entries are older than ``before`` (ms UTC), ``most`` at the most, and the number of the last of them."""
+    old = select(audit.c.id).where(audit.c.at < before).order_by(audit.c.id).limit(most).subquery()
+    count, through = core.execute(select(func.count(), func.coalesce(func.max(old.c.id), 0)).select_from(old)).one()
+    return count, through
+
+
+def forget(core: Connection, through: int, before: int) -> None:
+    """Remove the entries up to number ``through`` that are older than ``before``."""
+    core.execute(delete(audit).where((audit.c.id <= through) & (audit.c.at < before)))
 
 
 def load(

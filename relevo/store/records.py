@@ -6,13 +6,14 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Index, Table, Text, delete, insert, select
 
-from relevo.domain.accounts import Account, ApiKey, SignIn
+from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
-from relevo.domain.claims import ClaimCode, Screening
+from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
-from relevo.domain.records import Kept, Record, RecordChange, key_of
-from relevo.store.accounts import accounts
+from relevo.domain.records import Dropped, Kept, Record, RecordChange, key_of
+from relevo.store import audit
+from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
 
 
@@ -95,7 +96,14 @@ screenings = Table(
     _text("by"),
     _time("at"),
 )
-
+pairing = Table(
+    "pairing",
+    metadata,
+    _text("id", primary_key=True),
+    _text("by"),
+    _time("opened_at"),
+    _time("closes_at"),
+)
 bulks = Table(
     "bulks",
     metadata,
@@ -116,6 +124,7 @@ bulks = Table(
 
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
+    Secret: secrets,
     SignIn: sign_ins,
     ApiKey: api_keys,
     Grant: grants,
@@ -123,6 +132,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     ClaimCode: claim_codes,
     Screening: screenings,
     Bulk: bulks,
+    PairingWindow: pairing,
 }
 
 
@@ -133,9 +143,11 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
             table = TABLES[type(change.record)]
             core.execute(delete(table).where(_key(table) == key_of(change.record)))
             core.execute(insert(table).values(**msgspec.structs.asdict(change.record)))
-        else:
+        elif isinstance(change, Dropped):
             table = TABLES[change.kind]
             core.execute(delete(table).where(_key(table) == change.key))
+        else:
+            audit.forget(core, change.through, change.before)
 
 
 def load(core: Connection) -> list[Record]:

@@ -9,25 +9,23 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.errors import ConfigurationError
-from relevo.store import accounts, audit, commands, devices, journal, latest, records, sessions, timeline, unclaimed
+from relevo.store import audit, commands, devices, journal, latest, records, sessions, timeline, unclaimed
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 TABLES: Final = (
     journal.journal,
     latest.latest,
     devices.devices,
     unclaimed.unclaimed,
     timeline.timeline,
-    accounts.accounts,
-    accounts.secrets,
     sessions.mqtt_sessions,
     sessions.mqtt_deliveries,
     sessions.mqtt_incoming,
     sessions.mqtt_retained,
-    *(table for table in records.TABLES.values() if table is not accounts.accounts),
+    *records.TABLES.values(),
     audit.audit,
     commands.commands,
 )

@@ -42,18 +42,16 @@ unclaimed = Table(
 
 
 def note(core: Connection, event: UnclaimedSeen, most: int) -> None:
-    """Add or refresh the entry; beyond ``most`` entries the one not heard for longest goes."""
+    """Add or refresh the entry; beyond ``most`` entries the one not heard for longest goes.
+
+    A blocked one is counted; why it was not let in, and what it said, stay what they were before.
+    """
     same = (unclaimed.c.contract == event.contract) & (unclaimed.c.external_id == event.external_id)
+    heard = {} if event.standing == "blocked" else {"reason": event.reason, "payload": event.payload}
     changed = core.execute(
         update(unclaimed)
         .where(same)
-        .values(
-            last_seen=event.at,
-            count=unclaimed.c.count + event.count,
-            reason=event.reason,
-            address=event.address,
-            payload=event.payload,
-        )
+        .values(last_seen=event.at, count=unclaimed.c.count + event.count, address=event.address, **heard)
     )
     if changed.rowcount:
         return

@@ -1,6 +1,7 @@
 """Topic names and filters, MQTT 3.1.1 section 4.7, and the trees that match one against many."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -48,6 +49,24 @@ def covers(allowed: str, requested: str) -> bool:
         if level != "+" and level != narrow[n]:
             return False
     return len(wide) == len(narrow)
+
+
+def meeting(one: str, other: str) -> str | None:
+    """A topic that falls under both filters, ``None`` when there is none."""
+    if (one.startswith("$") and other[:1] in ("+", "#")) or (other.startswith("$") and one[:1] in ("+", "#")):
+        return None
+    topic: list[str] = []
+    left, right = one.split("/"), other.split("/")
+    for a, b in zip_longest(left, right):
+        if a == "#" or b == "#":
+            rest = (left if b == "#" else right)[len(topic) :]
+            topic += ["x" if level == "+" else level for level in rest if level != "#"]
+            break
+        if a is None or b is None or (a != b and "+" not in (a, b)):
+            return None
+        topic.append(("x" if b == "+" else b) if a == "+" else a)
+    # No topic is empty: [MQTT-4.7.3-1].
+    return "/".join(topic) or ("/" if topic else "x")
 
 
 class _Node(Generic[T]):

@@ -37,6 +37,9 @@ def test_a_server_certificate_is_renewed_in_place(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     file, key = tmp_path / "authority" / "server.pem", tmp_path / "authority" / "server.key"
     assert first.stdout == f'tls_cert = "{file}"\ntls_key = "{key}"\n'
+    # Both doors show it; there is nothing to put in front.
+    assert "0.0.0.0:8883" in first.stderr and "0.0.0.0:8443" in first.stderr
+    assert "plain" not in first.stderr
     before = file.read_bytes()
     assert key.stat().st_mode & 0o777 == 0o600
     assert relevo("ca", "server", "relevo.lan", "--data", str(tmp_path)).returncode == 0

@@ -1,6 +1,10 @@
 from itertools import combinations
+from typing import Any
+
+import pytest
 
 from relevo.dialects import load
+from relevo.errors import ConfigurationError
 from relevo.wire.topics import covers
 
 
@@ -23,3 +27,40 @@ def test_no_two_contracts_claim_the_same_topics() -> None:
                 assert not covers(a, b)
                 assert not covers(b, a)
                 assert a.split("/")[0] != b.split("/")[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "topic"),
+    [
+        ({"autocore": {"topic_prefix": "relevo"}}, "relevo/"),
+        ({"autocore": {"topic_prefix": "hidrometro"}}, "hidrometro/commands/all/cmd"),
+        ({"hidrometro": {"topic_dados": "relevo/x/telemetry"}}, "relevo/x/telemetry"),
+        ({"hidrometro": {"topic_cmd": "relevo/x/command"}}, "relevo/x/command"),
+        ({"hidrometro": {"topic_dados": "autocore/devices/x/status"}}, "autocore/devices/x/status"),
+        ({"hidrometro": {"topic_dados": "autocore/telemetry/any/where"}}, "autocore/telemetry/any/where"),
+        ({"hidrometro": {"topic_dados": "a/telemetry"}, "autocore": {"topic_prefix": "a"}}, "a/telemetry"),
+    ],
+)
+def test_contracts_that_would_read_the_same_topic_are_refused_with_both_names(
+    options: dict[str, dict[str, Any]], topic: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load(options)
+    (configured, *_) = options
+    assert topic in str(refused.value)
+    assert configured in str(refused.value)
+
+
+def test_the_prefix_of_relay_boards_moves_every_topic() -> None:
+    moved, usual = load({"autocore": {"topic_prefix": "house/ac.1"}})["autocore"], load()["autocore"]
+    assert moved.options() == {"topic_prefix": "house/ac.1"}
+    for mine, theirs in (
+        (moved.filters(), usual.filters()),
+        (moved.all_filters(), usual.all_filters()),
+        *zip(moved.device_filters("b"), usual.device_filters("b"), strict=True),
+    ):
+        assert mine == tuple(one.replace("autocore", "house/ac.1", 1) for one in theirs)
+    for rest in ("devices/b/status", "errors/b/overload", "telemetry/relays/data"):
+        assert moved.address(f"house/ac.1/{rest}") == usual.address(f"autocore/{rest}") is not None
+        assert moved.address(f"autocore/{rest}") is None
+        assert moved.address(f"house/acx1/{rest}") is None

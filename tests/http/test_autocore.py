@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,8 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.cli.running import complaint, serve
+from tests.journeys.live import eventually
 from tests.running import RunningServer
 
 UUID = "550e8400-e29b-41d4-a716-0a1b2c"
@@ -109,7 +112,7 @@ def test_autocore_04_closed_registration_lists_the_board_and_approving_lets_it_i
     assert board.get(f"/api/devices/uuid/{uuid}").status_code == 404
     (entry,) = unclaimed(server, uuid)
     assert (entry["reason"], entry["standing"], entry["address"]) == ("registration_closed", "new", "127.0.0.1")
-    assert "approve" in entry["advice"]
+    assert "approve" in entry["advice"].lower()
     approved = server.api.post("/api/v1/unclaimed/approve", json={"contract": "autocore", "external_id": uuid})
     assert approved.status_code == 201, approved.text
     assert approved.json()["name"] == "ESP32 Relay 0000f4"
@@ -233,6 +236,10 @@ def test_a_blocked_board_is_refused_while_pairing_is_open(
     assert board.post("/api/devices", json=registration(uuid)).status_code == 403
     assert unclaimed(server, uuid) == []
     assert server.api.get("/api/v1/system").json()["counters"]["refused"]["http.blocked"] == 1
+    query = {"standing": "blocked", "search": uuid}
+    (entry,) = eventually(lambda: server.api.get("/api/v1/unclaimed", params=query).json()["items"])
+    assert (entry["count"], entry["payload"], entry["reason"]) == (1, {}, "blocked")
+    assert entry["last_seen"] is not None
     server.api.post("/api/v1/unclaimed/restore", json=named)
     assert board.post("/api/devices", json=registration(uuid)).status_code == 201
 
@@ -244,3 +251,24 @@ def test_a_tool_with_an_operators_token_registers_at_any_time(server: RunningSer
     assert device["owner"] == "admin"
     bad = board.post("/api/devices", json=registration("by-a-guess"), headers={"Authorization": "Bearer nonsense"})
     assert bad.status_code == 401
+
+
+def test_another_topic_prefix_is_told_to_boards_and_read(tmp_path: Path) -> None:
+    env = {"RELEVO_AUTOCORE__TOPIC_PREFIX": "house/relays", "RELEVO_OPEN_MQTT_CONFIG": "true"}
+    with RunningServer(tmp_path / "data", env=env) as server:
+        body = httpx.get(f"{server.http}/api/mqtt/config", trust_env=False).json()
+        server.canaries.plant(body["password"])
+        assert body["topic_prefix"] == "house/relays"
+        client = mqtt(server, body["username"], body["password"])
+        for topic in ("house/relays/devices/moved/status", "autocore/devices/stayed/status"):
+            client.publish(topic, json.dumps({"uptime": 3}), 1).wait_for_publish(5)
+        client.loop_stop()
+        client.disconnect()
+        assert unclaimed(server, "moved")
+        assert unclaimed(server, "stayed") == []
+
+
+def test_two_contracts_with_one_topic_stop_the_start_with_both_names(tmp_path: Path) -> None:
+    ended = serve(tmp_path / "data", prefix=("env", "RELEVO_AUTOCORE__TOPIC_PREFIX=hidrometro"))
+    said = complaint(ended, 1)
+    assert "autocore" in said and "hidrometro" in said and "topic_prefix" in said

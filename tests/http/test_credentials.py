@@ -1,5 +1,6 @@
 """Credentials over HTTP: made, listed without secrets, used on the device's own paths, taken back."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -155,13 +156,57 @@ def test_a_user_name_belongs_to_one_credential_no_device_and_no_person(
 ) -> None:
     server.register(f"{device}-b")
     make(api, device, "password", username=f"{device}-name")
-    for taken in (f"{device}-name", device, f"{device}-b", "admin"):
+    person = {"name": f"{device}-ana", "password": "a-long-enough-one", "email": f"{device}@example.org"}
+    assert api.post("/api/v1/users", json=person).status_code == 201
+    persons = {"admin": "a person", person["name"]: "a person", person["email"]: "a person", "autocore": "relay boards"}
+    of_devices = {f"{device}-name": "a device's credential", device: "id of a device", f"{device}-b": "id of a device"}
+    for taken, whose in (of_devices | persons).items():
         for owner in (device, f"{device}-b"):
-            found = problem(api.post(path(owner, "/passwords"), json={"username": taken}), 422)
-            assert found["reason"] == "username_taken", taken
-    # And a device that comes later cannot take it either.
-    found = problem(api.post("/api/v1/devices", json={"id": f"{device}-name"}), 409)
-    assert "user name" in found["detail"]
+            found = problem(api.post(path(owner, "/passwords"), json={"username": taken}), 409)
+            assert found["detail"].startswith(f"username {taken!r} is taken: it is "), taken
+            assert whose in found["detail"]
+    # And who comes later cannot take it either.
+    for body in ({"id": f"{device}-name"}, {"id": person["name"]}):
+        assert "is taken" in problem(api.post("/api/v1/devices", json=body), 409)["detail"]
+    claim = {"contract": "native", "external_id": f"{device}-claimed", "id": person["name"]}
+    assert "of a person" in problem(api.post("/api/v1/claims", json=claim), 409)["detail"]
+    fresh = {"name": f"{device}-eva", "password": "a-long-enough-one"}
+    mail = f"{device}@example.com"
+    make(api, device, "password", username=mail)
+    for name, whose in of_devices.items():
+        found = problem(api.post("/api/v1/users", json=fresh | {"name": name}), 409)
+        assert whose in found["detail"], name
+    found = problem(api.post("/api/v1/users", json=fresh | {"email": mail}), 409)
+    assert "credential" in found["detail"]
+    assert api.post("/api/v1/users", json=fresh).status_code == 201
+    assert "email" in problem(api.patch(f"/api/v1/users/{fresh['name']}", json={"email": mail}), 409)["detail"]
+    # One's own stays one's own.
+    same = {"email": person["email"], "full_name": "Ana"}
+    assert api.patch(f"/api/v1/users/{person['name']}", json=same).status_code == 200
+
+
+def test_a_user_name_is_taken_once_though_many_want_it_at_the_same_moment(
+    server: RunningServer, api: httpx.Client, device: str
+) -> None:
+    name = f"{device}-wanted"
+    head = {"Authorization": f"Bearer {server.token}"}
+    wants: list[tuple[str, dict[str, Any]]] = [
+        (path(device, "/passwords"), {"username": name, "password": "wet paint on a bench"}),
+        ("/api/v1/users", {"name": name, "password": "wet paint on a bench"}),
+    ] * 3
+
+    def want(one: tuple[str, dict[str, Any]]) -> int:
+        return httpx.post(server.http + one[0], json=one[1], headers=head, trust_env=False, timeout=30).status_code
+
+    with ThreadPoolExecutor(len(wants)) as pool:
+        assert sorted(pool.map(want, wants)) == [201] + [409] * 5
+
+
+def test_a_device_that_registers_under_the_name_of_a_person_gets_another_id(api: httpx.Client, device: str) -> None:
+    person = {"name": f"{device}-person", "password": "a-long-enough-one"}
+    assert api.post("/api/v1/users", json=person).status_code == 201
+    claim = {"contract": "native", "external_id": person["name"]}
+    assert api.post("/api/v1/claims", json=claim).json()["id"] == f"{person['name']}-2"
 
 
 def test_a_device_has_at_most_a_hundred(api: httpx.Client, device: str) -> None:

@@ -10,11 +10,13 @@ import pytest
 import websockets
 
 from tests.http.problems import problem
+from tests.http.test_sheet import decoded, drawn
 from tests.journeys.live import eventually
 from tests.mqtt.test_transports import Authority, needs_openssl
 from tests.running import ADMIN_PASSWORD, RunningServer, free_ports
 
 ORIGIN = "https://panel.example.org"
+PUBLIC = "https://things.example.org"
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         "RELEVO_TRUSTED_HOSTS": "relevo.example.org",
         "RELEVO_ALLOWED_ORIGINS": ORIGIN,
         "RELEVO_TRUSTED_PROXIES": "127.0.0.1",
+        "RELEVO_PUBLIC_URL": "https://Things.example.org:443/",
     }
     with RunningServer(tmp_path_factory.mktemp("behind") / "data", env=env) as server:
         yield server
@@ -142,3 +145,38 @@ def test_http_speaks_tls_beside_mqtt_and_takes_up_a_new_certificate(tmp_path: Pa
         with pytest.raises(httpx.TransportError):
             httpx.get(f"http://127.0.0.1:{https}/healthz", trust_env=False)
         assert httpx.get(f"{server.http}/healthz", trust_env=False).status_code == 200
+
+
+def test_labels_carry_the_public_address_whatever_name_was_asked(behind: RunningServer) -> None:
+    behind.register("labelled")
+    for host in ("127.0.0.1", "relevo.example.org"):
+        answer = behind.api.get("/api/v1/devices/labelled/label.svg", headers={"Host": host})
+        (text,) = [decoded(grey) for grey in drawn(answer.text)]
+        assert text == f"{PUBLIC}/ui/claim?contract=native&serial=labelled"
+    sheet = behind.api.post("/api/v1/labels", json={"identities": [{"contract": "native", "external_id": "to-come"}]})
+    (text,) = [decoded(grey) for grey in drawn(sheet.text)]
+    assert text.startswith(f"{PUBLIC}/ui/claim?")
+
+
+async def test_the_public_address_is_a_trusted_host_and_its_pages_are_our_own(behind: RunningServer) -> None:
+    assert ask(behind, "/healthz", Host="things.example.org").status_code == 200
+    assert ask(behind, "/healthz", Host="other.example.org").status_code == 421
+    # A proxy may ask under another name than the one that the browser shows.
+    body = {"username": "admin", "password": ADMIN_PASSWORD}
+    answer = httpx.post(f"{behind.http}/api/v1/auth/login", json=body, headers={"Origin": PUBLIC}, trust_env=False)
+    assert answer.status_code == 200
+    cookie = behind.canaries.plant(answer.cookies["relevo_session"])
+    for path, more in (("/api/v1/ws", {"Cookie": f"relevo_session={cookie}"}), ("/mqtt", {})):
+        uri = f"ws://127.0.0.1:{behind.http_port}{path}"
+        protocols = [websockets.Subprotocol("mqtt")] if path == "/mqtt" else None
+        async with websockets.connect(
+            uri, subprotocols=protocols, origin=websockets.Origin(PUBLIC), additional_headers=more
+        ) as ws:
+            pong = await ws.ping()
+            await pong
+            assert ws.close_code is None
+    for foreign in ("http://things.example.org", f"{PUBLIC}:8443", "https://things.example.org.evil.example"):
+        refused = httpx.post(
+            f"{behind.http}/api/v1/auth/login", json=body, headers={"Origin": foreign}, trust_env=False
+        )
+        assert refused.status_code == 403, foreign

@@ -228,6 +228,49 @@ def test_a_meter_with_its_own_credential_speaks_for_itself_alone(server: Running
     eventually(lambda: "not_its_own" in server.api.get("/api/v1/devices/m1/timeline").text, 5)
 
 
+def test_a_meter_that_proved_itself_need_not_repeat_its_serial(server: RunningServer) -> None:
+    for serial in ("R1", "R2", "@77"):
+        body = {"contract": "hidrometro", "external_id": serial, "id": f"meter-{serial.strip('@').lower()}"}
+        assert server.api.post("/api/v1/claims", json=body).status_code == 201
+    keys = {}
+    for name in ("r1", "r2"):
+        made = server.api.post(f"/api/v1/devices/meter-{name}/credentials/keys", json={})
+        keys[name] = server.canaries.plant(made.json()["key"])
+    server.api.patch("/api/v1/devices/meter-r2", json={"attributes": {"id_dispositivo": 5}})
+
+    def say(name: str, topic: str, **body: Any) -> None:
+        packet = publish(topic, json.dumps({"flowLmin": 1} | body).encode(), qos=1, packet_id=1)
+        with Raw(server.mqtt_port, connect(name, user=f"meter-{name}", password=keys[name].encode()), packet) as raw:
+            raw.expect(CONNACK_OK)
+            raw.expect(b"\x40\x02\x00\x01")
+
+    def total(name: str) -> Any:
+        return server.api.get(f"/api/v1/devices/meter-{name}/latest").json().get("totalLiters", {}).get("value")
+
+    # Nothing is known of its record: whatever number it says is its own.
+    say("r1", "hidrometro/dados", totalLiters=1, id_dispositivo=5)
+    assert total("r1") == 1
+    say("r1", "hidrometro/3/9/dados", totalLiters=2)
+    assert total("r1") == 2
+    say("r1", "hidrometro/dados", totalLiters=3)
+    assert total("r1") == 3
+    # The registry holds one: that, as number or text, and no other.
+    say("r2", "hidrometro/dados", totalLiters=4, id_dispositivo="5")
+    assert total("r2") == 4
+    say("r2", "hidrometro/dados", totalLiters=5, id_dispositivo=6)
+    assert total("r2") == 4
+    # One by which another device is known, and anybody's serial, stay somebody else's.
+    say("r1", "hidrometro/dados", totalLiters=6, id_dispositivo=77)
+    say("r1", "hidrometro/dados", totalLiters=6, id_dispositivo=77, numeroSerie="R2")
+    assert (total("r1"), total("r2"), total("77")) == (3, 4, None)
+
+    def refused() -> list[str]:
+        story = server.api.get("/api/v1/devices/meter-r2/timeline").json()["items"]
+        return [line["detail"] for line in story if line["reason"] == "not_its_own"]
+
+    assert eventually(refused) == ["device 'meter-r2' may not speak for '@6'"]
+
+
 def test_a_last_will_speaks_for_its_own_device_alone(server: RunningServer) -> None:
     for serial in ("W1", "W2"):
         body = {"contract": "hidrometro", "external_id": serial, "id": serial.lower()}

@@ -76,3 +76,40 @@ def test_values_without_a_meaning_are_refused(name: str, value: object) -> None:
 
 def test_the_password_stays_out_of_the_representation() -> None:
     assert "hunter2" not in repr(Settings(admin_password="hunter2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", ""),
+        ("https://relevo.example.org", "https://relevo.example.org"),
+        ("https://Relevo.Example.org:443/", "https://relevo.example.org"),
+        (" http://10.0.0.5:8000/ ", "http://10.0.0.5:8000"),
+        ("http://hub:80", "http://hub"),
+        ("https://hub:80", "https://hub:80"),
+        ("http://[2001:DB8::1]:8000", "http://[2001:db8::1]:8000"),
+        ("https://xn--mnchen-3ya.example", "https://xn--mnchen-3ya.example"),
+    ],
+)
+def test_a_public_address_is_kept_as_browsers_write_it(text: str, kept: str) -> None:
+    assert Settings(public_url=text).public_url == kept
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "relevo.example.org", "ftp://x.example", "https://", "https:///ui", "https://x.example/relevo", "https://x?y",
+        "https://x#y", "https://u@x.example", "https://u:p@x.example", "https://x:0", "https://x:65536", "https://x:y",
+        "https://a b", "https://münchen.example", "javascript://x", "https://-x.example",
+        'https://x.example"', "//x.example",
+    ],
+)  # fmt: skip
+def test_other_text_is_no_public_address(text: str) -> None:
+    with pytest.raises(ValidationError, match="must be http"):
+        Settings(public_url=text)
+
+
+def test_the_host_of_the_public_address_is_answered() -> None:
+    given = Settings(public_url="https://relevo.example.org:8443", trusted_hosts=["hub.example"])
+    assert given.answered_hosts == ["hub.example", "relevo.example.org"]
+    assert Settings(trusted_hosts=["hub.example"]).answered_hosts == ["hub.example"]

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import Connection
 
 from relevo.domain.claims import Screening, identity_key
+from relevo.domain.events import UnclaimedSeen
 from relevo.domain.records import Kept
 from relevo.store import records, unclaimed
 from tests.store.samples import NOW, core_of, stranger
@@ -80,6 +81,20 @@ def test_one_that_was_crowded_out_can_still_be_restored(core: Connection) -> Non
     screened(core, "gone", "blocked")
     (row,) = unclaimed.load(core, 10, standing="blocked")
     assert (row["external_id"], row["last_seen"], row["payload"]) == ("gone", 0, {})
+
+
+def test_a_blocked_one_is_counted_and_not_heard(core: Connection) -> None:
+    unclaimed.note(core, stranger("loud", NOW), 10)
+    screened(core, "loud", "blocked")
+    again = UnclaimedSeen("hidrometro", "loud", NOW + 5, "blocked", "10.0.0.9", {}, 7, "blocked")
+    unclaimed.note(core, again, 10)
+    (row,) = unclaimed.load(core, 10, standing="blocked")
+    assert (row["count"], row["last_seen"], row["address"]) == (8, NOW + 5, "10.0.0.9")
+    assert (row["payload"], row["reason"]) == ({"v": 1}, "unclaimed")
+    screened(core, "unheard", "blocked")
+    unclaimed.note(core, UnclaimedSeen("hidrometro", "unheard", NOW + 6, "blocked", standing="blocked"), 10)
+    (row, _) = unclaimed.load(core, 10, standing="blocked")
+    assert (row["external_id"], row["count"], row["payload"]) == ("unheard", 1, {})
 
 
 def test_pages_meet_without_gap_or_overlap_though_times_are_equal(core: Connection) -> None:

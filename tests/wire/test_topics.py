@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from relevo.wire.topics import SubscriptionTree, TopicTree, covers, matches, valid_filter
+from relevo.wire.topics import SubscriptionTree, TopicTree, covers, matches, meeting, valid_filter
 
 # Few names, so that filters and topics really meet; an empty level and a hidden one are among them.
 plain_levels = st.sampled_from(["a", "b", "", "$s"])
@@ -226,3 +226,22 @@ def test_hidden_topics_are_found_by_their_name_only(filter_: str) -> None:
         assert subscriptions.match("$SYS/internal") == (2,)
         subscriptions.discard(exact, "y")
         assert retained.select(exact) == [("$SYS/internal", 1)]
+
+
+@given(filters, filters, topics)
+@settings(max_examples=500)
+def test_two_filters_meet_in_a_topic_that_falls_under_both(one: str, other: str, topic: str) -> None:
+    found = meeting(one, other)
+    assert (found is None) == (meeting(other, one) is None)
+    if found is not None:
+        assert matches(one, found) and matches(other, found)
+    else:
+        assert not (matches(one, topic) and matches(other, topic))
+
+
+@given(topics.flatmap(lambda topic: st.tuples(st.just(topic), widened(topic), widened(topic))))
+@settings(max_examples=300)
+def test_filters_of_one_topic_meet(given_: tuple[str, str, str]) -> None:
+    topic, one, other = given_
+    if matches(one, topic) and matches(other, topic):
+        assert meeting(one, other) is not None

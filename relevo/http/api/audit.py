@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
@@ -12,11 +12,10 @@ from starlette.responses import Response
 from relevo.http.api.paging import decode_numbers, encode_cursor
 from relevo.http.api.times import iso, parse_time
 from relevo.http.needs import Administrator
-from relevo.http.services import Services, services
+from relevo.http.services import Wired
 from relevo.store import audit
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
-Wired = Annotated[Services, Depends(services)]
 
 _COLUMNS = ("at", "by", "action", "target", "outcome", "address", "detail")
 _EXPORT_MOST = 100_000
@@ -45,31 +44,43 @@ def _render(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in _COLUMNS} | {"at": iso(row["at"])}
 
 
-By = Annotated[str, Query(max_length=64, description="The account.")]
-Action = Annotated[str, Query(max_length=64, description="An action, or its beginning: `device` for all of them.")]
-Target = Annotated[str, Query(max_length=128)]
-From = Annotated[str | None, Query(alias="from", description="ISO 8601 or milliseconds.")]
-To = Annotated[str | None, Query(alias="to")]
+class Filters(NamedTuple):
+    """Which entries, for the list and the file alike; times in milliseconds UTC."""
+
+    by: str
+    action: str
+    target: str
+    start: int
+    end: int | None
+
+
+def _filters(
+    by: Annotated[str, Query(max_length=64, description="The account.")] = "",
+    action: Annotated[
+        str, Query(max_length=64, description="An action, or its beginning: `device` for all of them.")
+    ] = "",
+    target: Annotated[str, Query(max_length=128)] = "",
+    start: Annotated[str | None, Query(alias="from", description="ISO 8601 or milliseconds.")] = None,
+    end: Annotated[str | None, Query(alias="to")] = None,
+) -> Filters:
+    last = parse_time(end, "to", 0) if end is not None else None
+    return Filters(by, action, target, parse_time(start, "from", 0), last)
+
+
+Wanted = Annotated[Filters, Depends(_filters)]
 
 
 @router.get("/audit", response_model=AuditPage)
 async def list_audit(
     wired: Wired,
     identity: Administrator,
+    wanted: Wanted,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: str | None = None,
-    by: By = "",
-    action: Action = "",
-    target: Target = "",
-    start: From = None,
-    end: To = None,
 ) -> dict[str, Any]:
     """Newest first."""
     position = decode_numbers(cursor, 1)
-    last = parse_time(end, "to", 0) if end is not None else None
-    rows = await wired.readers.run_core(
-        audit.load, limit, position[0] if position else None, by, action, target, parse_time(start, "from", 0), last
-    )
+    rows = await wired.readers.run_core(audit.load, limit, position[0] if position else None, *wanted)
     following = encode_cursor(rows[-1]["id"]) if len(rows) == limit else None
     return {"items": [_render(row) for row in rows], "next": following}
 
@@ -82,18 +93,11 @@ async def list_audit(
 async def export_audit(
     wired: Wired,
     identity: Administrator,
+    wanted: Wanted,
     form: Annotated[Literal["csv", "jsonl"], Query(alias="format")] = "csv",
-    by: By = "",
-    action: Action = "",
-    target: Target = "",
-    start: From = None,
-    end: To = None,
 ) -> Response:
     """The newest 100,000 entries that fit, as CSV or one JSON object a line."""
-    last = parse_time(end, "to", 0) if end is not None else None
-    rows = await wired.readers.run_core(
-        audit.load, _EXPORT_MOST, None, by, action, target, parse_time(start, "from", 0), last
-    )
+    rows = await wired.readers.run_core(audit.load, _EXPORT_MOST, None, *wanted)
     headers = {"Content-Disposition": f'attachment; filename="relevo-audit.{form}"'}
     if form == "jsonl":
         text = "".join(json.dumps(_render(row), ensure_ascii=False) + "\n" for row in rows)

@@ -1,19 +1,18 @@
 """``POST /api/v1/devices/{id}/credentials/certificates``: certificates of this installation's own authority."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.authority import CSR_BYTES, DEVICE_DAYS, DEVICE_DAYS_MOST, Issued
 from relevo.errors import ConfigurationError, Conflict
 from relevo.http.api.credentials import CredentialOut, check_room, keep, new_credential
 from relevo.http.needs import Owns
-from relevo.http.services import Services, services
+from relevo.http.services import Wired
 
 router = APIRouter(prefix="/api/v1", tags=["credentials"])
-Wired = Annotated[Services, Depends(services)]
 
 
 class CertificateCreated(CredentialOut):

@@ -3,7 +3,7 @@
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.accounts import Identity, Role
@@ -11,19 +11,19 @@ from relevo.domain.claims import ClaimCode
 from relevo.domain.devices import NAME_LIMIT, Device
 from relevo.domain.events import DeviceChanged, DeviceRegistered, Noticed
 from relevo.domain.grants import Right
-from relevo.domain.joining import good_at, new_code, read_code
+from relevo.domain.joining import new_code, read_code
 from relevo.domain.labels import SCANNED_LIMIT, Label, scanned
 from relevo.domain.records import Dropped, Kept
+from relevo.domain.times import is_over
 from relevo.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TooMany
 from relevo.http.api.devices import DeviceOut, check_storable, find, render
 from relevo.http.api.paging import decode_cursor, encode_cursor
 from relevo.http.api.taking import may_take, normalised, refuse_blocked, register, spent
 from relevo.http.api.times import iso
 from relevo.http.needs import Operator
-from relevo.http.services import Services, address_of, services
+from relevo.http.services import Services, Wired, address_of
 
 router = APIRouter(prefix="/api/v1", tags=["joining"])
-Wired = Annotated[Services, Depends(services)]
 Days = Annotated[
     int | None, Field(default=None, ge=1, le=3_650, description="Days the code is good; for ever if absent.")
 ]
@@ -84,7 +84,7 @@ def _by_code(request: Request, wired: Services, identity: Identity, label: Label
         wired.refusals.refuse("", "http", "code_wrong", f"{identity.name} showed a code that fits nothing", address)
         message = "code fits no device here, or was used already"
         raise Invalid("code_wrong", message, [FieldError("code", message, "code_wrong")])
-    if not good_at(code, wired.clock.now_ms()):
+    if is_over(code.expires_at, wired.clock.now_ms()):
         message = f"code ended at {iso(code.expires_at)}: ask for a new one"
         raise Invalid("code_expired", message, [FieldError("code", message, "code_expired")])
     wired.guesses_of_person.forgive(identity.name)

@@ -7,7 +7,7 @@ A secret is in the answer that makes it and nowhere else. The key that a device 
 import secrets
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.credentials import Credential
@@ -18,14 +18,14 @@ from relevo.domain.passwords import LONGEST, check_password
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.devices import new_device_key
+from relevo.http.api.names import taking_name
 from relevo.http.api.paging import decode_cursor, encode_cursor
 from relevo.http.api.times import iso
 from relevo.http.needs import Held, Owns, Viewer
 from relevo.http.passwords import common_passwords
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 
 router = APIRouter(prefix="/api/v1", tags=["credentials"])
-Wired = Annotated[Services, Depends(services)]
 
 FIRST_KEY: Final = "key"
 GRACE_S: Final = 86_400
@@ -205,52 +205,36 @@ async def create_password(
 ) -> dict[str, Any]:
     """An MQTT user name with a password of its own, for a board whose firmware asks for both."""
     check_room(wired, held.device)
-    _check_username(wired, body.username)
-    chosen = body.password is not None
-    if body.password is not None:
-        about = (body.username, held.device.id)
-        text = check_password(body.password, common_passwords, about)
-        kept = await wired.auth.passwords.hash(text)
-        # Somebody may have taken it while it was hashed.
-        _check_username(wired, body.username)
-    else:
-        text = new_device_key()
-        kept = wired.keyring.hash(text.encode())
-    now = wired.clock.now_ms()
-    one = Credential(
-        secrets.token_hex(8),
-        held.device.id,
-        "password",
-        kept,
-        now,
-        _ends(now, body.days),
-        body.username,
-        body.label,
-        held.identity.name,
-    )
-    # In memory at once: a second request for the same name that arrives during the commit must already fail.
-    wired.keyring.put(one)
-    try:
+    _check_username(body.username)
+    with taking_name(wired, body.username, "username"):
+        text: str | None = None
+        if body.password is not None:
+            about = (body.username, held.device.id)
+            kept = await wired.auth.passwords.hash(check_password(body.password, common_passwords, about))
+        else:
+            text = new_device_key()
+            kept = wired.keyring.hash(text.encode())
+        now = wired.clock.now_ms()
+        one = Credential(
+            secrets.token_hex(8),
+            held.device.id,
+            "password",
+            kept,
+            now,
+            _ends(now, body.days),
+            body.username,
+            body.label,
+            held.identity.name,
+        )
         answer = await keep(request, wired, held, one, response, {"kind": "password", "username": one.username})
-    except BaseException:
-        wired.keyring.drop(one.id)
-        raise
-    return answer | {"password": None if chosen else text}
+    return answer | {"password": text}
 
 
-def _check_username(wired: Services, username: str) -> None:
-    """Raises :class:`Invalid` for what no client could send, or that would be somebody else."""
+def _check_username(username: str) -> None:
+    """Raises :class:`Invalid` for what no client could send."""
     if not username.isprintable() or username != username.strip():
         reason, message = "username_invalid", "username must be printable, without spaces around it"
-    elif wired.registry.get(username) is not None:
-        reason, message = "username_taken", f"username {username!r} is the id of a device"
-    elif wired.keyring.by_username(username) is not None:
-        reason, message = "username_taken", f"username {username!r} is in use by another credential"
-    elif wired.auth.people.find(username) is not None:
-        reason, message = "username_taken", f"username {username!r} is the name of a person"
-    else:
-        return
-    raise Invalid(reason, message, [FieldError("username", message, reason)])
+        raise Invalid(reason, message, [FieldError("username", message, reason)])
 
 
 @router.post("/devices/{device_id}/credentials/key/rotate", response_model=KeyRotated)

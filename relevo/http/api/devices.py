@@ -5,7 +5,7 @@ from secrets import token_hex, token_urlsafe
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.credentials import Credential
@@ -14,15 +14,15 @@ from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved
 from relevo.domain.grants import Grant, Right
 from relevo.domain.records import Dropped
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
+from relevo.http.api.names import check_name
 from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
 from relevo.http.api.taking import spent
 from relevo.http.api.times import iso
 from relevo.http.needs import MayView, Operator, Owns, Viewer
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.store import timeline
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
-Wired = Annotated[Services, Depends(services)]
 
 
 class LatestValue(BaseModel):
@@ -178,8 +178,7 @@ async def create_device(
     device_id = check_id(body.id) if body.id else wired.registry.free_id("native", f"device-{token_hex(4)}")
     if wired.registry.get(device_id) is not None or wired.registry.find("native", device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
-    if wired.keyring.by_username(device_id) is not None:
-        raise Conflict(f"{device_id!r} is the MQTT user name of another device's credential")
+    check_name(wired, device_id, "id")
     key = new_device_key()
     outcome = await wired.pipeline.accept(
         [
@@ -234,7 +233,7 @@ async def change_device(request: Request, wired: Wired, held: Owns, body: Device
 async def delete_device(request: Request, wired: Wired, held: Owns) -> None:
     """Remove a device with its credentials, shares and claim codes; connections end at once."""
     device_id = held.device.id
-    shares = [one for one in wired.auth.people.grants.values() if (one.scope, one.value) == ("device", device_id)]
+    shares = wired.auth.people.shares_of_device(device_id)
     await wired.pipeline.accept(
         [
             DeviceRemoved(device_id, wired.clock.now_ms(), held.identity.name),

@@ -4,7 +4,7 @@ import csv
 import io
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from relevo.domain.accounts import Identity
@@ -17,11 +17,10 @@ from relevo.http.api.claims import fresh_code
 from relevo.http.api.devices import new_device_key
 from relevo.http.api.taking import normalised
 from relevo.http.needs import Administrator
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.wire.strict_json import loads_object
 
 router = APIRouter(prefix="/api/v1", tags=["joining"])
-Wired = Annotated[Services, Depends(services)]
 
 BYTES_MOST = 1_048_576
 # One transaction of this many devices holds acknowledgements of readings no longer than a slow disk does.

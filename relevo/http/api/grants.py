@@ -1,9 +1,9 @@
 """``/api/v1/grants`` and ``…/devices/{id}/grants``: sharing devices, sites and tags with other people."""
 
 import secrets
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.grants import Grant
@@ -11,10 +11,9 @@ from relevo.domain.records import Dropped, Kept
 from relevo.errors import FieldError, Invalid, NotFound
 from relevo.http.api.times import iso
 from relevo.http.needs import Administrator, Owns
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 
 router = APIRouter(prefix="/api/v1", tags=["sharing"])
-Wired = Annotated[Services, Depends(services)]
 
 
 class GrantOut(BaseModel):

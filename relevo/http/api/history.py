@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from relevo.errors import NotFound
@@ -10,10 +10,9 @@ from relevo.http.api.devices import LatestValue
 from relevo.http.api.paging import decode_numbers, encode_cursor
 from relevo.http.api.times import parse_time
 from relevo.http.needs import MayViewOrIsDevice
-from relevo.http.services import Services, services
+from relevo.http.services import Wired
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"])
-Wired = Annotated[Services, Depends(services)]
 
 _DAY_MS = 86_400_000
 

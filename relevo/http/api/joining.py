@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.dialect import Describes, Description
@@ -10,7 +10,7 @@ from relevo.domain.claims import Screening, identity_key
 from relevo.domain.devices import NAME_LIMIT
 from relevo.domain.events import DeviceRegistered, Noticed
 from relevo.domain.grants import Right
-from relevo.domain.joining import advice
+from relevo.domain.reasons import advice_for_stranger
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Conflict, NotFound
 from relevo.http.api.devices import DeviceOut, check_storable, render
@@ -18,12 +18,11 @@ from relevo.http.api.paging import decode_cursor, encode_cursor
 from relevo.http.api.taking import may_take, normalised, refuse_blocked, register, spent
 from relevo.http.api.times import iso
 from relevo.http.needs import Operator
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.pairing import MINUTES_DEFAULT, MINUTES_MOST
 from relevo.store import unclaimed
 
 router = APIRouter(prefix="/api/v1", tags=["joining"])
-Wired = Annotated[Services, Depends(services)]
 Tag = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -138,13 +137,18 @@ async def list_unclaimed(
             "standing": row["standing"] or "new",
             "standing_by": row["standing_by"] or None,
             "standing_at": iso(row["standing_at"]),
-            "advice": advice(row["reason"], row["standing"]),
+            "advice": _advice(row),
         }
         for row in rows
     ]
     last = rows[-1] if len(rows) == limit else None
     following = encode_cursor(last["last_seen"], last["contract"], f"={last['external_id']}") if last else None
     return {"items": items, "next": following}
+
+
+def _advice(row: dict[str, Any]) -> str:
+    found = advice_for_stranger(row["reason"], row["standing"])
+    return found.do if found is not None else "Approve it, or look into the door's timeline."
 
 
 class Named(BaseModel):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -17,11 +17,10 @@ from relevo.http.api.claims import Days, check_may_make, fresh_code
 from relevo.http.api.devices import check_storable
 from relevo.http.api.taking import normalised
 from relevo.http.needs import MayView, Operator
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.http.sheet import SHEET_MOST, Printed, one_label, sheet
 
 router = APIRouter(prefix="/api/v1", tags=["joining"])
-Wired = Annotated[Services, Depends(services)]
 Shape = Annotated[Form, Query(description="`url` opens the claim page, `alchemy` is the JSON of that contract.")]
 _SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The drawing", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
@@ -51,8 +50,8 @@ class NewLabels(BaseModel):
     expires_in_days: Days = None
 
 
-def _printed(request: Request, label: Label, form: Form, typed: str = "") -> Printed:
-    text = content(label, form, str(request.base_url))
+def _printed(request: Request, wired: Services, label: Label, form: Form, typed: str = "") -> Printed:
+    text = content(label, form, wired.settings.public_url or str(request.base_url))
     size = len(text.encode())
     if size > _QR_BYTES:
         message = f"the QR code of {label.serial!r} would hold {size} bytes, the limit is {_QR_BYTES}: use form=url"
@@ -61,11 +60,11 @@ def _printed(request: Request, label: Label, form: Form, typed: str = "") -> Pri
 
 
 @router.get("/devices/{device_id}/label.svg", response_class=Response, responses=_SVG)
-async def device_label(request: Request, held: MayView, form: Shape = "url") -> Response:
+async def device_label(request: Request, wired: Wired, held: MayView, form: Shape = "url") -> Response:
     """A label that says which device it is, without a code: those are made with `POST /labels`."""
     device = held.device
     label = Label(device.contract, device.external_id, "", device.name, device.type)
-    return Response(one_label(_printed(request, label, form)), media_type="image/svg+xml", headers=_HEADERS)
+    return Response(one_label(_printed(request, wired, label, form)), media_type="image/svg+xml", headers=_HEADERS)
 
 
 def _wanted(wired: Services, identity: Identity, body: NewLabels) -> list[Label]:
@@ -100,7 +99,7 @@ async def print_labels(
     for label in wanted:
         code, text = fresh_code(wired, label.contract, label.serial, identity.name, body.expires_in_days)
         codes.append(code)
-        printed.append(_printed(request, label._replace(code=text), form, text))
+        printed.append(_printed(request, wired, label._replace(code=text), form, text))
     detail = {"labels": [f"{label.contract} {label.serial}" for label in wanted]}
     await wired.pipeline.accept(
         [

@@ -1,8 +1,8 @@
 """``…/devices/{id}/transfer`` and ``/release``: a device changes hands."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.devices import Device
@@ -14,10 +14,9 @@ from relevo.http.api.claims import fresh_code
 from relevo.http.api.devices import DeviceOut, find, render
 from relevo.http.api.taking import spent
 from relevo.http.needs import Owns
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 
 router = APIRouter(prefix="/api/v1", tags=["joining"])
-Wired = Annotated[Services, Depends(services)]
 
 
 class Transfer(BaseModel):
@@ -39,7 +38,7 @@ class Released(BaseModel):
 
 def _endings(wired: Services, device: Device) -> list[RecordChange]:
     """What a change of hands ends: shares of this device alone, and codes that somebody may still have."""
-    shares = [one for one in wired.auth.people.grants.values() if (one.scope, one.value) == ("device", device.id)]
+    shares = wired.auth.people.shares_of_device(device.id)
     ended: list[RecordChange] = [Dropped(Grant, one.id) for one in shares]
     return ended + spent(wired, device.contract, device.external_id)
 

@@ -1,8 +1,8 @@
 """``/api/v1/auth`` and ``/api/v1/me``: signing in and out, sessions, tickets and personal API keys."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.accounts import SCOPES, ApiKey, SignIn
@@ -14,10 +14,9 @@ from relevo.http.api.times import iso, parse_time
 from relevo.http.auth import COOKIE, LOCAL, TICKET_S, SignedIn
 from relevo.http.needs import Viewer, open_to_all
 from relevo.http.passwords import common_passwords
-from relevo.http.services import Services, address_of, services
+from relevo.http.services import Wired, address_of
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
-Wired = Annotated[Services, Depends(services)]
 
 _API_KEYS_MOST = 50
 

@@ -1,19 +1,19 @@
-"""How the server itself is doing."""
+"""How the server itself is doing, and the keys under which it signs tokens."""
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
 
 from relevo import __version__
 from relevo.http.api.devices import TimelinePage, timeline_page
 from relevo.http.api.joining import pairing_state
 from relevo.http.api.times import iso
 from relevo.http.needs import Administrator, Viewer
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.settings import SWITCHES
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
-Wired = Annotated[Services, Depends(services)]
 
 
 @router.get("/system/timeline", response_model=TimelinePage)
@@ -41,3 +41,43 @@ async def system(wired: Wired, identity: Viewer) -> dict[str, Any]:
         "pairing": pairing_state(wired),
         "devices": len(wired.registry),
     } | wired.figures()
+
+
+class FormerKey(BaseModel):
+    """A signing key that signs no more; at ``good_until`` the last token of its has ended and it is dropped."""
+
+    id: str
+    retired_at: str | None
+    good_until: str | None
+
+
+class SigningKeysOut(BaseModel):
+    """The key that signs access tokens, by name, and the former ones that tokens in use may need."""
+
+    id: str
+    former: list[FormerKey]
+
+
+def _signing_keys(wired: Services) -> dict[str, Any]:
+    keys = wired.auth.tokens.signing_keys.needed(wired.clock.now_ms())
+    return {
+        "id": keys.newest.id,
+        "former": [
+            {"id": key.id, "retired_at": iso(key.retired_at), "good_until": iso(key.good_until)} for key in keys.former
+        ],
+    }
+
+
+@router.get("/system/signing-keys", response_model=SigningKeysOut)
+async def get_signing_keys(wired: Wired, identity: Administrator) -> dict[str, Any]:
+    """Which keys are in force; never the keys themselves."""
+    return _signing_keys(wired)
+
+
+@router.post("/system/signing-keys", status_code=201, response_model=SigningKeysOut)
+async def rotate_signing_keys(request: Request, wired: Wired, identity: Administrator) -> dict[str, Any]:
+    """Sign access tokens with a new key from now on. Nobody is signed out: what the former key signed stays good."""
+    key, change = wired.auth.tokens.rotate()
+    audited = wired.audited(request, identity, "signing_keys.rotate", key.id)
+    await wired.pipeline.accept([change, audited])
+    return _signing_keys(wired)

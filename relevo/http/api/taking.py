@@ -8,6 +8,7 @@ from relevo.domain.devices import Device, check_id
 from relevo.domain.events import Audited, DeviceRegistered
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Conflict, FieldError, Invalid
+from relevo.http.api.names import check_name
 from relevo.http.services import Services
 
 
@@ -59,8 +60,7 @@ async def register(
     event.device = check_id(chosen_id) if chosen_id else wired.registry.free_id(event.contract, event.external_id)
     if wired.registry.get(event.device) is not None:
         raise Conflict(f"a device {event.device!r} exists already")
-    if wired.keyring.by_username(event.device) is not None:
-        raise Conflict(f"{event.device!r} is the MQTT user name of another device's credential")
+    check_name(wired, event.device, "id")
     audited.target = event.device
     codes = [wired.claims.code(one.key) for one in records if isinstance(one, Dropped) and one.kind is ClaimCode]
     outcome = await wired.pipeline.accept([event, audited, *records])

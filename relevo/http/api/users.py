@@ -1,9 +1,9 @@
 """``/api/v1/users``: people and their roles, for administrators."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.accounts import Account, ApiKey, Role, SignIn
@@ -12,13 +12,13 @@ from relevo.domain.grants import Grant
 from relevo.domain.passwords import check_password
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
+from relevo.http.api.names import check_name, taking_name
 from relevo.http.api.times import iso
 from relevo.http.needs import Administrator
 from relevo.http.passwords import common_passwords
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
-Wired = Annotated[Services, Depends(services)]
 RoleName = Literal["administrator", "operator", "viewer"]
 
 _NAME = r"^[A-Za-z0-9_.@-]{1,64}$"
@@ -87,6 +87,8 @@ def _check_email(wired: Services, name: str, email: str) -> None:
     other = wired.auth.people.find(email) if email else None
     if other is not None and other.name != name:
         raise Conflict(f"the address {email!r} belongs to another user")
+    if email:
+        check_name(wired, email, "email", name)
 
 
 def _check_administrators(wired: Services, account: Account, *, stays: bool) -> None:
@@ -116,17 +118,16 @@ async def create_user(
     """Add a person. Passwords: at least 8 characters, none that everybody tries first."""
     if wired.auth.people.accounts.get(body.name) is not None:
         raise Conflict(f"a user {body.name!r} exists already")
-    _check_email(wired, body.name, body.email)
-    text = check_password(body.password, common_passwords, (body.name, body.email))
-    now = wired.clock.now_ms()
-    account = Account(
-        body.name, body.role, await wired.auth.passwords.hash(text), now, body.email, body.full_name, False, now
-    )
-    if wired.auth.people.accounts.get(body.name) is not None:
-        raise Conflict(f"a user {body.name!r} exists already")
-    await wired.pipeline.accept(
-        [Kept(account), wired.audited(request, identity, "user.create", body.name, {"role": body.role})]
-    )
+    with taking_name(wired, body.name, "name"):
+        _check_email(wired, body.name, body.email)
+        text = check_password(body.password, common_passwords, (body.name, body.email))
+        now = wired.clock.now_ms()
+        account = Account(
+            body.name, body.role, await wired.auth.passwords.hash(text), now, body.email, body.full_name, False, now
+        )
+        await wired.pipeline.accept(
+            [Kept(account), wired.audited(request, identity, "user.create", body.name, {"role": body.role})]
+        )
     response.headers["Location"] = f"/api/v1/users/{body.name}"
     return render(account)
 

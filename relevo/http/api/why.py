@@ -2,22 +2,21 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
 from relevo.domain.accounts import Role
 from relevo.domain.devices import Device
 from relevo.domain.grants import Right
-from relevo.domain.reasons import REASONS, advice_for
+from relevo.domain.reasons import advice_for, advice_for_stranger
 from relevo.errors import Invalid
 from relevo.http.api.devices import DeviceOut, TimelineEntry, render, timeline_page
 from relevo.http.api.times import iso
 from relevo.http.needs import Operator
-from relevo.http.services import Services, services
+from relevo.http.services import Services, Wired
 from relevo.store import unclaimed
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
-Wired = Annotated[Services, Depends(services)]
 
 _LINES = 50
 _LOOKED_THROUGH = 1_000
@@ -94,7 +93,7 @@ async def why(
         "unclaimed": [
             row
             | {"first_seen": iso(row["first_seen"]), "last_seen": iso(row["last_seen"])}
-            | {"do": REASONS[row["reason"]].do if row["reason"] in REASONS else ""}
+            | {"do": said.do if (said := advice_for_stranger(row["reason"], row["standing"])) else ""}
             for row in knocked
         ],
         "door": at_door,
@@ -127,7 +126,7 @@ def _verdict(
         return f"{state} {_sentence(trouble)}" if trouble else f"{state} Nothing of it was refused."
     if knocked:
         one = knocked[0]
-        advice = REASONS.get(one["reason"])
+        advice = advice_for_stranger(one["reason"], one["standing"])
         said = f"{advice.means} {advice.do}" if advice else one["reason"]
         return f"{about} knocks as a {one['contract']} device and is not in the registry. {said}"
     if door:
