@@ -9,7 +9,7 @@ import secrets
 import socket
 import sqlite3
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection, Request
@@ -25,13 +25,14 @@ from relevo.domain.accounts import Account, Role
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
-from relevo.domain.devices import Registry
+from relevo.domain.devices import Device, Registry
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.passwords import normalised
 from relevo.domain.people import People
+from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, Record, RecordChange
 from relevo.errors import ConfigurationError, TooMany
 from relevo.files import write_file
@@ -49,6 +50,7 @@ from relevo.intake import Intake
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
+from relevo.jobs.presence import PresenceWatch
 from relevo.jobs.retention import Retention
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
@@ -65,6 +67,7 @@ from relevo.realtime.view import Views
 from relevo.refusals import Refusals
 from relevo.settings import Listen, Settings
 from relevo.store import accounts, commands, devices, journal, latest, records, series
+from relevo.store import presence as store_presence
 from relevo.store import sessions as store_sessions
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME, core_on, open_writer
@@ -132,6 +135,20 @@ class DataDirectory:
             self._lock = None
 
 
+class Loaded(NamedTuple):
+    """What the database holds that is needed in memory."""
+
+    records: list[Record]
+    signing_keys: bytes
+    registered: list[Device]
+    documents: dict[str, bytes]
+    sessions: list[Any]
+    retained: list[Any]
+    commands: list[Command]
+    command_keys: list[tuple[str, str, str, str, int]]
+    presence: dict[str, tuple[bool, int]]
+
+
 class Application:
     """A whole Relevo in one event loop."""
 
@@ -154,6 +171,7 @@ class Application:
         self._expiring: ExpiringCredentials | None = None
         self._deadlines: Deadlines | None = None
         self._bulks: Bulks | None = None
+        self._presence: PresenceWatch | None = None
         self._retention: Retention | None = None
 
     async def start(self) -> None:
@@ -192,8 +210,8 @@ class Application:
         path = self.directory.path / FILE_NAME
         prepare(path)
         pepper, fresh = self.directory.secret_key()
-        known, signing_keys, registered, documents, sessions, retained, (opened, keys) = self._load(path)
-
+        loaded = self._load(path)
+        known, registered = loaded.records, loaded.registered
         if fresh and any(device.key_hash.startswith(HASH_PREFIX) for device in registered):
             (self.directory.path / PEPPER_FILE).unlink()
             raise ConfigurationError(
@@ -235,7 +253,7 @@ class Application:
         self.pairing = pairing = Pairing(pipeline, clock, settings.open_registration)
         self._stack.callback(pairing.stop)
         ledger = Ledger()
-        ledger.load(opened, keys)
+        ledger.load(loaded.commands, loaded.command_keys)
 
         async def recall(command_id: str) -> Command | None:
             return await readers.run_core(commands.load, command_id)
@@ -253,7 +271,7 @@ class Application:
         )
         pipeline.event_followers.append(dispatch.follow)
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch)
-        self.tokens = Tokens(people, SigningKeys.decode(signing_keys), clock.now_ms)
+        self.tokens = Tokens(people, SigningKeys.decode(loaded.signing_keys), clock.now_ms)
         self.auth = auth = Auth(
             people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url
         )
@@ -266,6 +284,10 @@ class Application:
             bulks.apply(Kept(one))
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
         pipeline.record_followers.append(self.tokens.apply)
+        self.presence = presence = Presence()
+        self._presence = PresenceWatch(presence, registry, pipeline, clock)
+        self._presence.load(loaded.presence)
+        bus.tap(self._presence.follow)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -289,7 +311,7 @@ class Application:
         )
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch)
         dispatch.egress = broker
-        broker.restore(sessions, retained)
+        broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
         services = Services(
@@ -312,14 +334,14 @@ class Application:
             guesses_of_address=Attempts(clock, WRONG_CODES_OF_ADDRESS, WRONG_CODES_WINDOW_S),
             recent=recent,
             read_series=_read_series,
-            connected=broker.is_connected,
+            presence=presence,
             figures=self._figures,
             ready=self._problems,
             started_at=clock.now_ms(),
         )
         checkpointer.start()
         self._stack.callback(checkpointer.stop)
-        pipeline.start(documents)
+        pipeline.start(loaded.documents)
         self._stack.callback(pipeline.abandon)
         for one in known:
             if isinstance(one, PairingWindow):
@@ -328,6 +350,7 @@ class Application:
         recent.follow(0, [event for _, event in past])
         del past
 
+        self._presence.start()
         dispatch.begin()
         self._deadlines = Deadlines(dispatch, clock)
         self._deadlines.start()
@@ -339,7 +362,7 @@ class Application:
         self._retention.start()
 
     async def _stop_jobs(self) -> None:
-        for job in (self._expiring, self._bulks, self._deadlines, self._retention):
+        for job in (self._expiring, self._presence, self._bulks, self._deadlines, self._retention):
             if job is not None:
                 await job.stop()
 
@@ -352,7 +375,7 @@ class Application:
             # Commands beside the server will say so; devices do not need them.
             log.warning("local_file_not_written", error=str(error))
 
-    def _load(self, path: Path) -> tuple[list[Record], bytes, list[Any], dict[str, bytes], list[Any], list[Any], Any]:
+    def _load(self, path: Path) -> Loaded:
         """What is needed in memory, and the first administrator."""
         connection = open_writer(path)
         core = None
@@ -364,14 +387,15 @@ class Application:
                 known.append(self._first_administrator(core))
             signing_keys = accounts.secret(core, SIGNING_KEYS, SigningKeys.fresh())
             registered, numbers = devices.load_all(core)
-            open_commands = commands.load_open(core, self.clock.now_ms())
+            opened, keys = commands.load_open(core, self.clock.now_ms())
+            there = store_presence.load(core)
             core.commit()
             if connection.in_transaction:
                 connection.execute("COMMIT")
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
             kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
-            return known, signing_keys, registered, documents, kept, retained, open_commands
+            return Loaded(known, signing_keys, registered, documents, kept, retained, opened, keys, there)
         finally:
             if core is not None:
                 with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
@@ -534,6 +558,7 @@ class Application:
                 "dropped": counts["dropped"],
             },
             "commands": {"open": len(self.dispatch.ledger), "ended": dict(sorted(self.dispatch.ended.items()))},
+            "presence": self._counts(),
             "live_views": len(self.bus),
             "counters": {
                 "events": pipeline.counters.events,
@@ -544,6 +569,15 @@ class Application:
                 "noticed": dict(sorted(self.refusals.notices.items())),
             },
         }
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        """Devices by contract, and how many of them are there."""
+        found: dict[str, dict[str, int]] = {}
+        for device in self.registry.all():
+            of = found.setdefault(device.contract, {"devices": 0, "online": 0})
+            of["devices"] += 1
+            of["online"] += self.presence.online(device.id)
+        return found
 
     async def stop(self) -> None:
         """Stop accepting, commit and acknowledge what is here, say good-bye; at most five seconds."""

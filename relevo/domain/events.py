@@ -86,6 +86,20 @@ class DeviceDisconnected(Event, tag="dd"):
     detail: str = ""
 
 
+class PresenceChanged(Event, tag="pc"):
+    """A device is there, or is not any more, by the rules of :mod:`relevo.domain.presence`.
+
+    ``since`` is when it became so (milliseconds UTC); ``reason`` is ``heard``, ``silent``, ``status`` or how its
+    connection ended.
+    """
+
+    device: str
+    at: int
+    online: bool
+    since: int
+    reason: str
+
+
 class StateReported(Event, tag="sr"):
     """A device reported its state document."""
 
@@ -247,6 +261,7 @@ AnyEvent: TypeAlias = (
     | DeviceRemoved
     | DeviceConnected
     | DeviceDisconnected
+    | PresenceChanged
     | StateReported
     | DeviceEventReported
     | DeviceAnswered

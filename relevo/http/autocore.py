@@ -247,7 +247,7 @@ def _render(wired: Services, device: Device, whole: bool) -> dict[str, Any]:
         "ip_address": kept["ip_address"] if whole else None,
         "firmware_version": kept["firmware_version"],
         "hardware_version": kept["hardware_version"],
-        "status": "online" if wired.online(device, last_seen) else "offline",
+        "status": "online" if wired.online(device) else "offline",
         "last_seen": iso(last_seen),
         "location": device.site or None if whole else None,
         "configuration_json": _json(configuration).decode() if whole and configuration else None,

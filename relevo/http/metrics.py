@@ -47,6 +47,10 @@ class _Figures(Collector):
             yield GaugeMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])
         for name, what in _MQTT_COUNTERS.items():
             yield CounterMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])
+        there = GaugeMetricFamily("relevo_devices_online", "Devices that are there.", labels=("contract",))
+        for contract, counts in figures["presence"].items():
+            there.add_metric((contract,), counts["online"])
+        yield there
         told = figures["commands"]
         yield GaugeMetricFamily("relevo_commands_open", "Commands not over.", value=told["open"])
         ended = CounterMetricFamily("relevo_commands", "Commands by the state they ended in.", labels=("state",))

@@ -20,7 +20,7 @@ from relevo.domain.events import Audited
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
-from relevo.domain.presence import is_online
+from relevo.domain.presence import Presence
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.pairing import Pairing
@@ -73,7 +73,7 @@ class Services:
     guesses_of_address: Attempts
     recent: RecentReadings
     read_series: ReadSeries
-    connected: Callable[[str], bool]
+    presence: Presence
     figures: Callable[[], dict[str, Any]]
     ready: Callable[[], list[str]]
     started_at: int
@@ -83,8 +83,8 @@ class Services:
         data = self.pipeline.documents.get(device_id)
         return values_of(data) if data else ({}, 0)
 
-    def online(self, device: Device, last_seen: int) -> bool:
-        return is_online(device.contract, self.connected(device.id), last_seen, self.clock.now_ms())
+    def online(self, device: Device) -> bool:
+        return self.presence.online(device.id)
 
     def audited(
         self,

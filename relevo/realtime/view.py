@@ -10,15 +10,29 @@ from relevo.domain import events as ev
 from relevo.domain.devices import Registry
 
 KINDS: Final = frozenset(
-    {"telemetry", "presence", "device", "state", "event", "answer", "command", "refused", "notice", "unclaimed", "gap"}
+    {
+        "telemetry",
+        "presence",
+        "connection",
+        "device",
+        "state",
+        "event",
+        "answer",
+        "command",
+        "refused",
+        "notice",
+        "unclaimed",
+        "gap",
+    }
 )
 _encode: Final = msgspec.json.Encoder().encode
 
 _KIND_OF: Final[dict[type, str]] = {
     ev.TelemetryReceived: "telemetry",
     ev.UnclaimedReading: "telemetry",
-    ev.DeviceConnected: "presence",
-    ev.DeviceDisconnected: "presence",
+    ev.PresenceChanged: "presence",
+    ev.DeviceConnected: "connection",
+    ev.DeviceDisconnected: "connection",
     ev.DeviceRegistered: "device",
     ev.DeviceChanged: "device",
     ev.DeviceRemoved: "device",
@@ -106,9 +120,17 @@ class Views:
                     "stored": False,
                 }
             case ev.DeviceConnected():
-                out |= {"device": event.device, "online": True, "at": event.at, "reason": "", "via": event.via}
+                out |= {"device": event.device, "connected": True, "at": event.at, "reason": "", "via": event.via}
             case ev.DeviceDisconnected():
-                out |= {"device": event.device, "online": False, "at": event.at, "reason": event.reason}
+                out |= {"device": event.device, "connected": False, "at": event.at, "reason": event.reason}
+            case ev.PresenceChanged():
+                out |= {
+                    "device": event.device,
+                    "online": event.online,
+                    "at": event.at,
+                    "since": event.since,
+                    "reason": event.reason,
+                }
             case ev.DeviceRegistered():
                 out |= {
                     "device": event.device,

@@ -57,7 +57,11 @@ async def _enrol(http: HttpClient, member: Member) -> str:
         claim = {"contract": "hidrometro", "external_id": member.id, "name": member.name}
         (await http.post("/api/v1/claims", claim)).expect(200, 201, 409)
         return ""
-    answer = await http.post("/api/v1/devices", {"id": member.id, "name": member.name, "type": member.kind})
+    body: dict[str, object] = {"id": member.id, "name": member.name, "type": member.kind}
+    if member.manner == "sleeper":
+        # It is not gone when it sleeps.
+        body["attributes"] = {"expected_every_s": _SLEEP_SECONDS}
+    answer = await http.post("/api/v1/devices", body)
     # A demo that is started again on yesterday's data finds its devices there, and their keys are shown only once.
     if answer.status == 409:
         return ""

@@ -9,12 +9,12 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.errors import ConfigurationError
-from relevo.store import audit, commands, devices, journal, latest, records, sessions, timeline, unclaimed
+from relevo.store import audit, commands, devices, journal, latest, presence, records, sessions, timeline, unclaimed
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -28,6 +28,7 @@ TABLES: Final = (
     *records.TABLES.values(),
     audit.audit,
     commands.commands,
+    presence.presence,
 )
 
 

@@ -122,6 +122,13 @@ class TimelineWriter:
         for device, lines in grown.items():
             self._trim(core, device, lines)
 
+    def remove(self, core: Connection, device: str) -> None:
+        """Forget the story of ``device``."""
+        core.execute(delete(timeline).where(timeline.c.device == device))
+        self._held.pop(device, None)
+        for key in [key for key in self._recent if key[0] == device]:
+            del self._recent[key]
+
     def _next_id(self, core: Connection) -> int:
         if not self._last_id:
             self._last_id = int(core.execute(select(func.coalesce(func.max(timeline.c.id), 0))).scalar_one())

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from relevo.domain import events as ev
 from relevo.domain.commands import COMMAND_EVENTS, CommandEvent
 from relevo.domain.records import RECORD_CHANGES, RecordChange
-from relevo.store import audit, commands, devices, journal, latest, records, sessions, timeline, unclaimed
+from relevo.store import audit, commands, devices, journal, latest, presence, records, sessions, timeline, unclaimed
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
 
@@ -167,6 +167,7 @@ class Writer:
                     if number is not None:
                         devices.remove(core, event, number)
                         commands.remove(core, event.device)
+                        presence.forget(core, event.device)
                 slow.append(event)
                 if type(event) in _FOLLOWED:
                     batch.followed.append((len(kept), event))
@@ -203,18 +204,31 @@ class Writer:
     def _project(self, slow: Iterable[ev.AnyEvent], core: Connection) -> None:
         lines: list[timeline.Entry] = []
         moved: list[CommandEvent] = []
+        came: list[ev.PresenceChanged] = []
         for event in slow:
+            if type(event) is ev.DeviceRemoved:
+                # Whoever has its name next must not read its story, nor what this batch would still add to it.
+                gone = event.device
+                self._timeline.remove(core, gone)
+                lines = [line for line in lines if line.device != gone]
+                moved = [one for one in moved if one.device != gone]
+                came = [one for one in came if one.device != gone]
+                continue
             if type(event) in COMMAND_EVENTS:
                 moved.append(event)  # type: ignore[arg-type]
             # Sightings are told late; a claim may have overtaken this one.
             if type(event) is ev.UnclaimedSeen and (event.contract, event.external_id) not in self._taken:
                 unclaimed.note(core, event, self._unclaimed_entries)
+            if type(event) is ev.PresenceChanged and event.device in self._numbers:
+                came.append(event)
             if type(event) is ev.Audited:
                 audit.add(core, event)
                 continue
             line = timeline_line(event)
             if line is not None:
                 lines.append(line)
+        if came:
+            presence.keep(core, came)
         if moved:
             self._commands.apply(core, moved)
         if lines:
@@ -268,6 +282,9 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
         case ev.DeviceChanged():
             names = ", ".join(sorted(name for name in event.changes if name != "key_hash"))
             return timeline.Entry(event.device, event.at, "changed", "", "", names, "", 1)
+        case ev.PresenceChanged() if event.reason in ("silent", "heard", "status"):
+            kind = "online" if event.online else "offline"
+            return timeline.Entry(event.device, event.at, kind, "", "", event.reason, "", 1)
         case ev.CommandQueued():
             detail = f"{_told(event.name, event.params)}, asked for by {event.by or event.origin}"
             return timeline.Entry(event.device, event.at, "command_queued", "", event.id, detail, "", 1)

@@ -309,6 +309,7 @@ def test_a_device_registered_again_under_the_same_id_starts_empty(api: httpx.Cli
     """Its new owner must not read what the old one's device sent."""
     create(api, id=name)
     assert api.post(f"{PATH}/{name}/telemetry", json={"secret": 1}).status_code == 200
+    assert api.patch(f"{PATH}/{name}", json={"name": "told in its story"}).status_code == 200
     api.delete(f"{PATH}/{name}")
     create(api, id=name)
     assert api.get(f"{PATH}/{name}/latest").json() == {}

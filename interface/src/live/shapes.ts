@@ -93,6 +93,13 @@ export interface PresenceEvent extends Numbered {
   at: string | number;
   reason?: string;
 }
+export interface ConnectionEvent extends Numbered {
+  kind: 'connection';
+  device: string;
+  connected: boolean;
+  at: string | number;
+  reason?: string;
+}
 export interface DeviceEvent extends Numbered {
   kind: 'device';
   device: string;
@@ -134,6 +141,7 @@ export interface GapEvent extends Numbered {
 export type LiveEvent =
   | TelemetryEvent
   | PresenceEvent
+  | ConnectionEvent
   | DeviceEvent
   | RefusedEvent
   | NoticeEvent

@@ -16,6 +16,9 @@ export interface Chapter {
   address: string;
 }
 
+/** Presence for these reasons is a line of its own; the others are the connection's. */
+const OWN_LINE = new Set(['silent', 'heard', 'status']);
+
 let nextKey = 0;
 
 /** The timeline of a device, or of the door itself when `device` is null. Newest first. */
@@ -61,7 +64,11 @@ export class Story {
     if ((event.device || null) !== this.device) return null;
     if (event.kind === 'refused') return { ...event };
     if (event.kind === 'notice') return { ...event, kind: event.kind_of };
-    if (event.kind === 'presence') return { ...event, kind: event.online ? 'connected' : 'disconnected' };
+    if (event.kind === 'connection') return { ...event, kind: event.connected ? 'connected' : 'disconnected' };
+    if (event.kind === 'presence') {
+      if (!OWN_LINE.has(event.reason ?? '')) return null;
+      return { ...event, kind: event.online ? 'online' : 'offline', reason: '', detail: event.reason ?? null };
+    }
     return { at: event.at ?? Date.now(), kind: event.change };
   }
 }

@@ -102,7 +102,7 @@ def render(wired: Services, device: Device, right: Right) -> dict[str, Any]:
         "type": device.type,
         "contract": device.contract,
         "external_id": device.external_id,
-        "online": wired.online(device, last_seen),
+        "online": wired.online(device),
         "last_seen": iso(last_seen),
         "claimed": bool(device.owner),
         "owner": device.owner or None,
@@ -160,7 +160,7 @@ async def list_devices(
             continue
         if site and device.site != site:
             continue
-        if online is not None and wired.online(device, wired.latest(device.id)[1]) is not online:
+        if online is not None and wired.online(device) is not online:
             continue
         if len(found) == limit:
             return {"items": found, "next": encode_cursor(found[-1]["id"])}
