@@ -23,7 +23,7 @@ from relevo.http.api.taking import may_take, spent
 from relevo.http.api.times import iso
 from relevo.http.auth import bearer
 from relevo.http.needs import mqtt_settings, open_to_all, while_pairing
-from relevo.http.services import Services, address_of, services
+from relevo.http.services import Services, address_of, services_of
 from relevo.wire.strict_json import loads_object
 
 router = APIRouter(tags=["autocore"])
@@ -43,7 +43,7 @@ _MAC: Final = re.compile(r"[0-9a-f]{12}")
 @router.get("/api/devices/uuid/{uuid}", dependencies=[open_to_all], summary="Whether a relay board is registered")
 async def by_uuid(request: Request, uuid: str) -> Response:
     """200 with the board, 404 is its signal to register. Without a sign-in nothing but what identifies it."""
-    wired = services(request)
+    wired = services_of(request)
     device = wired.registry.find(CONTRACT, uuid)
     if device is None:
         raise NotFound("Device not found")
@@ -53,7 +53,7 @@ async def by_uuid(request: Request, uuid: str) -> Response:
 @router.post("/api/devices", dependencies=[while_pairing], status_code=201, summary="A relay board registers itself")
 async def register(request: Request) -> Response:
     """201; 409 for a uuid or MAC address that is known, 403 and an unclaimed entry while nothing is open, 422."""
-    wired = services(request)
+    wired = services_of(request)
     try:
         said = _registration(loads_object(await request.body()))
     except Invalid as problem:
@@ -119,7 +119,7 @@ async def _register(
 @router.get("/api/mqtt/config", dependencies=[mqtt_settings], summary="Where a relay board finds the broker")
 async def mqtt_config(request: Request) -> Response:
     """Credentials of its own for a board that shows its key, the account of boards without one while that is open."""
-    wired = services(request)
+    wired = services_of(request)
     username, password = _credentials(request, wired)
     host = request.url.hostname or ""
     if not 0 < len(host) <= _HOST:

@@ -8,7 +8,7 @@ from relevo.domain.meters import CONTRACT, Sees
 from relevo.domain.networks import is_private
 from relevo.errors import Invalid
 from relevo.http.needs import open_reads, open_to_all
-from relevo.http.services import Services, address_of, services
+from relevo.http.services import Services, address_of, services_of
 
 router = APIRouter(tags=["hidrometro"])
 
@@ -36,7 +36,7 @@ def readable(request: Request, wired: Services) -> Sees | None:
 @router.get("/healthz", dependencies=[open_to_all], summary="Whether the server is ready")
 async def healthz(request: Request) -> Response:
     """200 only when migrations ran, the store is writable and the MQTT door listens."""
-    problems = services(request).ready()
+    problems = services_of(request).ready()
     if problems:
         return JSONResponse({"status": "unavailable", "reasons": problems}, 503, headers={"Retry-After": "2"})
     return JSONResponse({"status": "ok"})
@@ -45,7 +45,7 @@ async def healthz(request: Request) -> Response:
 @router.get("/api/current", dependencies=[open_reads], summary="The newest water meter reading")
 async def current(request: Request) -> Response:
     """``{}`` before the first; ``?numeroSerie=`` asks for one meter."""
-    wired = services(request)
+    wired = services_of(request)
     sees = readable(request, wired)
     return JSONResponse(wired.recent.current(request.query_params.get("numeroSerie", ""), sees) or {})
 
@@ -53,7 +53,7 @@ async def current(request: Request) -> Response:
 @router.get("/api/history", dependencies=[open_reads], summary="The last water meter readings, oldest first")
 async def history(request: Request) -> Response:
     """``?limit=`` 1 to the history limit, default 200; a larger one is cut."""
-    wired = services(request)
+    wired = services_of(request)
     sees = readable(request, wired)
     text = request.query_params.get("limit", str(_DEFAULT_LIMIT))
     if not (text.isascii() and text.isdigit()) or int(text[:9]) < 1:

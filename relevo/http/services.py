@@ -137,10 +137,15 @@ def address_of(connection: HTTPConnection) -> str:
     return connection.client.host if connection.client else ""
 
 
-def services(connection: HTTPConnection) -> Services:
-    """FastAPI dependency."""
+def services_of(connection: HTTPConnection) -> Services:
+    """What the application was wired with."""
     found: Services = connection.app.state.services
     return found
+
+
+async def services(connection: HTTPConnection) -> Services:
+    """FastAPI dependency: a coroutine, because FastAPI runs plain functions in a thread, every time."""
+    return services_of(connection)
 
 
 Wired = Annotated[Services, Depends(services)]

@@ -1,5 +1,6 @@
 """What the HTTP door shows to whoever looks at it: descriptions, headers, redirections."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -308,3 +309,16 @@ def test_the_system_page_tells_how_the_server_does(api: httpx.Client) -> None:
     assert body["switches"] == dict.fromkeys(body["switches"], False)
     assert body["uptime_s"] >= 0
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["started_at"])
+
+
+def test_no_route_waits_for_a_thread() -> None:
+    def calls(dependant: Any) -> Iterator[Any]:
+        yield dependant.call
+        for one in dependant.dependencies:
+            yield from calls(one)
+
+    for group in GROUPS:
+        for route in group.router.routes:
+            for call in calls(route.dependant):  # type: ignore[attr-defined]
+                # FastAPI runs plain functions in a pool: two changes of thread, for each of them and each request.
+                assert inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(call.__call__), call

@@ -19,7 +19,7 @@ from relevo.domain.grants import Right
 from relevo.domain.networks import is_private
 from relevo.errors import FieldError, Forbidden, Invalid, NotFound, Unauthenticated
 from relevo.http.needs import NEEDS
-from relevo.http.services import Services, address_of, services
+from relevo.http.services import Services, address_of, services_of
 
 _encode: Final = msgspec.json.Encoder().encode
 _CONTRACT: Final = "native"
@@ -57,7 +57,7 @@ def _admit(request: Request, wired: Services, device_id: str) -> None:
 
 async def _post_one(request: Request) -> Response:
     """Readings of one device: an object of values, a wrapped reading, or a list of wrapped readings."""
-    wired = services(request)
+    wired = services_of(request)
     device_id = request.path_params["device_id"]
     _admit(request, wired, device_id)
     device = wired.registry.get(device_id)
@@ -78,7 +78,7 @@ async def _post_one(request: Request) -> Response:
 
 async def _post_many(request: Request) -> Response:
     """Readings of many devices, each item naming its own."""
-    wired = services(request)
+    wired = services_of(request)
     identity: Identity | None = None
     try:
         identity = wired.auth.require(request, Role.OPERATOR)
