@@ -1,3 +1,62 @@
-from relevo.cli import main
+"""Where the program starts, and what it leaves out.
 
-main()
+Libraries load parts for purposes that nobody has here, because they find them installed. Some of them weigh megabytes
+in a server that runs for months, so they are declared absent, or empty, before the first library is imported. This is
+done for this process alone: whoever imports Relevo from elsewhere gets everything as it is.
+"""
+
+import sys
+import warnings
+from types import ModuleType
+from typing import Any, Final
+
+_ABSENT: Final = (
+    # SQLAlchemy's and structlog's support for greenlets, with the runtime of C++ that it needs: 2.5 MB.
+    "greenlet",
+    # FastAPI asks of each type whether it is one of Pydantic's former version: 2 MB.
+    "pydantic.v1",
+)
+
+
+def _leave_out() -> None:
+    for name in _ABSENT:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+    # uvicorn's own command line and its supervisors of processes, with click and multiprocessing: 2 MB.
+    commands: Any = ModuleType("uvicorn.main")
+    commands.Server = commands.main = commands.run = None
+    sys.modules.setdefault("uvicorn.main", commands)
+    # PyJWT's fetching of keys over HTTP, with a client: 0.5 MB.
+    fetching: Any = ModuleType("jwt.jwks_client")
+    fetching.PyJWKClient = None
+    sys.modules.setdefault("jwt.jwks_client", fetching)
+
+
+def _put_off() -> None:
+    """Models compile their validators with their first use and not with their definition: 3 MB and 0.1 s of the start.
+
+    Most are FastAPI's own, for the OpenAPI description, and ours of routes that one installation never asks.
+    """
+    from pydantic import BaseModel
+    from pydantic.warnings import UnsupportedFieldAttributeWarning
+
+    BaseModel.model_config["defer_build"] = True
+    # FastAPI silences it where it builds at once.
+    warnings.simplefilter("ignore", UnsupportedFieldAttributeWarning)
+
+
+def prepare() -> None:
+    """Before anything else is imported: for this process, what is said above."""
+    _leave_out()
+    _put_off()
+
+
+def main() -> None:
+    """Entry point of the program ``relevo``."""
+    prepare()
+    from relevo import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

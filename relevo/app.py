@@ -34,7 +34,7 @@ from relevo.domain.passwords import normalised
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, Record, RecordChange
-from relevo.errors import ConfigurationError, TooMany
+from relevo.errors import ConfigurationError, StoreUnavailable, TooMany
 from relevo.files import write_file
 from relevo.http import tokens
 from relevo.http.api.sign_in import set_cookie
@@ -54,6 +54,7 @@ from relevo.jobs.presence import PresenceWatch
 from relevo.jobs.retention import Retention
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
+from relevo.memory import give_back
 from relevo.mqtt import websocket as mqtt_websocket
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.chosen import ChosenPasswords
@@ -82,6 +83,7 @@ ADMINISTRATOR: Final = "admin"
 PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - a file's name
 PEPPER_FILE: Final = "secret.key"
 STOP_S: Final = 5.0
+_SETTLED_S: Final = 5.0
 WRONG_CODES_OF_PERSON: Final = 10
 WRONG_CODES_OF_ADDRESS: Final = 30
 WRONG_CODES_WINDOW_S: Final = 600.0
@@ -198,6 +200,7 @@ class Application:
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 20, 50)
+        asyncio.get_running_loop().call_later(_SETTLED_S, give_back)
         took = (self.clock.monotonic() - begun) * 1000
         log.info("ready", http=self.http_port, mqtt=self.mqtt_port, ms=round(took))
 
@@ -408,14 +411,12 @@ class Application:
         if not password:
             password = self.generated_password = secrets.token_urlsafe(12)
             write_file(self.directory.path / PASSWORD_FILE, f"{password}\n".encode())
+        try:
+            password_hash = hash_now(normalised(password))
+        except StoreUnavailable as error:
+            raise ConfigurationError(f"the first administrator's password cannot be hashed: {error}") from error
         now = self.clock.now_ms()
-        account = Account(
-            ADMINISTRATOR,
-            Role.ADMINISTRATOR.name.lower(),
-            hash_now(normalised(password)),
-            now,
-            password_changed_at=now,
-        )
+        account = Account(ADMINISTRATOR, Role.ADMINISTRATOR.name.lower(), password_hash, now, password_changed_at=now)
         records.apply(core, [Kept(account)])
         return account
 

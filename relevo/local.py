@@ -6,11 +6,8 @@ needs no password. The server stays the only writer of its store.
 """
 
 import contextlib
-import http.client
 import json
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,6 +78,11 @@ class LocalServer:
         Raises :class:`NotRunning` when nobody answers, :class:`Invalid`, :class:`NotFound` … with the server's own
         words, and :class:`Failed` for what has no name here.
         """
+        # Commands ask; the server, which only announces itself, need not carry a client.
+        import http.client
+        import urllib.error
+        import urllib.request
+
         request = urllib.request.Request(  # noqa: S310 - the address is the server's own
             self.url + path,
             None if body is None else json.dumps(body).encode(),

@@ -188,7 +188,7 @@ def described() -> FastAPI:
             need = need_of(route)
             assert need is not None, f"{route.path} says nothing about who may use it"
             route.openapi_extra = (route.openapi_extra or {}) | {NEEDS: need.words}
-        app.include_router(group.router)
+        app.router.routes.extend(group.router.routes)
     whole: dict[str, Any] = {}
     generate = app.openapi
 

@@ -8,8 +8,9 @@ import ssl
 from collections.abc import Iterator
 from typing import Any, Final
 
-import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import Config
+from uvicorn.server import Server as Uvicorn
 
 from relevo.errors import ConfigurationError
 from relevo.http.limits import Tell
@@ -18,7 +19,7 @@ from relevo.wire.mismatch import spoken
 _HEAD_BYTES: Final = 65_536
 
 
-class Server(uvicorn.Server):
+class Server(Uvicorn):
     """uvicorn without its own signal handlers: the application decides when to stop."""
 
     @contextlib.contextmanager
@@ -40,7 +41,7 @@ class HttpDoor:
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         """Answer on ``sockets``, which listen already. Raises :class:`ConfigurationError`."""
-        config = uvicorn.Config(
+        config = Config(
             self._app,
             http=protocol_class(self._head_seconds, self._tell),
             ws="websockets-sansio",

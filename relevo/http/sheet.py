@@ -1,8 +1,8 @@
 """Labels as SVG: one alone, or a sheet of A4 in the usual grid of 3 by 7 (63.5 by 38.1 mm each)."""
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from typing import Final, NamedTuple
-from xml.sax.saxutils import escape
 
 SHEET_MOST: Final = 21
 _COLUMNS: Final = 3
@@ -93,7 +93,7 @@ def _path(matrix: list[list[bool]]) -> str:
 
 def _text(x: float, y: float, size: float, text: str, more: str) -> str:
     family = "" if "font-family" in more else ' font-family="sans-serif"'
-    return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}"{family}{more}>{escape(text)}</text>'
+    return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}"{family}{more}>{escape(text, quote=False)}</text>'
 
 
 def _wrapped(text: str, width: int, lines: int) -> list[str]:

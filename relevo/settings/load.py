@@ -9,7 +9,6 @@ and each error can say its origin.
 import json
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin
@@ -130,6 +129,9 @@ def _file_of_data_directory(above: Source) -> Source:
 
 
 def _file(path: Path, origin: str | None) -> Source:
+    # 1 MB that a server without a settings file need not carry.
+    import tomllib
+
     try:
         text = path.read_text("utf-8")
         document = tomllib.loads(text)

@@ -1,0 +1,31 @@
+"""What the program leaves out of memory, and that nothing misses it."""
+
+import subprocess
+import sys
+
+from tests.running import REPOSITORY
+
+# Each is megabytes, or the door to them, that a server at rest has no use for.
+UNNEEDED = (
+    "alembic", "argon2", "click", "cryptography", "greenlet", "limits", "multiprocessing", "prometheus_client",
+    "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "zxcvbn",
+)  # fmt: skip
+
+
+def run(program: str) -> str:
+    ended = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_a_server_that_is_loaded_carries_nothing_that_it_does_not_use() -> None:
+    program = """
+import sys
+from relevo import __main__
+__main__.prepare()
+import relevo.app, relevo.cli, relevo.simulator.demo
+print(*(name for name, module in sys.modules.items() if module is not None))
+"""
+    loaded = set(run(program).split())
+    assert "relevo.app" in loaded
+    assert not loaded.intersection(UNNEEDED)
