@@ -1,24 +1,10 @@
 """The story of each device, and of the door itself (device ``""``): bounded, repetition counted instead of listed."""
 
-from collections import Counter
+import sqlite3
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, Table, Text, select
 
 from relevo.store.db import metadata
 
@@ -38,17 +24,17 @@ timeline = Table(
     Index("timeline_device", "device", "id"),
 )
 
-# Bound names differ from the columns' own, which an update with many rows keeps for itself.
-_MOVE: Final = (
-    update(timeline)
-    .where(timeline.c.id == bindparam("row"))
-    .values(
-        id=bindparam("new_id"),
-        at=bindparam("new_at"),
-        detail=bindparam("new_detail"),
-        address=bindparam("new_address"),
-        count=timeline.c.count + bindparam("more"),
-    )
+# Not through SQLAlchemy: when a fleet comes back, each of its devices has a line, and CPU is what that takes.
+_INSERT: Final = (
+    "INSERT INTO timeline (id, device, first_at, at, kind, reason, place, detail, address, count)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?)"
+)
+_MOVE: Final = "UPDATE timeline SET id = ?, at = ?, detail = ?, address = ?, count = count + ? WHERE id = ?"
+_LAST: Final = "SELECT coalesce(max(id), 0) FROM timeline"
+_COUNT: Final = "SELECT count(*) FROM timeline WHERE device = ?"
+_CUT: Final = (
+    "DELETE FROM timeline WHERE device = ?1 AND id <"
+    " (SELECT id FROM timeline WHERE device = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"
 )
 # The same thing within this time is one line with a count.
 FOLD_MS: Final = 60_000
@@ -85,75 +71,66 @@ class TimelineWriter:
         self._recent.clear()
         self._last_id = 0
 
-    def add(self, core: Connection, entries: list[Entry]) -> None:
+    def add(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
         """Add a transaction's lines together: when a fleet comes back, each of its devices has one."""
-        fresh: list[dict[str, Any]] = []
-        moved: list[dict[str, Any]] = []
-        grown: Counter[str] = Counter()
+        fresh: list[tuple[int | str, ...]] = []
+        moved: list[tuple[int | str, ...]] = []
+        grown: dict[str, int] = {}
+        recents = self._recent
+        row = self._last_id or int(connection.execute(_LAST).fetchone()[0])
         for entry in entries:
-            key = (entry.device, entry.kind, entry.reason, entry.place)
-            recent = self._recent.get(key)
-            row = self._next_id(core)
-            if recent is not None and entry.at - recent[1] <= _fold(entry.kind):
+            device, at = entry.device, entry.at
+            key = (device, entry.kind, entry.reason, entry.place)
+            recent = recents.get(key)
+            row += 1
+            if recent is not None and at - recent[1] <= _fold(entry.kind):
                 # The line moves to the end: what goes on all the time must not be cut off as the oldest.
-                moved.append(
-                    {
-                        "row": recent[0],
-                        "new_id": row,
-                        "new_at": entry.at,
-                        "new_detail": entry.detail,
-                        "new_address": entry.address,
-                        "more": entry.count,
-                    }
-                )
+                moved.append((row, at, entry.detail, entry.address, entry.count, recent[0]))
             else:
                 fresh.append(
-                    {name: getattr(entry, name) for name in Entry.__slots__} | {"id": row, "first_at": entry.at}
+                    (
+                        row,
+                        device,
+                        at,
+                        at,
+                        entry.kind,
+                        entry.reason,
+                        entry.place,
+                        entry.detail,
+                        entry.address,
+                        entry.count,
+                    )
                 )
-                grown[entry.device] += 1
-                if len(self._recent) >= 50_000:
-                    self._recent.clear()
-            self._recent[key] = (row, entry.at)
+                grown[device] = grown.get(device, 0) + 1
+                if len(recents) >= 50_000:
+                    recents.clear()
+            recents[key] = (row, at)
+        self._last_id = row
         # A line that moves may be one of the fresh ones, never the other way round.
         if fresh:
-            core.execute(insert(timeline), fresh)
+            connection.executemany(_INSERT, fresh)
         if moved:
-            core.execute(_MOVE, moved)
+            connection.executemany(_MOVE, moved)
         for device, lines in grown.items():
-            self._trim(core, device, lines)
+            self._trim(connection, device, lines)
 
-    def remove(self, core: Connection, device: str) -> None:
+    def remove(self, connection: sqlite3.Connection, device: str) -> None:
         """Forget the story of ``device``."""
-        core.execute(delete(timeline).where(timeline.c.device == device))
+        connection.execute("DELETE FROM timeline WHERE device = ?", (device,))
         self._held.pop(device, None)
         for key in [key for key in self._recent if key[0] == device]:
             del self._recent[key]
 
-    def _next_id(self, core: Connection) -> int:
-        if not self._last_id:
-            self._last_id = int(core.execute(select(func.coalesce(func.max(timeline.c.id), 0))).scalar_one())
-        self._last_id += 1
-        return self._last_id
-
-    def _trim(self, core: Connection, device: str, lines: int) -> None:
+    def _trim(self, connection: sqlite3.Connection, device: str, lines: int) -> None:
         """Cut the story of ``device``, which has just got ``lines`` more, where it is too long."""
         held = self._held.get(device)
         if held is None:
-            query = select(func.count()).select_from(timeline).where(timeline.c.device == device)
-            held = int(core.execute(query).scalar_one())
+            held = int(connection.execute(_COUNT, (device,)).fetchone()[0])
         else:
             held += lines
         # A quarter more than promised before cutting, so that not every line costs a deletion.
         if held > self._most + self._most // 4:
-            newest = (
-                select(timeline.c.id)
-                .where(timeline.c.device == device)
-                .order_by(timeline.c.id.desc())
-                .limit(1)
-                .offset(self._most - 1)
-                .scalar_subquery()
-            )
-            core.execute(delete(timeline).where((timeline.c.device == device) & (timeline.c.id < newest)))
+            connection.execute(_CUT, (device, self._most - 1))
             held = self._most
         self._held[device] = held
 

@@ -104,7 +104,7 @@ class Writer:
             if batch.kept:
                 self._append(batch, connection, now_ms)
             if slow:
-                self._project(slow, core)
+                self._project(slow, connection, core)
             if batch.records:
                 records.apply(core, batch.records)
             if batch.changes:
@@ -201,7 +201,7 @@ class Writer:
             journal.encode(batch.kept),
         )
 
-    def _project(self, slow: Iterable[ev.AnyEvent], core: Connection) -> None:
+    def _project(self, slow: Iterable[ev.AnyEvent], connection: sqlite3.Connection, core: Connection) -> None:
         lines: list[timeline.Entry] = []
         moved: list[CommandEvent] = []
         came: list[ev.PresenceChanged] = []
@@ -209,7 +209,7 @@ class Writer:
             if type(event) is ev.DeviceRemoved:
                 # Whoever has its name next must not read its story, nor what this batch would still add to it.
                 gone = event.device
-                self._timeline.remove(core, gone)
+                self._timeline.remove(connection, gone)
                 lines = [line for line in lines if line.device != gone]
                 moved = [one for one in moved if one.device != gone]
                 came = [one for one in came if one.device != gone]
@@ -232,7 +232,7 @@ class Writer:
         if moved:
             self._commands.apply(core, moved)
         if lines:
-            self._timeline.add(core, lines)
+            self._timeline.add(connection, lines)
 
     def _forget_after_failure(self) -> None:
         """Roll back and drop every working copy; a connection that cannot even do that is closed."""
