@@ -7,7 +7,7 @@ from tests.running import REPOSITORY
 
 # Each is megabytes, or the door to them, that a server at rest has no use for.
 UNNEEDED = (
-    "alembic", "argon2", "click", "cryptography", "greenlet", "limits", "multiprocessing", "prometheus_client",
+    "alembic", "argon2", "click", "cryptography", "greenlet", "multiprocessing", "prometheus_client",
     "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "zxcvbn",
 )  # fmt: skip
 
