@@ -1,6 +1,9 @@
 """What was last told about each device: there or not, and since when."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Table, Text, delete, insert, select
+import sqlite3
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Connection, Table, Text, delete, select
 
 from relevo.domain.events import PresenceChanged
 from relevo.store.db import metadata
@@ -14,14 +17,14 @@ presence = Table(
 )
 
 
-def keep(core: Connection, events: list[PresenceChanged]) -> None:
+# A fleet that comes back changes all of it, so not through SQLAlchemy.
+_KEEP: Final = "INSERT OR REPLACE INTO presence (device, online, since) VALUES (?,?,?)"
+
+
+def keep(connection: sqlite3.Connection, events: list[PresenceChanged]) -> None:
     """Write the newest of each device, inside the open transaction."""
-    newest = {event.device: event for event in events}
-    core.execute(delete(presence).where(presence.c.device.in_(newest)))
-    core.execute(
-        insert(presence),
-        [{"device": one.device, "online": one.online, "since": one.since} for one in newest.values()],
-    )
+    newest = {event.device: (event.device, event.online, event.since) for event in events}
+    connection.executemany(_KEEP, list(newest.values()))
 
 
 def forget(core: Connection, device: str) -> None:

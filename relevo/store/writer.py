@@ -228,7 +228,7 @@ class Writer:
             if line is not None:
                 lines.append(line)
         if came:
-            presence.keep(core, came)
+            presence.keep(connection, came)
         if moved:
             self._commands.apply(core, moved)
         if lines:
