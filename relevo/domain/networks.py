@@ -1,6 +1,7 @@
 """Which addresses are private, because open switches hold there only."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 _PRIVATE: Final = tuple(
@@ -8,6 +9,7 @@ _PRIVATE: Final = tuple(
 )
 
 
+@lru_cache(maxsize=1_024)
 def is_private(address: str) -> bool:
     """Whether ``address`` is of this machine, of its link or of a private network (RFC 1918, RFC 4193).
 
