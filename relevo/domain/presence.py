@@ -213,7 +213,7 @@ class Presence:
         true = not state.left and (connected or not silent)
         if true != state.true:
             if true:
-                state.reason = "heard"
+                state.reason = "connected" if connected else "heard"
             elif not state.left and not (state.rule.connection_counts and state.gone):
                 state.reason = "silent"
             else:

@@ -53,7 +53,7 @@ def test_a_reading_more_moves_the_end_of_its_time() -> None:
 def test_a_connection_is_enough_for_a_native_device_however_silent() -> None:
     presence = one()
     connected(presence, T)
-    assert presence.look(T) == [Change("d", True, T, "heard")]
+    assert presence.look(T) == [Change("d", True, T, "connected")]
     assert presence.look(T + 86_400 * S) == []
     gone(presence, T + 90_000 * S, "keep_alive")
     assert presence.look(T + 90_000 * S) == [Change("d", False, T + 90_000 * S, "keep_alive")]
@@ -104,7 +104,7 @@ def test_a_device_that_comes_and_goes_is_told_late_until_it_is_steady() -> None:
     later = at + FLAP_WINDOW_MS + STEADY_MS
     presence.look(later)
     connected(presence, later)
-    assert presence.look(later) == [Change("d", True, later, "heard")]
+    assert presence.look(later) == [Change("d", True, later, "connected")]
 
 
 def test_a_restart_makes_nobody_leave() -> None:
