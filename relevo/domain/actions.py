@@ -21,13 +21,13 @@ NAMED_MOST: Final = 256
 def check_action(action: Any, field: str = "action") -> list[FieldError]:
     """What is wrong with the shape of an action; never raises."""
     if not isinstance(action, dict) or set(action) != {"command"}:
-        return [FieldError(field, f'{field} must be {{"command": {{…}}}}')]
+        return [FieldError(field, 'must be {"command": {…}}')]
     command, field = action["command"], f"{field}.command"
     if not isinstance(command, dict):
-        return [FieldError(field, f"{field} must be an object")]
+        return [FieldError(field, "must be an object")]
     wrong = [_unknown(field, key, KEYS) for key in command if key not in KEYS]
     if ("device" in command) == ("selection" in command):
-        wrong.append(FieldError(field, f"{field} needs either device or selection"))
+        wrong.append(FieldError(field, "needs either device or selection"))
     elif "device" in command:
         if not _is_id(command["device"]):
             wrong.append(_id_wrong(f"{field}.device"))
@@ -36,7 +36,7 @@ def check_action(action: Any, field: str = "action") -> list[FieldError]:
     problem = order_problem(command.get("name", ""), command.get("params", {}), command.get("ttl"))
     if problem is not None:
         reason, name, message = problem
-        wrong.append(FieldError(f"{field}.{name}", f"{field}.{name} {message}", reason))
+        wrong.append(FieldError(f"{field}.{name}", message, reason))
     return wrong
 
 
@@ -61,23 +61,23 @@ def order_problem(name: Any, params: Any, ttl_s: Any) -> tuple[str, str, str] | 
 
 def _check_selection(selection: Any, field: str) -> list[FieldError]:
     if not isinstance(selection, dict):
-        return [FieldError(field, f"{field} must be an object")]
+        return [FieldError(field, "must be an object")]
     wrong = [_unknown(field, key, SELECTION_KEYS) for key in selection if key not in SELECTION_KEYS]
     for key in ("devices", "tags"):
         given = selection.get(key, [])
         where = f"{field}.{key}"
         if not isinstance(given, list) or not all(isinstance(one, str) and one for one in given):
-            wrong.append(FieldError(where, f"{where} must be a list of texts"))
+            wrong.append(FieldError(where, "must be a list of texts"))
         elif len(given) > NAMED_MOST:
-            wrong.append(FieldError(where, f"{where} names {len(given)}, the limit is {NAMED_MOST}"))
+            wrong.append(FieldError(where, f"names {len(given)}, the limit is {NAMED_MOST}"))
         elif key == "devices" and not all(_is_id(one) for one in given):
             wrong.append(_id_wrong(where))
     for key in ("type", "site"):
         where = f"{field}.{key}"
         if not isinstance(selection.get(key, ""), str):
-            wrong.append(FieldError(where, f"{where} must be a text"))
+            wrong.append(FieldError(where, "must be a text"))
     if not any(selection.get(key) for key in SELECTION_KEYS):
-        wrong.append(FieldError(field, f"{field} needs devices, tags, type or site"))
+        wrong.append(FieldError(field, "needs devices, tags, type or site"))
     return wrong
 
 
@@ -90,9 +90,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _id_wrong(field: str) -> FieldError:
-    return FieldError(field, f"{field} must be 1 to 64 characters of A-Z a-z 0-9 _ . : -", "id_invalid")
+    return FieldError(field, "must be 1 to 64 characters of A-Z a-z 0-9 _ . : -", "id_invalid")
 
 
 def _unknown(field: str, key: Any, known: frozenset[str]) -> FieldError:
     shown = str(key)[:32]
-    return FieldError(f"{field}.{shown}", f"{field} knows no {shown!r}, only {', '.join(sorted(known))}")
+    return FieldError(f"{field}.{shown}", f"is not known, only {', '.join(sorted(known))}")

@@ -38,7 +38,7 @@ def check_schedule(schedule: Schedule) -> None:
         if why:
             wrong.append(_field("timing", f"never runs: {why}"))
     if wrong:
-        raise Invalid("schedule_invalid", "; ".join(one.message for one in wrong[:3]), wrong)
+        raise Invalid("schedule_invalid", "; ".join(f"{one.field} {one.message}" for one in wrong[:3]), wrong)
 
 
 def _plain_fields(schedule: Schedule) -> list[FieldError]:
@@ -143,4 +143,4 @@ def _range(field: str, value: Any, least: int, most: int) -> list[FieldError]:
 
 
 def _field(field: str, message: str) -> FieldError:
-    return FieldError(field, f"{field} {message}", "schedule_invalid")
+    return FieldError(field, message, "schedule_invalid")

@@ -76,21 +76,21 @@ def check_days(days: Iterable[str], field: str) -> list[FieldError]:
     """What is wrong with a list of weekdays."""
     given = list(days)
     if not given:
-        return [FieldError(field, f"{field} must name at least one of {' '.join(DAYS)}")]
+        return [FieldError(field, f"must name at least one of {' '.join(DAYS)}")]
     for day in given:
         if day not in DAYS:
-            return [FieldError(field, f"{field} names {day[:16]!r}, which is none of {' '.join(DAYS)}")]
+            return [FieldError(field, f"names {day[:16]!r}, which is none of {' '.join(DAYS)}")]
     if len(set(given)) < len(given):
-        return [FieldError(field, f"{field} names a day twice")]
+        return [FieldError(field, "names a day twice")]
     return []
 
 
 def check_windows(windows: tuple[Window, ...], field: str = "windows") -> list[FieldError]:
     """What is wrong with the days, times and number of windows."""
     if not windows:
-        return [FieldError(field, f"{field} must hold at least one window")]
+        return [FieldError(field, "must hold at least one window")]
     if len(windows) > WINDOWS_MOST:
-        return [FieldError(field, f"{field} has {len(windows)} windows, the limit is {WINDOWS_MOST}")]
+        return [FieldError(field, f"has {len(windows)} windows, the limit is {WINDOWS_MOST}")]
     wrong: list[FieldError] = []
     for n, window in enumerate(windows):
         wrong += check_days(window.days, f"{field}.{n}.days")
@@ -101,7 +101,7 @@ def check_windows(windows: tuple[Window, ...], field: str = "windows") -> list[F
                 if minutes(text) == DAY_MINUTES and name == "from":
                     raise ValueError("must be 00:00 rather than 24:00")
             except ValueError as error:
-                wrong.append(FieldError(f"{field}.{n}.{name}", f"{field}.{n}.{name} {error}"))
+                wrong.append(FieldError(f"{field}.{n}.{name}", str(error)))
     return wrong
 
 

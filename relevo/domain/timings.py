@@ -107,8 +107,8 @@ def read_timing(document: Any, field: str = "timing") -> Timing:
     except msgspec.ValidationError as error:
         said, _, path = str(error).partition(" - at `$")
         where = field + path.rstrip("`").replace("[...]", "").replace("[", ".").replace("]", "")
-        message = f"{where}: {said[:1].lower()}{said[1:]}"
-        raise Invalid("schedule_invalid", message, [FieldError(where, message)]) from None
+        message = f"{said[:1].lower()}{said[1:]}"
+        raise Invalid("schedule_invalid", f"{where}: {message}", [FieldError(where, message)]) from None
 
 
 def moments(timing: Timing, frame: Frame, from_ms: int) -> Iterator[tuple[int, tuple[Step, ...]]]:

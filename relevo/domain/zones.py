@@ -40,8 +40,8 @@ def check_zone(name: str, field: str = "zone") -> str:
     if name in zone_names():
         return name
     near = difflib.get_close_matches(name[:64], zone_names(), 1)
-    message = f"{field} {name[:64]!r} is no IANA time zone" + (f", did you mean {near[0]!r}?" if near else "")
-    raise Invalid("zone_unknown", message, [FieldError(field, message, "zone_unknown")])
+    message = f"{name[:64]!r} is no IANA time zone" + (f", did you mean {near[0]!r}?" if near else "")
+    raise Invalid("zone_unknown", f"{field} {message}", [FieldError(field, message, "zone_unknown")])
 
 
 def zone_of(name: str) -> ZoneInfo:

@@ -141,7 +141,7 @@ def test_jitter_is_the_same_in_every_process_and_spreads_a_fleet_evenly() -> Non
 
 def test_a_year_in_five_zones_is_planned_in_a_moment() -> None:
     begun, ended = ms("2026-01-01"), ms("2027-01-01")
-    kinds = [
+    kinds: list[tuple[dict[str, Any], int, int]] = [
         ({"kind": "cron", "expression": "30 2 * * *"}, 365, 365),
         ({"kind": "weekly", "windows": [{"days": list(DAYS), "from": "22:00", "to": "06:00"}]}, 730, 731),
         ({"kind": "sun", "event": "sunset", "days": ["mon", "wed"]}, 103, 106),
