@@ -16,12 +16,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from relevo.clock import Clock
 from relevo.dialect import Commandable, Dialect, Order, Said, Verdict
+from relevo.domain.actions import order_problem
 from relevo.domain.commands import (
     CANCELLED,
     EXPIRED,
     FAILED,
     KEY_LIMIT,
-    NAME_LIMIT,
     ON_THE_WAY_MOST,
     QUEUED,
     SENT,
@@ -41,14 +41,10 @@ from relevo.domain.events import (
     StateReported,
     TelemetryReceived,
 )
-from relevo.domain.telemetry import check_value
 from relevo.errors import Conflict, FieldError, Invalid, NotFound, QueueFull, StoreUnavailable, TooMany
 from relevo.pipeline import Entry, Outcome, Pipeline
 from relevo.refusals import Refusals
 
-TTL_LEAST_S: Final = 1.0
-TTL_MOST_S: Final = 2_592_000.0
-PARAMS_MOST: Final = 64
 _KEYS_SWEPT_EVERY_MS: Final = 600_000
 _STORED_WITHIN_S: Final = 10.0
 _TRIES_MOST: Final = 5
@@ -208,17 +204,11 @@ class Dispatch:
         dialect = self._dialects[device.contract]
         if not isinstance(dialect, Commandable):
             raise _field("command_unknown", "name", f"is a command, and contract {device.contract} knows none")
-        if not wish.name or len(wish.name) > NAME_LIMIT or not wish.name.isprintable():
-            raise _field("name_invalid", "name", f"must be 1 to {NAME_LIMIT} printable characters")
-        if len(wish.params) > PARAMS_MOST:
-            raise _field("params_invalid", "params", f"must have at most {PARAMS_MOST} entries")
-        problem = check_value(wish.params) if wish.params else None
+        problem = order_problem(wish.name, wish.params, wish.ttl_s)
         if problem is not None:
-            raise _field(problem[0], "params", problem[1])
+            raise _field(*problem)
         if len(wish.key) > KEY_LIMIT:
             raise _field("key_invalid", "idempotency_key", f"must have at most {KEY_LIMIT} characters")
-        if wish.ttl_s is not None and not TTL_LEAST_S <= wish.ttl_s <= TTL_MOST_S:
-            raise _field("ttl_invalid", "ttl", f"must be {TTL_LEAST_S:g} to {TTL_MOST_S:g} seconds")
         return device, dialect.order(wish.name, wish.params, device.attributes)
 
     async def _begun(self, key: tuple[str, str, str]) -> Command | None:

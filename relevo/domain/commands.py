@@ -54,6 +54,10 @@ WATCHED_MS: Final = 600_000
 ON_THE_WAY_MOST: Final = 8
 KEY_LIMIT: Final = 128
 NAME_LIMIT: Final = 64
+PARAMS_MOST: Final = 64
+# How long a command may live, in seconds.
+TTL_LEAST_S: Final = 1.0
+TTL_MOST_S: Final = 2_592_000.0
 # For how long a caller's idempotency key is remembered.
 KEYS_KEPT_MS: Final = 86_400_000
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from relevo.dispatch import TTL_LEAST_S, TTL_MOST_S, new_id
+from relevo.dispatch import new_id
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.bulk import DEVICES_MOST, Bulk, Selection, chosen
-from relevo.domain.commands import NAME_LIMIT
+from relevo.domain.commands import NAME_LIMIT, TTL_LEAST_S, TTL_MOST_S
 from relevo.domain.grants import Right
 from relevo.domain.records import Kept
 from relevo.errors import NotFound

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.dialects.native import check_answer, command_words, verdict_of
-from relevo.dispatch import TTL_LEAST_S, TTL_MOST_S, Wish
-from relevo.domain.commands import KEY_LIMIT, NAME_LIMIT, Command
+from relevo.dispatch import Wish
+from relevo.domain.commands import KEY_LIMIT, NAME_LIMIT, TTL_LEAST_S, TTL_MOST_S, Command
 from relevo.domain.devices import Device
 from relevo.domain.events import DeviceAnswered
 from relevo.errors import Invalid, NotFound
