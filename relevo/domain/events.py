@@ -89,8 +89,8 @@ class DeviceDisconnected(Event, tag="dd"):
 class PresenceChanged(Event, tag="pc"):
     """A device is there, or is not any more, by the rules of :mod:`relevo.domain.presence`.
 
-    ``since`` is when it became so (milliseconds UTC); ``reason`` is ``connected``, ``heard``, ``silent``, ``status`` or how its
-    connection ended.
+    ``since`` is when it became so (milliseconds UTC); ``reason`` is ``connected``, ``heard``, ``silent``, ``status`` or
+    how its connection ended.
     """
 
     device: str
