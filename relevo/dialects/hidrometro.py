@@ -15,14 +15,16 @@ fields are not the contract's and are passed over.
 and counts. Only what a foreign broker kept and *delivered as retained* is skipped with a notice.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from relevo.dialect import Address, Decoded
-from relevo.domain.events import TelemetryReceived
+from relevo.dialect import Address, Decoded, Order, Said, Verdict
+from relevo.domain.commands import CONFIRMED, Command
+from relevo.domain.events import AnyEvent, TelemetryReceived
 from relevo.domain.times import DAY, YEAR_2020, ClockRule, repair
 from relevo.errors import FieldError, Invalid
 from relevo.wire.strict_json import loads_object
@@ -36,6 +38,16 @@ _SERIALS: Final = ("numeroSerie", "serial", "numero_serie")
 _TIMES: Final = ("ts", "timestamp", "data_hora")
 _MAIN: Final = (("totalLiters", "total"), ("flowLmin", "flowRate"))
 _EXTRA: Final = (("consumo_litros", "consumo_litros"), ("nivel_bateria", "bateria"), ("pressao_bar", "pressao_bar"))
+_ACTIONS: Final = {
+    "reset": "none",
+    "setCalibration": "needed",
+    "simulate": "optional",
+    "simSetFlow": "optional",
+    "simOff": "none",
+    "simulateOff": "none",
+}
+# Litres that may have flowed between the reset and the next reading.
+_AFTER_RESET: Final = 10.0
 _LEAK: Final = "vazamento_detectado"
 _CLOCK: Final = ClockRule(earliest=YEAR_2020, ahead=DAY, seconds_below=1e12)
 _NUMBER: Final = re.compile(r"\s*[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,3})?\s*", re.ASCII)
@@ -91,6 +103,43 @@ class Hidrometro:
 
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return self.filters(), self._both(self._options.topic_cmd, "cmd")
+
+    # Commands (section 3.2)
+
+    def order(self, name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> Order:
+        if name not in _ACTIONS:
+            raise _problem("command_unknown", "name", f"must be one of {', '.join(_ACTIONS)}")
+        extra = sorted(set(params) - {"value"})
+        if extra:
+            raise _problem("params_invalid", f"params.{extra[0][:64]}", "is not known; known is value")
+        value = params.get("value")
+        if value is None and _ACTIONS[name] != "needed":
+            return Order({})
+        if _ACTIONS[name] == "none":
+            raise _problem("params_invalid", "params.value", f"must be left out with {name}")
+        number = _number("params.value", value)
+        if number == 0:
+            raise _problem("params_invalid", "params.value", "must be above 0")
+        return Order({"value": number})
+
+    def say(self, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
+        # The shared topic reaches every meter; new firmware looks whose serial it is.
+        body = {"action": command.name, **command.params, "numeroSerie": external_id}
+        return Said(self._options.topic_cmd, json.dumps(body).encode())
+
+    def command_topics(self, external_id: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        return (self._options.topic_cmd,)
+
+    def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
+        """Meters do not answer; the proof is the next reading."""
+        if not isinstance(event, TelemetryReceived):
+            return None
+        if command.name == "reset" and event.values.get("totalLiters", 1.0) < _AFTER_RESET:
+            return Verdict(CONFIRMED, result={"totalLiters": event.values["totalLiters"]})
+        flow = command.params.get("value")
+        if command.name in ("simulate", "simSetFlow") and flow and event.values.get("flowLmin") == flow:
+            return Verdict(CONFIRMED, result={"flowLmin": flow})
+        return None
 
     def options(self) -> dict[str, Any]:
         return {name: getattr(self._options, name) for name in Options.__slots__}

@@ -10,6 +10,8 @@ towards the server; ``command``, ``commands/…``, ``relays/set`` and ``relays/h
 empty announce or status clears a retained message and means nothing. **telemetry** is a flat object; nested ones are
 flattened with dots, ``{"value", "unit"}`` is one value. **response** is an answer, **relays/state** reported state.
 
+Commands to boards: :mod:`relevo.dialects.autocore.commands`.
+
 Not read yet and refused as ``topic_unsupported``: ``autocore/telemetry/…``, whose boards name themselves in other ways.
 """
 
@@ -17,7 +19,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from relevo.dialect import Address, Decoded, Description
+from relevo.dialect import Address, Decoded, Description, Order, Said, Verdict
+from relevo.dialects.autocore import commands
+from relevo.domain.commands import Command
 from relevo.domain.events import (
     AnyEvent,
     DeviceAnswered,
@@ -104,6 +108,20 @@ class Autocore:
             f"{self._prefix}/system/broadcast",
         )
         return (*says, f"{self._prefix}/telemetry/relays/data"), hears
+
+    # Commands
+
+    def order(self, name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> Order:
+        return commands.order(name, params, attributes)
+
+    def say(self, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
+        return commands.say(f"{self._prefix}/devices/{external_id}", command, attributes)
+
+    def command_topics(self, external_id: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        return commands.topics(f"{self._prefix}/devices/{external_id}", attributes)
+
+    def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
+        return commands.settles(command, event)
 
     def options(self) -> dict[str, Any]:
         return {"topic_prefix": self._prefix}

@@ -1,0 +1,138 @@
+"""Commands of relay boards (contract autocore, sections 4.1 and 4.2).
+
+Boards speak one of three dialects, which the attribute ``speech`` of a device names; ``seed`` when it says nothing.
+
+``seed``: ``ping``, ``status`` and ``relay`` (``channel`` from 1, ``state``) on ``/command``. Answers carry no
+identifier: the oldest open command of the same type and channel is meant, unless ``request_id`` comes back. ``old``:
+``relay_on`` and ``relay_off`` with channels from 0, no answer; the next status is the proof. ``v2``: ``/relays/set``,
+and ``relays/state`` is the proof. One command a channel is on its way.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from relevo.dialect import Order, Said, Verdict
+from relevo.domain.commands import CONFIRMED, FAILED, Command
+from relevo.domain.events import AnyEvent, DeviceAnswered, StateReported
+from relevo.errors import FieldError, Invalid
+
+SPEECH: Final = "speech"
+ANSWER_MS: Final = 10_000
+# A status comes every 30 seconds.
+STATUS_MS: Final = 65_000
+PROTOCOL: Final = "2.2.0"
+_CHANNELS: Final = 16
+_CHANNELS_MOST: Final = 32
+_NAMES: Final = {
+    "seed": ("ping", "status", "relay"),
+    "old": ("relay", "status", "reboot"),
+    "v2": ("relay", "status", "reset", "reboot"),
+}
+_ANSWERS: Final = {"ping": "pong", "status": "status", "relay": "relay_response"}
+_STATES: Final[dict[Any, bool]] = {True: True, False: False, "on": True, "off": False}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def speech_of(attributes: Mapping[str, Any]) -> str:
+    """The dialect that a board speaks."""
+    speech = attributes.get(SPEECH)
+    return speech if speech in _NAMES else "seed"
+
+
+def order(name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> Order:
+    """See :class:`relevo.dialect.Commandable`. Raises :class:`Invalid`."""
+    speech = speech_of(attributes)
+    if name not in _NAMES[speech]:
+        raise _wrong("command_unknown", "name", f"must be one of {', '.join(_NAMES[speech])}")
+    if name != "relay":
+        _nothing_else(params, ())
+        return Order({}, name, ANSWER_MS if speech == "seed" else 0)
+    _nothing_else(params, ("channel", "state"))
+    most = attributes.get("relay_channels")
+    most = most if type(most) is int and 1 <= most <= _CHANNELS_MOST else _CHANNELS
+    channel = params.get("channel")
+    if type(channel) is not int or not 1 <= channel <= most:
+        raise _wrong("params_invalid", "params.channel", f"must be a whole number from 1 to {most}")
+    state = params.get("state")
+    if not isinstance(state, bool | str) or state not in _STATES:
+        raise _wrong("params_invalid", "params.state", "must be true, false, on or off")
+    wait = {"seed": ANSWER_MS, "old": STATUS_MS, "v2": ANSWER_MS}[speech]
+    return Order({"channel": channel, "state": _STATES[state]}, f"relay {channel}", wait)
+
+
+def say(root: str, command: Command, attributes: Mapping[str, Any]) -> Said:
+    """The message below ``root``, the board's own topic."""
+    speech, name, params = speech_of(attributes), command.name, command.params
+    if speech == "seed":
+        return Said(f"{root}/command", _encode({"type": name, **params, "request_id": command.id}))
+    if speech == "old":
+        if name == "relay":
+            word = "relay_on" if params["state"] else "relay_off"
+            return Said(f"{root}/command", _encode({"command": word, "channel": params["channel"] - 1}))
+        return Said(f"{root}/command", _encode({"command": "get_status" if name == "status" else name}))
+    if name == "relay":
+        body = {
+            "protocol_version": PROTOCOL,
+            **params,
+            "command": "on" if params["state"] else "off",
+            "function_type": "toggle",
+            "momentary": False,
+            "source": "server",
+        }
+        return Said(f"{root}/relays/set", _encode(body))
+    return Said(f"{root}/commands/{name}", _encode({"command": name, "type": name}))
+
+
+def topics(root: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a board listens on."""
+    return (f"{root}/relays/set",) if speech_of(attributes) == "v2" else (f"{root}/command",)
+
+
+def settles(command: Command, event: AnyEvent) -> Verdict | None:
+    """What an answer or a report says about ``command``."""
+    if isinstance(event, DeviceAnswered):
+        return _answered(command, event.answer)
+    if isinstance(event, StateReported) and command.name == "relay":
+        state = _reported(event.state, command.params["channel"])
+        # What it was before says nothing: a report may have left before the command arrived.
+        return Verdict(CONFIRMED, result={"state": state}) if state is command.params["state"] else None
+    return None
+
+
+def _answered(command: Command, answer: dict[str, Any]) -> Verdict | None:
+    echoed = answer.get("request_id")
+    if echoed is not None and echoed != command.id:
+        return None
+    if answer.get("type") == "error":
+        return Verdict(FAILED, str(answer.get("error", "the board said no"))[:200], answer)
+    if answer.get("type") != _ANSWERS.get(command.name):
+        return None
+    if command.name != "relay":
+        return Verdict(CONFIRMED, result=answer.get("data", answer.get("timestamp")))
+    if answer.get("channel") != command.params["channel"]:
+        return None
+    if answer.get("state") is not command.params["state"]:
+        return Verdict(FAILED, f"the board says state {answer.get('state')!r}"[:200], answer)
+    return Verdict(CONFIRMED, result={"state": answer["state"]})
+
+
+def _reported(state: dict[str, Any], channel: int) -> bool | None:
+    """The state of a channel in a report: all by number (status), or one (``relays/state``)."""
+    states = state.get("relay_states")
+    found = states.get(str(channel)) if isinstance(states, dict) else None
+    if state.get("channel") == channel:
+        found = state.get("state")
+    return found if isinstance(found, bool) else None
+
+
+def _nothing_else(params: dict[str, Any], known: tuple[str, ...]) -> None:
+    extra = sorted(set(params) - set(known))
+    if extra:
+        words = f"is not known; known are {', '.join(known)}" if known else "is not known; there are none"
+        raise _wrong("params_invalid", f"params.{extra[0][:64]}", words)
+
+
+def _wrong(reason: str, field: str, message: str) -> Invalid:
+    return Invalid(reason, f"{field} {message}", [FieldError(field, message, reason)])
