@@ -151,6 +151,8 @@ REASONS: Final[dict[str, Advice]] = {
           "Configure the board again; two boards may have been cloned from one image."),
     **_of("selection_invalid command_unknown", "A command to a device that cannot be told so, or to nobody.",
           "The answer names the field; see docs/commands.md for what each contract understands."),
+    **_of("rule_invalid", "A rule whose condition or action breaks a limit.",
+          "The answer names the place in the condition and the limit."),
     **_of("schedule_invalid", "A schedule that says something it may not, or that would never run.",
           "The answer names each field and its limit; see docs/schedules.md."),
     **_of("zone_unknown", "A time zone that the IANA database does not know.",
