@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relevo.domain.firings import Input
+from relevo.domain.windows import Window
 from tests.domain.rule_samples import evaluator, ms, online, rule, run, says, state
 
 HOT = {"value": {"key": "t", "op": ">", "than": 8}}
@@ -197,17 +199,25 @@ def test_hysteresis_never_flaps_inside_its_band(values: list[float], op: str) ->
 
 
 @pytest.mark.parametrize(
-    ("zone", "day", "window"),
+    ("begin", "end", "edges"),
     [
-        # Clocks go forward at 02:00 and back at 03:00 in Berlin.
-        ("Europe/Berlin", 1_774_652_400, ("01:30", "02:30")),
-        ("Europe/Berlin", 1_792_792_800, ("01:30", "02:30")),
+        # At 01:00 UTC the clocks of Berlin go from 02:00 to 03:00 in March, from 03:00 to 02:00 in October.
+        ("01:30", "02:30", {"2026-03-29T00:30", "2026-03-29T01:30"}),
+        ("01:30", "02:30", {"2026-10-24T23:30", "2026-10-25T00:30"}),
+        ("02:30", "04:00", {"2026-10-25T00:30", "2026-10-25T03:00"}),
+        ("02:30", "03:00", set()),
     ],
 )
-def test_a_night_on_which_the_clocks_change_has_one_window(zone: str, day: int, window: tuple[str, str]) -> None:
-    condition = {"between": {"from": window[0], "to": window[1], "zone": zone}}
-    start = (day * 1000 - ms(0)) / 1000
-    found = run(evaluator(rule(condition)), [says(start, t=1)], start + 86_400)
-    inside = [float(one[1:]) for one in found if float(one[1:]) > start]
-    assert len(inside) == 2
-    assert 0 < inside[1] - inside[0] <= 7_200
+def test_a_night_on_which_the_clocks_change_has_one_window_at_most(begin: str, end: str, edges: set[str]) -> None:
+    instants = sorted(round(datetime.fromisoformat(one + "+00:00").timestamp()) * 1000 for one in edges)
+    window = Window(*(int(one[:2]) * 60 + int(one[3:]) for one in (begin, end)), "Europe/Berlin")
+    night = datetime.fromisoformat("2026-03-28T22:00+00:00") if not instants else None
+    start = round(night.timestamp() * 1000) if night else instants[0] - 3_600_000
+    inside = [at for at in range(start, start + 6 * 3_600_000, 60_000) if window.has(at)]
+    if instants:
+        assert (inside[0], inside[-1] + 60_000) == (instants[0], instants[1])
+        assert len(inside) == (instants[1] - instants[0]) // 60_000
+        assert window.next_edge(start) == instants[0]
+        assert window.next_edge(instants[0]) == instants[1]
+    else:
+        assert inside == []
