@@ -211,10 +211,10 @@ def test_hysteresis_never_flaps_inside_its_band(values: list[float], op: str) ->
     ("begin", "end", "edges"),
     [
         # At 01:00 UTC the clocks of Berlin go from 02:00 to 03:00 in March, from 03:00 to 02:00 in October.
-        ("01:30", "02:30", {"2026-03-29T00:30", "2026-03-29T01:30"}),
+        ("01:30", "02:30", {"2026-03-29T00:30", "2026-03-29T01:00"}),
         ("01:30", "02:30", {"2026-10-24T23:30", "2026-10-25T00:30"}),
         ("02:30", "04:00", {"2026-10-25T00:30", "2026-10-25T03:00"}),
-        ("02:30", "03:00", set()),
+        ("02:15", "02:45", set()),
     ],
 )
 def test_a_night_on_which_the_clocks_change_has_one_window_at_most(begin: str, end: str, edges: set[str]) -> None:
