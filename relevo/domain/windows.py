@@ -1,22 +1,21 @@
 """Windows of local time: from 22:00 to 06:00 in Lima, on weekdays.
 
 A window belongs to the day on which it begins. Its edges are instants, found once a day, so that a night on which the
-clocks change has one window, not two or none: an hour that comes twice is meant the first time, one that is left out
-is the moment after it.
+clocks change has one window, not two: what a local time means that comes twice or never, :mod:`relevo.domain.zones`
+says.
 """
 
-from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-DAY_MINUTES: Final = 1_440
+from relevo.domain.timetables import DAY_MINUTES, DAYS
+from relevo.domain.zones import instant, local
 
 
 class Window(msgspec.Struct, frozen=True):
-    """``begin`` and ``end`` in minutes after midnight of ``zone``, ``end`` not within; ``days`` as in :data:`DAYS`."""
+    """``begin`` and ``end`` in minutes after midnight of ``zone``, ``end`` not within; ``days`` such as ``mon``."""
 
     begin: int
     end: int
@@ -32,7 +31,7 @@ class Window(msgspec.Struct, frozen=True):
         return min(edge for span in self._around(now_ms, 8) for edge in span if edge > now_ms)
 
     def _around(self, now_ms: int, ahead: int) -> list[tuple[int, int]]:
-        today = datetime.fromtimestamp(now_ms / 1000, ZoneInfo(self.zone)).date()
+        today = local(now_ms, ZoneInfo(self.zone)).date()
         days = (today + timedelta(days=n) for n in range(-1, ahead + 1))
         return [self._on(day) for day in days if DAYS[day.weekday()] in self.days]
 
@@ -41,7 +40,5 @@ class Window(msgspec.Struct, frozen=True):
         return self._instant(day, self.begin), self._instant(day, end)
 
     def _instant(self, day: date, minutes: int) -> int:
-        day += timedelta(days=minutes // DAY_MINUTES)
-        hour, minute = divmod(minutes % DAY_MINUTES, 60)
-        local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(self.zone))
-        return round(local.astimezone(UTC).timestamp() * 1000)
+        wall = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)
+        return instant(wall, ZoneInfo(self.zone))

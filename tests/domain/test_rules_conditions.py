@@ -180,6 +180,15 @@ def test_a_clock_ahead_does_not_silence_what_is_right_again() -> None:
     assert [one.at for one in followed.feed(late(20, 20, 9), ms(20))] == [ms(20)], "our own clock was set back"
 
 
+def test_a_rate_is_known_again_after_our_own_clock_was_set_back() -> None:
+    followed = evaluator(rule({"rate": {"key": "t", "per_s": 60, "op": ">", "than": 5}}))
+    assert run(followed, temps((9_000, 1), (20, 10), (80, 20))) == ["+80"]
+
+
+def test_nothing_clears_before_it_fired() -> None:
+    assert run(evaluator(rule(HOT_A_MINUTE)), [late(10, 5_000, 9), late(20, 5_061, 1)]) == ["+5060", "-5060"]
+
+
 def test_a_firing_tells_since_when_and_why() -> None:
     followed = evaluator(rule(HOT_A_MINUTE))
     followed.feed(says(10, t=9), ms(10))
@@ -202,10 +211,10 @@ def test_hysteresis_never_flaps_inside_its_band(values: list[float], op: str) ->
     ("begin", "end", "edges"),
     [
         # At 01:00 UTC the clocks of Berlin go from 02:00 to 03:00 in March, from 03:00 to 02:00 in October.
-        ("01:30", "02:30", {"2026-03-29T00:30", "2026-03-29T01:30"}),
+        ("01:30", "02:30", {"2026-03-29T00:30", "2026-03-29T01:00"}),
         ("01:30", "02:30", {"2026-10-24T23:30", "2026-10-25T00:30"}),
         ("02:30", "04:00", {"2026-10-25T00:30", "2026-10-25T03:00"}),
-        ("02:30", "03:00", set()),
+        ("02:15", "02:45", set()),
     ],
 )
 def test_a_night_on_which_the_clocks_change_has_one_window_at_most(begin: str, end: str, edges: set[str]) -> None:

@@ -180,6 +180,14 @@ def test_people_other_devices_and_slow_rounds_are_no_loop() -> None:
     assert len(guard._marks) == 1
 
 
+def test_what_a_rule_did_counts_for_a_minute_to_the_millisecond() -> None:
+    for age, looped in ((60_000, True), (60_001, False)):
+        guard = LoopGuard(limit=0)
+        guard.acted("d", "rule:r", 30_000)
+        guard.fired("other", "elsewhere", 70_000)
+        assert (guard.fired("r", "d", 30_000 + age) is not None) is looped
+
+
 def test_a_firing_is_json() -> None:
     (fired,) = evaluator(rule(HOT)).feed(says(1, t=9), ms(1))
     assert msgspec.json.decode(msgspec.json.encode(fired), type=Fired) == fired
