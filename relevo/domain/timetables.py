@@ -24,8 +24,7 @@ WINDOWS_MOST: Final = 63
 DAY_MINUTES: Final = 1_440
 WEEK_MINUTES: Final = 7 * DAY_MINUTES
 _TIME: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
-# A change of clocks cannot make anything last longer beyond its local time.
-_MARGIN: Final = timedelta(days=2)
+_MINUTE: Final = timedelta(minutes=1)
 
 
 class Window(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}, forbid_unknown_fields=True):
@@ -192,15 +191,15 @@ def _joined(cut: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _weeks(table: Timetable, from_ms: int) -> Iterator[tuple[datetime, datetime]]:
-    """Local start and end of every stretch, week by week, without those long before ``from_ms``."""
+    """Local start and end of every stretch, week by week, without those that end before ``from_ms``."""
     if not table.stretches:
         return
     since = earliest(from_ms, table.zone)
     # Nothing lasts for more than a week, so what is on began this week or in the one before.
     week = (since - timedelta(days=since.weekday() + 7)).replace(hour=0, minute=0, second=0, microsecond=0)
     while True:
+        begun = (since - week) // _MINUTE
         for start, end in table.stretches:
-            ended = week + timedelta(minutes=end)
-            if ended >= since - _MARGIN:
-                yield week + timedelta(minutes=start), ended
+            if end >= begun:
+                yield week + start * _MINUTE, week + end * _MINUTE
         week += timedelta(days=7)

@@ -114,25 +114,22 @@ def test_each_day_has_one_of_each_event(zone: str, lat: float, lon: float, event
         )
 
 
-@given(st.floats(-60, 60), st.floats(-170, 170), st.dates(date(2000, 1, 1), date(2090, 1, 1)))
+# Farther from the equator dusk depends on how much refraction is reckoned with below the horizon.
+@given(st.floats(-55, 55), st.floats(-170, 170), st.dates(date(2000, 1, 1), date(2090, 1, 1)))
 def test_the_library_asked_by_date_agrees_within_a_minute(lat: float, lon: float, day: date) -> None:
     observer = Observer(lat, lon, 0)
     for event, theirs in (("sunrise", sunrise), ("sunset", sunset), ("dusk", dusk)):
         ours = event_on(event, Place(lat, lon), day)
+        assert ours is not None
         found = []
         for shift in (-1, 0, 1):
+            # Its day is that of UTC, ours that of the place, and it leaves out one that crosses midnight.
             try:
                 found.append(theirs(observer, day + timedelta(days=shift), tzinfo=UTC).timestamp() * 1000)
-            except ValueError:
-                continue
-        # Where the sun only grazes 6 degrees the two may differ about whether it gets there.
-        if ours is None:
-            assert abs(lat) > 59
-        elif len(found) == 3:
-            # Its day is that of UTC, ours that of the place, and it misses one that crosses midnight.
-            assert (
-                min(abs(ours - at) for at in found) < MINUTE or min(abs(ours - at) for at in found) > DAY - 6 * MINUTE
-            )
+            except ValueError as error:
+                assert "Unable to find" in str(error)
+        apart = min(abs(ours - at) for at in found)
+        assert apart < MINUTE or apart > DAY - 6 * MINUTE
 
 
 def test_an_offset_moves_the_run_and_days_are_those_of_the_event() -> None:
