@@ -286,7 +286,7 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
             kind = "online" if event.online else "offline"
             return timeline.Entry(event.device, event.at, kind, "", "", event.reason, "", 1)
         case ev.CommandQueued():
-            detail = f"{_told(event.name, event.params)}, asked for by {event.by or event.origin}"
+            detail = f"{_told(event.name, event.params)} ({event.by or event.origin})"
             return timeline.Entry(event.device, event.at, "command_queued", "", event.id, detail, "", 1)
         case ev.CommandReturned():
             return timeline.Entry(event.device, event.at, "command_returned", "", event.id, event.reason, "", 1)
@@ -301,5 +301,6 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
 
 def _told(name: str, params: dict[str, Any]) -> str:
     """A command in a line: its name and its short parameters."""
-    shown = [f"{key}={value}" for key, value in params.items() if isinstance(value, bool | int | float | str)]
+    plain = {key: value for key, value in params.items() if isinstance(value, bool | int | float | str)}
+    shown = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in plain.items()]
     return f"{name} {' '.join(shown)}".strip()[:160]

@@ -100,6 +100,17 @@ export interface ConnectionEvent extends Numbered {
   at: string | number;
   reason?: string;
 }
+export interface CommandEvent extends Numbered {
+  kind: 'command';
+  device: string;
+  command: string;
+  state: string;
+  at: string | number;
+  reason?: string;
+  name?: string;
+  params?: Record<string, unknown>;
+  by?: string;
+}
 export interface DeviceEvent extends Numbered {
   kind: 'device';
   device: string;
@@ -142,6 +153,7 @@ export type LiveEvent =
   | TelemetryEvent
   | PresenceEvent
   | ConnectionEvent
+  | CommandEvent
   | DeviceEvent
   | RefusedEvent
   | NoticeEvent

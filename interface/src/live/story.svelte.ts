@@ -65,12 +65,23 @@ export class Story {
     if (event.kind === 'refused') return { ...event };
     if (event.kind === 'notice') return { ...event, kind: event.kind_of };
     if (event.kind === 'connection') return { ...event, kind: event.connected ? 'connected' : 'disconnected' };
+    if (event.kind === 'command') {
+      // Its first and its last step tell the story; those between are the command's own.
+      if (event.state === 'sent' || event.state === 'arrived' || (event.state === 'queued' && !event.name)) return null;
+      const asked = event.name ? `${told(event.name, event.params)} (${event.by || '–'})` : null;
+      return { at: event.at, kind: `command_${event.state}`, detail: asked ?? event.reason ?? null, where: event.command };
+    }
     if (event.kind === 'presence') {
       if (!OWN_LINE.has(event.reason ?? '')) return null;
       return { ...event, kind: event.online ? 'online' : 'offline', reason: '', detail: event.reason ?? null };
     }
     return { at: event.at ?? Date.now(), kind: event.change };
   }
+}
+
+function told(name: string, params: Record<string, unknown> = {}): string {
+  const short = Object.entries(params).filter(([, value]) => typeof value !== 'object');
+  return [name, ...short.map(([key, value]) => `${key}=${value}`)].join(' ');
 }
 
 function chapterOf(item: TimelineItem): Chapter {

@@ -4,7 +4,7 @@
 import { get } from './api';
 import type { LiveEvent } from './shapes';
 
-const KINDS = ['telemetry', 'presence', 'connection', 'device', 'refused', 'unclaimed', 'notice', 'gap'] as const;
+const KINDS = ['telemetry', 'presence', 'connection', 'command', 'device', 'refused', 'unclaimed', 'notice', 'gap'] as const;
 const HIDDEN_INTERVAL_MS = 500;
 const BUSY_BATCH = 40;
 const BUSY_INTERVAL_MS = 100;
