@@ -473,6 +473,12 @@ class Application:
             self.mqtts_port = await self.mqtt.start(settings.mqtts_listen, tls)
         if settings.mqtt_unix is not None:
             await self.mqtt.start_unix(settings.mqtt_unix)
+        secure = None
+        if tls is not None and settings.https_listen is not None:
+            # Listening before anybody is told that the server is ready.
+            secure = _bind(settings.https_listen)
+            self._stack.callback(secure.close)
+            self.https_port = secure.getsockname()[1]
         self.mqtt.begin()
         self._announce()
         self._http = HttpDoor(
@@ -482,10 +488,7 @@ class Application:
             services.refuse_at_door,
         )
         await self._http.start(self._sockets)
-        if tls is not None and settings.https_listen is not None:
-            secure = _bind(settings.https_listen)
-            self._stack.callback(secure.close)
-            self.https_port = secure.getsockname()[1]
+        if secure is not None:
             # A certificate of its own to show, none to ask for: a browser would bother people with the question.
             assert settings.tls_cert is not None
             assert settings.tls_key is not None

@@ -54,7 +54,7 @@ class Filters(NamedTuple):
     end: int | None
 
 
-def _filters(
+async def _filters(
     by: Annotated[str, Query(max_length=64, description="The account.")] = "",
     action: Annotated[
         str, Query(max_length=64, description="An action, or its beginning: `device` for all of them.")
