@@ -48,6 +48,8 @@ IDENTITIES = ("nobody", "viewer", "stranger", "owner", "administrator")
 def people(server: RunningServer) -> Iterator[dict[str, Callable[[], httpx.Client]]]:
     """How to become each of them; every call is a session of its own."""
     opened = contextlib.ExitStack()
+    # Whatever an earlier test left open would be open to nobody's requests too.
+    server.api.delete("/api/v1/pairing")
 
     def client_of(server: RunningServer) -> httpx.Client:
         return opened.enter_context(httpx.Client(base_url=server.http, trust_env=False, timeout=10))
