@@ -52,6 +52,7 @@ from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.presence import PresenceWatch
 from relevo.jobs.retention import Retention
+from relevo.jobs.scheduler import Scheduler
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.memory import give_back
@@ -175,6 +176,7 @@ class Application:
         self._bulks: Bulks | None = None
         self._presence: PresenceWatch | None = None
         self._retention: Retention | None = None
+        self._scheduler: Scheduler | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -285,7 +287,11 @@ class Application:
         self._bulks = bulks = Bulks(dispatch, pipeline, clock, outcomes)
         for one in known:
             bulks.apply(Kept(one))
+        self._scheduler = scheduler = Scheduler(dispatch, pipeline, registry, people, refusals, clock)
+        for one in known:
+            scheduler.apply(Kept(one))
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
+        pipeline.record_followers.append(scheduler.apply)
         pipeline.record_followers.append(self.tokens.apply)
         self.presence = presence = Presence()
         self._presence = PresenceWatch(presence, registry, pipeline, clock)
@@ -326,6 +332,7 @@ class Application:
             intake=intake,
             dispatch=dispatch,
             bulks=bulks,
+            schedules=scheduler,
             refusals=refusals,
             readers=readers,
             auth=auth,
@@ -358,6 +365,7 @@ class Application:
         self._deadlines = Deadlines(dispatch, clock)
         self._deadlines.start()
         bulks.start()
+        scheduler.start()
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
@@ -365,7 +373,7 @@ class Application:
         self._retention.start()
 
     async def _stop_jobs(self) -> None:
-        for job in (self._expiring, self._presence, self._bulks, self._deadlines, self._retention):
+        for job in (self._expiring, self._presence, self._bulks, self._scheduler, self._deadlines, self._retention):
             if job is not None:
                 await job.stop()
 

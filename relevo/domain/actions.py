@@ -5,10 +5,14 @@
 controlled is asked when it happens.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from relevo.domain.accounts import Identity
+from relevo.domain.bulk import Selection
 from relevo.domain.commands import NAME_LIMIT, PARAMS_MOST, TTL_LEAST_S, TTL_MOST_S
-from relevo.domain.devices import ID_PATTERN
+from relevo.domain.devices import ID_PATTERN, Registry
+from relevo.domain.grants import Right
+from relevo.domain.people import People
 from relevo.domain.telemetry import check_value
 from relevo.errors import FieldError
 
@@ -16,6 +20,47 @@ KEYS: Final = frozenset({"device", "selection", "name", "params", "ttl"})
 SELECTION_KEYS: Final = frozenset({"devices", "tags", "type", "site"})
 # More are better chosen by a tag.
 NAMED_MOST: Final = 256
+
+
+class Order(NamedTuple):
+    """What a checked ``command`` action says, and whom it means. ``ttl_s`` in seconds, ``None`` for the setting's."""
+
+    selection: Selection
+    name: str
+    params: dict[str, Any]
+    ttl_s: float | None
+
+
+class Meant(NamedTuple):
+    """The devices that are meant, those named that are left out, and why there can be none at all."""
+
+    devices: list[str]
+    left_out: list[str]
+    problem: str = ""
+
+
+def order_of(action: dict[str, Any]) -> Order:
+    """The command of a checked action."""
+    command = action["command"]
+    device = command.get("device", "")
+    given: dict[str, Any] = {"devices": [device]} if device else command["selection"]
+    selection = Selection(
+        tuple(given.get("devices", ())), tuple(given.get("tags", ())), given.get("type", ""), given.get("site", "")
+    )
+    return Order(selection, command["name"], command.get("params", {}), command.get("ttl"))
+
+
+def meant(selection: Selection, owner: str, people: People, registry: Registry) -> Meant:
+    """Whom a selection means at this moment: what fits it and its owner may control."""
+    named = list(dict.fromkeys(selection.devices))
+    account = people.accounts.get(owner)
+    if account is None or account.disabled:
+        return Meant([], named, f"its owner {owner!r} may not sign in")
+    identity = Identity(account.name, account.rank)
+    held = [one for one in map(registry.get, named) if one is not None] if named else registry.all()
+    devices = [one.id for one in held if selection.fits(one) and people.right(identity, one) >= Right.CONTROL]
+    known = set(devices)
+    return Meant(devices, [one for one in named if one not in known])
 
 
 def check_action(action: Any, field: str = "action") -> list[FieldError]:

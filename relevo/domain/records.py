@@ -13,9 +13,21 @@ from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
+from relevo.domain.schedules import Schedule, ScheduleProgress
 
 Record: TypeAlias = (
-    Account | Secret | SignIn | ApiKey | Grant | Credential | ClaimCode | Screening | PairingWindow | Bulk
+    Account
+    | Secret
+    | SignIn
+    | ApiKey
+    | Grant
+    | Credential
+    | ClaimCode
+    | Screening
+    | PairingWindow
+    | Bulk
+    | Schedule
+    | ScheduleProgress
 )
 
 

@@ -15,12 +15,12 @@ All times are integer milliseconds UTC.
 from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from relevo.domain.sun import Place, noons_without, why_without
-from relevo.domain.timings import Countdown, Frame, Once, Step, Sun, Timing, moments
+from relevo.domain.timings import RUN, Countdown, Frame, Once, Step, Sun, Timing, Weekly, moments
 from relevo.domain.zones import LAST_MS, local, zone_of
 
 SKIP: Final = "skip"
@@ -29,6 +29,7 @@ POLICIES: Final = (SKIP, RUN_ONCE)
 DUE_MOST: Final = 1_000
 LATE_LIMIT_S: Final = 60
 _FIRST_LOOK_MS: Final = 60_000
+_TWO_WEEKS_MS: Final = 14 * 86_400_000
 
 
 class Schedule(msgspec.Struct, gc=False):
@@ -70,6 +71,20 @@ class Schedule(msgspec.Struct, gc=False):
     def frame(self) -> Frame:
         place = None if self.lat is None or self.lon is None else Place(self.lat, self.lon)
         return Frame(self.zone, place, self.created_at, self.begun_at, self.action, self.end_action)
+
+
+class ScheduleProgress(msgspec.Struct, frozen=True):
+    """How far a schedule is done with: what was planned through ``done_at`` (milliseconds UTC).
+
+    A record of its own, so that a run and a change by a person cannot undo each other. At ``ran_at`` the last run that
+    asked for anything ended, after ``asked`` commands.
+    """
+
+    id: str
+    done_at: int
+    ran_at: int = 0
+    asked: int = 0
+    note: str = ""
 
 
 class Occurrence(msgspec.Struct, frozen=True):
@@ -142,6 +157,55 @@ def missed(schedule: Schedule, last_done_ms: int, now_ms: int) -> list[Occurrenc
     return []
 
 
+class Reckoning(NamedTuple):
+    """What is to be done about a time that has come: ``runs``, and how many occurrences are left out.
+
+    From the ``first`` to the ``last`` of those (milliseconds UTC); without ``exact`` there are more than ``skipped``.
+    """
+
+    runs: list[Occurrence]
+    skipped: int = 0
+    exact: bool = True
+    first: int = 0
+    last: int = 0
+
+
+def reckon(schedule: Schedule, last_done_ms: int, now_ms: int) -> Reckoning:
+    """As :func:`missed`, with what is left out."""
+    runs = missed(schedule, last_done_ms, now_ms)
+    until = runs[0].planned if runs else now_ms + 1
+    left = due(schedule, last_done_ms + 1, until, DUE_MOST + 1)
+    if not left:
+        return Reckoning(runs)
+    exact = len(left) <= DUE_MOST
+    return Reckoning(runs, len(left[:DUE_MOST]), exact, left[0].planned, left[-1].planned if exact else until)
+
+
+def steps_now(schedule: Schedule, now_ms: int) -> tuple[Step, ...]:
+    """What a run out of turn does; a weekly table that which made it what it is now."""
+    if not isinstance(schedule.timing, Weekly):
+        return (Step(RUN, schedule.action),)
+    always = msgspec.structs.replace(
+        schedule, enabled=True, missed=RUN_ONCE, created_at=0, since=0, starts_at=0, ends_at=0
+    )
+    found = missed(always, now_ms - _TWO_WEEKS_MS, now_ms) or due(always, now_ms, LAST_MS, 1)
+    return found[0].steps if found else ()
+
+
+def next_planned(schedule: Schedule, after_ms: int) -> int | None:
+    """The instant of :func:`next_occurrence`, without its note."""
+    found = next(_occurrences(schedule, after_ms, LAST_MS), None)
+    return found.planned if found else None
+
+
+def actions_of(schedule: Schedule) -> list[dict[str, Any]]:
+    """Everything that it may do, each once."""
+    found = [schedule.action, schedule.end_action]
+    if isinstance(schedule.timing, Weekly):
+        found += [action for window in schedule.timing.windows for action in (window.action, window.end_action)]
+    return [action for n, action in enumerate(found) if action and action not in found[:n]]
+
+
 def run_at(schedule: Schedule, planned: int, device: str) -> int:
     """When ``device`` starts: at ``planned`` or less than ``jitter_s`` later, always the same."""
     if not schedule.jitter_s:
@@ -170,7 +234,7 @@ def _sunless(schedule: Schedule, from_ms: int, until_ms: int) -> str:
     timing, place = schedule.timing, schedule.frame.place
     if not isinstance(timing, Sun) or place is None:
         return ""
-    noons = noons_without(timing.event, place, max(from_ms, schedule.begun_at), until_ms)
+    noons = noons_without(timing.event, place, max(from_ms, schedule.begun_at, schedule.starts_at), until_ms)
     if not noons:
         return ""
     zone = zone_of(schedule.zone)

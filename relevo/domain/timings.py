@@ -14,12 +14,13 @@ import msgspec
 from relevo.domain.crons import runs
 from relevo.domain.sun import Place, events
 from relevo.domain.timetables import DAYS, Window, always, points, spans, timetable
-from relevo.domain.zones import LAST_MS, local, zone_of
+from relevo.domain.zones import LAST_MS, local, read_instant, zone_of
 from relevo.errors import FieldError, Invalid
 
 RUN: Final = "run"
 START: Final = "start"
 END: Final = "end"
+_INSTANTS: Final = ("at", "anchor")
 # A place whose sun does not do what is asked for in so many days will hardly see it.
 _SUNLESS_MOST: Final = 1_100
 
@@ -100,8 +101,18 @@ class Group(NamedTuple):
     windows: list[Window]
 
 
-def read_timing(document: Any, field: str = "timing") -> Timing:
-    """The timing of a JSON document. Raises :class:`Invalid`, naming the field; values are checked elsewhere."""
+def read_timing(document: Any, field: str = "timing", zone: str = "UTC") -> Timing:
+    """The timing of a JSON document; instants may also be ISO 8601 text, without an offset local time of ``zone``.
+
+    Raises :class:`Invalid`, naming the field; values are checked elsewhere.
+    """
+    if isinstance(document, dict):
+        for name in [one for one in _INSTANTS if isinstance(document.get(one), str)]:
+            at = read_instant(document[name], zone_of(zone))
+            if at is None:
+                where, message = f"{field}.{name}", "must be ISO 8601 or milliseconds UTC, from 1970 to 2100"
+                raise Invalid("time_invalid", f"{where} {message}", [FieldError(where, message, "time_invalid")])
+            document = {**document, name: at}
     try:
         return msgspec.convert(document, Timing)  # type: ignore[arg-type, no-any-return, unused-ignore]
     except msgspec.ValidationError as error:

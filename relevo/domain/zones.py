@@ -72,6 +72,28 @@ def instant(wall: datetime, zone: ZoneInfo) -> int:
     return _ms(after)
 
 
+def read_instant(given: object, zone: ZoneInfo) -> int | None:
+    """Milliseconds UTC of an integer that is that already, or of ISO 8601 text: with its offset, else local time.
+
+    ``None`` for anything else, and for what is not from 1970 to 2100.
+    """
+    if isinstance(given, str) and len(given) <= 40:
+        try:
+            moment = datetime.fromisoformat(given)
+            if moment.tzinfo is None:
+                return instant(moment.replace(microsecond=0), zone)
+            given = _ms(moment.astimezone(UTC).replace(tzinfo=None))
+        except (ValueError, OverflowError):
+            return None
+    whole = isinstance(given, int) and not isinstance(given, bool)
+    return given if whole and 0 <= given <= LAST_MS else None  # type: ignore[operator, return-value, unused-ignore]
+
+
+def said(ms: int) -> str:
+    """An instant in words: UTC to the second."""
+    return (_UNIX + timedelta(milliseconds=ms)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def instants(wall: datetime, zone: ZoneInfo) -> tuple[int, ...]:
     """When clocks in ``zone`` really show a local time: once, twice, or never."""
     first, second = _offsets(wall, zone)

@@ -21,6 +21,7 @@ from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.presence import Presence
+from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.pairing import Pairing
@@ -49,6 +50,16 @@ class BulkCommands(Protocol):
         """Devices by the state of their command."""
 
 
+class Schedules(Protocol):
+    """What runs schedules."""
+
+    all: dict[str, Schedule]
+    progress: dict[str, ScheduleProgress]
+
+    async def run_now(self, schedule: Schedule) -> tuple[dict[str, str], dict[str, str]]:
+        """Run out of turn: the command asked for by device, and why none could be."""
+
+
 @dataclass(slots=True)
 class Services:
     """One per process."""
@@ -61,6 +72,7 @@ class Services:
     intake: Intake
     dispatch: Dispatch
     bulks: BulkCommands
+    schedules: Schedules
     refusals: Refusals
     readers: Readers
     auth: Auth

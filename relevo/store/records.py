@@ -1,10 +1,10 @@
 """Tables of :mod:`relevo.domain.records`: one row a record, its columns the record's fields."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Index, Table, Text, delete, insert, select
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Float, Index, Table, Text, delete, insert, select
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
@@ -12,6 +12,7 @@ from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.grants import Grant
 from relevo.domain.records import Dropped, Kept, Record, RecordChange, key_of
+from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.store import audit
 from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
@@ -121,6 +122,37 @@ bulks = Table(
     _time("ended_at"),
     Column("refused", JSON, nullable=False),
 )
+schedules = Table(
+    "schedules",
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("owner"),
+    _text("by"),
+    Column("timing", JSON, nullable=False),
+    Column("action", JSON, nullable=False),
+    _time("created_at"),
+    Column("end_action", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    _text("zone"),
+    Column("lat", Float),
+    Column("lon", Float),
+    _text("missed"),
+    _time("late_limit_s"),
+    _time("jitter_s"),
+    _time("since"),
+    _time("starts_at"),
+    _time("ends_at"),
+)
+schedule_progress = Table(
+    "schedule_progress",
+    metadata,
+    _text("id", primary_key=True),
+    _time("done_at"),
+    _time("ran_at"),
+    _time("asked"),
+    _text("note"),
+)
 
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
@@ -133,7 +165,11 @@ TABLES: Final[dict[type[Record], Table]] = {
     Screening: screenings,
     Bulk: bulks,
     PairingWindow: pairing,
+    Schedule: schedules,
+    ScheduleProgress: schedule_progress,
 }
+# Records with documents of their own shape inside.
+_NESTED: Final = frozenset({Schedule})
 
 
 def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
@@ -142,7 +178,7 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
         if isinstance(change, Kept):
             table = TABLES[type(change.record)]
             core.execute(delete(table).where(_key(table) == key_of(change.record)))
-            core.execute(insert(table).values(**msgspec.structs.asdict(change.record)))
+            core.execute(insert(table).values(**_row(change.record)))
         elif isinstance(change, Dropped):
             table = TABLES[change.kind]
             core.execute(delete(table).where(_key(table) == change.key))
@@ -152,7 +188,20 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
 
 def load(core: Connection) -> list[Record]:
     """Every record there is."""
-    return [kind(**row._mapping) for kind, table in TABLES.items() for row in core.execute(select(table))]
+    return [_record(kind, row._mapping) for kind, table in TABLES.items() for row in core.execute(select(table))]
+
+
+def _row(record: Record) -> dict[str, Any]:
+    if type(record) not in _NESTED:
+        return msgspec.structs.asdict(record)
+    row: dict[str, Any] = msgspec.to_builtins(record)
+    return row
+
+
+def _record(kind: type[Record], row: Mapping[Any, Any]) -> Record:
+    if kind not in _NESTED:
+        return kind(**row)
+    return msgspec.convert({str(name): value for name, value in row.items()}, kind)
 
 
 def _key(table: Table) -> Column[Any]:

@@ -14,7 +14,7 @@ from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 TABLES: Final = (
     journal.journal,
     latest.latest,
