@@ -22,6 +22,7 @@ from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Account, Role
+from relevo.domain.alerts import Alert, Alerts
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
@@ -47,11 +48,14 @@ from relevo.http.services import Services, address_of
 from relevo.http.tokens import SIGNING_KEYS, SigningKeys, Tokens
 from relevo.http.watching import Watching
 from relevo.intake import Intake
+from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.presence import PresenceWatch
 from relevo.jobs.retention import Retention
+from relevo.jobs.rule_actions import RuleActions
+from relevo.jobs.rules import Rules
 from relevo.jobs.scheduler import Scheduler
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
@@ -69,6 +73,7 @@ from relevo.realtime.view import Views
 from relevo.refusals import Refusals
 from relevo.settings import Listen, Settings
 from relevo.store import accounts, commands, devices, journal, latest, records, series
+from relevo.store import alerts as store_alerts
 from relevo.store import presence as store_presence
 from relevo.store import sessions as store_sessions
 from relevo.store.checkpoints import Checkpointer
@@ -150,6 +155,7 @@ class Loaded(NamedTuple):
     commands: list[Command]
     command_keys: list[tuple[str, str, str, str, int]]
     presence: dict[str, tuple[bool, int]]
+    alerts: list[Alert]
 
 
 class Application:
@@ -177,6 +183,7 @@ class Application:
         self._presence: PresenceWatch | None = None
         self._retention: Retention | None = None
         self._scheduler: Scheduler | None = None
+        self._rules: Rules | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -297,6 +304,21 @@ class Application:
         self._presence = PresenceWatch(presence, registry, pipeline, clock)
         self._presence.load(loaded.presence)
         bus.tap(self._presence.follow)
+        alerts = Alerts()
+        alerts.load(loaded.alerts)
+        rule_actions = RuleActions(alerts, dispatch, pipeline, registry, people, refusals, clock)
+
+        async def replay(seq: int, limit: int) -> list[tuple[int, AnyEvent]]:
+            return await readers.run(journal.events_from, seq, limit)
+
+        def who_is_there(device: str) -> tuple[bool, int]:
+            return presence.online(device), presence.since(device)
+
+        self._rules = rules = Rules(rule_actions, pipeline, registry, people, refusals, clock, replay, who_is_there)
+        for one in known:
+            rules.apply(Kept(one))
+        pipeline.record_followers.append(rules.apply)
+        bus.tap(rules.follow)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -320,6 +342,7 @@ class Application:
         )
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch)
         dispatch.egress = broker
+        rule_actions.announce = broker.announce_freely
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
@@ -333,6 +356,9 @@ class Application:
             dispatch=dispatch,
             bulks=bulks,
             schedules=scheduler,
+            rules=rules,
+            alerts=alerts,
+            backtests=Backtests(path),
             refusals=refusals,
             readers=readers,
             auth=auth,
@@ -366,6 +392,7 @@ class Application:
         self._deadlines.start()
         bulks.start()
         scheduler.start()
+        rules.start()
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
@@ -373,7 +400,15 @@ class Application:
         self._retention.start()
 
     async def _stop_jobs(self) -> None:
-        for job in (self._expiring, self._presence, self._bulks, self._scheduler, self._deadlines, self._retention):
+        for job in (
+            self._expiring,
+            self._presence,
+            self._bulks,
+            self._scheduler,
+            self._rules,
+            self._deadlines,
+            self._retention,
+        ):
             if job is not None:
                 await job.stop()
 
@@ -400,13 +435,14 @@ class Application:
             registered, numbers = devices.load_all(core)
             opened, keys = commands.load_open(core, self.clock.now_ms())
             there = store_presence.load(core)
+            live = store_alerts.load_live(core, self.clock.now_ms())
             core.commit()
             if connection.in_transaction:
                 connection.execute("COMMIT")
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
             kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
-            return Loaded(known, signing_keys, registered, documents, kept, retained, opened, keys, there)
+            return Loaded(known, signing_keys, registered, documents, kept, retained, opened, keys, there, live)
         finally:
             if core is not None:
                 with contextlib.suppress(SQLAlchemyError, sqlite3.Error):

@@ -23,6 +23,7 @@ from relevo.domain.joining import Claims
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
 from relevo.refusals import Refusals
+from relevo.wire.topics import matches
 
 # Registrations on their way to the disk; the registry itself follows commits only.
 _PENDING_MOST: Final = 10_000
@@ -56,6 +57,10 @@ class Intake:
     def registration_open(self) -> bool:
         """By the switch, or while a pairing window is open."""
         return self._pairing.is_open
+
+    def is_taken(self, topic: str) -> bool:
+        """Whether a contract has the topic, in either direction."""
+        return any(matches(one, topic) for dialect in self._dialects.values() for one in dialect.all_filters())
 
     def address(self, topic: str) -> tuple[Dialect, Address] | None:
         """The contract that ``topic`` belongs to and what the topic says, or ``None``."""

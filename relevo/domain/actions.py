@@ -7,12 +7,9 @@ controlled is asked when it happens.
 
 from typing import Any, Final, NamedTuple
 
-from relevo.domain.accounts import Identity
 from relevo.domain.bulk import Selection
 from relevo.domain.commands import NAME_LIMIT, PARAMS_MOST, TTL_LEAST_S, TTL_MOST_S
-from relevo.domain.devices import ID_PATTERN, Registry
-from relevo.domain.grants import Right
-from relevo.domain.people import People
+from relevo.domain.devices import ID_PATTERN
 from relevo.domain.telemetry import check_value
 from relevo.errors import FieldError
 
@@ -31,14 +28,6 @@ class Order(NamedTuple):
     ttl_s: float | None
 
 
-class Meant(NamedTuple):
-    """The devices that are meant, those named that are left out, and why there can be none at all."""
-
-    devices: list[str]
-    left_out: list[str]
-    problem: str = ""
-
-
 def order_of(action: dict[str, Any]) -> Order:
     """The command of a checked action."""
     command = action["command"]
@@ -48,19 +37,6 @@ def order_of(action: dict[str, Any]) -> Order:
         tuple(given.get("devices", ())), tuple(given.get("tags", ())), given.get("type", ""), given.get("site", "")
     )
     return Order(selection, command["name"], command.get("params", {}), command.get("ttl"))
-
-
-def meant(selection: Selection, owner: str, people: People, registry: Registry) -> Meant:
-    """Whom a selection means at this moment: what fits it and its owner may control."""
-    named = list(dict.fromkeys(selection.devices))
-    account = people.accounts.get(owner)
-    if account is None or account.disabled:
-        return Meant([], named, f"its owner {owner!r} may not sign in")
-    identity = Identity(account.name, account.rank)
-    held = [one for one in map(registry.get, named) if one is not None] if named else registry.all()
-    devices = [one.id for one in held if selection.fits(one) and people.right(identity, one) >= Right.CONTROL]
-    known = set(devices)
-    return Meant(devices, [one for one in named if one not in known])
 
 
 def check_action(action: Any, field: str = "action") -> list[FieldError]:

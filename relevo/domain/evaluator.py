@@ -172,15 +172,40 @@ class Evaluator:
                 heapq.heappop(timers)
         return None
 
+    def follows(self, rule_id: str) -> bool:
+        """Whether the rule is one of those."""
+        return rule_id in self._rules
+
+    def fired(self, rule_id: str, device_id: str) -> bool:
+        """Whether the rule has fired of the device and not cleared since."""
+        watch = self._watched.get(device_id, _Watched()).watches.get(rule_id)
+        return watch is not None and watch.kept.fired
+
+    def standing(self, rule_id: str) -> tuple[list[str], int]:
+        """The devices that the rule is true of, and when it last fired (milliseconds UTC, 0 is never)."""
+        held: list[str] = []
+        last = 0
+        for device_id, watched in self._watched.items():
+            watch = watched.watches.get(rule_id)
+            if watch is not None:
+                last = max(last, watch.kept.fired_now)
+                if watch.kept.fired:
+                    held.append(device_id)
+        return held, last
+
     def dump(self, now: int) -> dict[str, Any]:
         """All that is remembered at ``now``, as JSON values."""
+        found: dict[str, Any] = msgspec.to_builtins(self.remembered(now))
+        return found
+
+    def remembered(self, now: int) -> Dump:
+        """All that is remembered at ``now``; the parts go on changing, so it is to be encoded at once."""
         rules: dict[str, KeptRule] = {}
         for device_id, watched in self._watched.items():
             for rule_id, watch in watched.watches.items():
                 kept = rules.setdefault(rule_id, KeptRule(watch.compiled.condition, {}))
                 kept.devices[device_id] = watch.kept
-        found: dict[str, Any] = msgspec.to_builtins(Dump(now, rules))
-        return found
+        return Dump(now, rules)
 
     def restore(self, dump: Any) -> None:
         """Go on where :meth:`dump` ended; to be called before rules and devices are put in.
@@ -188,6 +213,9 @@ class Evaluator:
         The time since then is no silence of the devices, nobody listened. A rule whose condition has changed since
         starts anew. Raises :class:`Invalid` (``rules_damaged``).
         """
+        if isinstance(dump, Dump):
+            self._restored = dump
+            return
         try:
             self._restored = msgspec.convert(dump, Dump)
         except msgspec.ValidationError as error:

@@ -238,6 +238,60 @@ class Noticed(Event, tag="no"):
     count: int = 1
 
 
+class RuleFired(Event, tag="rof"):
+    """A rule became true of a device.
+
+    ``reading_at`` is the time of what made it so, ``since`` when that began (milliseconds UTC); ``values`` are the
+    newest of those that its condition names. ``late`` says that it was learned of too late to act on the device.
+    """
+
+    device: str
+    at: int
+    rule: str
+    name: str
+    reading_at: int
+    since: int
+    values: dict[str, Any] = {}
+    late: bool = False
+
+
+class RuleCleared(Event, tag="roc"):
+    """A rule that had fired is no longer true of a device; ``reading_at`` as in :class:`RuleFired`."""
+
+    device: str
+    at: int
+    rule: str
+    name: str
+    reading_at: int
+
+
+class AlertChanged(Event, tag="al"):
+    """An alert is as it says here, after ``change``; see :mod:`relevo.domain.alerts` for both vocabularies.
+
+    ``by`` and ``note`` belong to the change; ``rules`` are those that keep it up.
+    """
+
+    device: str
+    at: int
+    id: str
+    change: str
+    state: str
+    severity: str
+    text: str
+    owner: str
+    key: str
+    rule: str
+    name: str
+    opened_at: int
+    count: int = 1
+    ended_at: int = 0
+    auto_clear: bool = True
+    rules: list[str] = []
+    values: dict[str, Any] = {}
+    by: str = ""
+    note: str = ""
+
+
 class Audited(Event, tag="au"):
     """Somebody did something that has to be answerable for. ``by`` is an account, a device or the program itself.
 
@@ -274,5 +328,8 @@ AnyEvent: TypeAlias = (
     | UnclaimedReading
     | Refused
     | Noticed
+    | RuleFired
+    | RuleCleared
+    | AlertChanged
     | Audited
 )

@@ -65,3 +65,11 @@ class Dump(msgspec.Struct):
 
     at: int
     rules: dict[str, KeptRule]
+
+
+class RuleMemory(msgspec.Struct):
+    """The record in which a :class:`Dump` is kept: what was remembered after the event with number ``seq``."""
+
+    id: str
+    seq: int
+    data: bytes

@@ -12,7 +12,9 @@ from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
+from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 
 Record: TypeAlias = (
@@ -28,6 +30,8 @@ Record: TypeAlias = (
     | Bulk
     | Schedule
     | ScheduleProgress
+    | Rule
+    | RuleMemory
 )
 
 

@@ -1,12 +1,14 @@
 """Rules: when something becomes true of a device, something is done.
 
 Theory. A rule looks at each device in its scope by itself. It fires once when its condition becomes true and clears
-once when it no longer is. Within ``cooldown_s`` of a firing it does not fire again; when the condition still holds at
-the end of that time, it fires then. The condition is JSON (:mod:`relevo.domain.condition_tree`), and what is done
-belongs to others: here the actions are looked at for their shape alone.
+once when it no longer is, for which it may have ``clear_actions``. Within ``cooldown_s`` of a firing it does not fire
+again; when the condition still holds at the end of that time, it fires then. The condition is JSON
+(:mod:`relevo.domain.condition_tree`), and so is what is done (:mod:`relevo.domain.rule_actions`).
+
+What is learned of more than ``late_limit_s`` after it was so, such as the readings of a device that was without a
+network for hours, is told to people and moves nothing: a relay that switches hours late is worse than none.
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -15,17 +17,20 @@ from relevo.domain.bulk import Selection
 from relevo.domain.condition_tree import REASON, Tree, check_duration, read_tree
 from relevo.domain.conditions import Absent, Between
 from relevo.domain.devices import ID_PATTERN, NAME_LIMIT
+from relevo.domain.rule_actions import CLEAR_KINDS, KINDS, check_rule_action
 from relevo.errors import FieldError, Invalid
 
-SEVERITIES: Final = ("info", "warning", "critical")
 ACTIONS_MOST: Final = 8
-ACTION_BYTES: Final = 4_096
-TEXT_LIMIT: Final = 1_000
+LATE_MOST_S: Final = 86_400
 SCOPE_MOST: Final = 1_000
 
 
 class Rule(msgspec.Struct):
-    """One rule. An empty ``scope`` means every device its owner may see; ``cooldown_s`` in seconds, 0 to 30 days."""
+    """One rule. An empty ``scope`` means every device its owner may see.
+
+    ``cooldown_s`` (0 to 30 days) and ``late_limit_s`` (1 second to a day) in seconds, ``created_at`` in milliseconds
+    UTC. ``by`` made it, and it acts with the rights of ``owner``. ``stopped`` says why it was switched off by itself.
+    """
 
     id: str
     name: str
@@ -35,6 +40,11 @@ class Rule(msgspec.Struct):
     actions: list[dict[str, Any]] = []
     cooldown_s: float = 0
     enabled: bool = True
+    clear_actions: list[dict[str, Any]] = []
+    late_limit_s: float = 60
+    by: str = ""
+    created_at: int = 0
+    stopped: str = ""
 
     @property
     def origin(self) -> str:
@@ -105,45 +115,18 @@ def _wrong_around(rule: Rule) -> list[FieldError]:
     for name in ("devices", "tags"):
         if len(getattr(rule.scope, name)) > SCOPE_MOST:
             wrong(f"scope.{name}", f"has {len(getattr(rule.scope, name))} members, the limit is {SCOPE_MOST}")
-    if len(rule.actions) > ACTIONS_MOST:
-        wrong("actions", f"has {len(rule.actions)} members, the limit is {ACTIONS_MOST}")
-    for n, action in enumerate(rule.actions[:ACTIONS_MOST]):
-        _check_action(action, f"actions.{n}", wrong)
+    if not (_is_number(rule.late_limit_s) and 1 <= rule.late_limit_s <= LATE_MOST_S):
+        wrong("late_limit_s", f"must be 1 to {LATE_MOST_S} seconds")
+    for field, actions, kinds in (
+        ("actions", rule.actions, KINDS),
+        ("clear_actions", rule.clear_actions, CLEAR_KINDS),
+    ):
+        if len(actions) > ACTIONS_MOST:
+            wrong(field, f"has {len(actions)} members, the limit is {ACTIONS_MOST}")
+        for n, action in enumerate(actions[:ACTIONS_MOST]):
+            found.extend(check_rule_action(action, f"{field}.{n}", kinds))
     return found
 
 
-def _check_action(action: dict[str, Any], field: str, wrong: Callable[[str, str], None]) -> None:
-    if not isinstance(action, dict) or len(action) != 1 or (kind := next(iter(action))) not in _ACTIONS:
-        wrong(field, f"must be an object with one of {', '.join(_ACTIONS)}")
-        return
-    body, place = action[kind], f"{field}.{kind}"
-    if not isinstance(body, dict):
-        wrong(place, "must be an object")
-        return
-    for name in _ACTIONS[kind]:
-        if name not in body:
-            wrong(f"{place}.{name}", "is missing")
-        elif not isinstance(body[name], str) or not 1 <= len(body[name]) <= TEXT_LIMIT:
-            wrong(f"{place}.{name}", f"must be a text of 1 to {TEXT_LIMIT} characters")
-    if kind == "alert" and isinstance(body.get("severity"), str) and body["severity"] not in SEVERITIES:
-        wrong(f"{place}.severity", f"must be one of {' '.join(SEVERITIES)}")
-    if kind == "desired" and not body:
-        wrong(place, "must name what is desired")
-    try:
-        size = len(msgspec.json.encode(body))
-    except (TypeError, UnicodeEncodeError, ValueError):
-        wrong(place, "cannot be written as JSON")
-    else:
-        if size > ACTION_BYTES:
-            wrong(place, f"has {size} bytes as JSON, the limit is {ACTION_BYTES}")
-
-
-# The texts that each kind of action cannot do without.
-_ACTIONS: Final[dict[str, tuple[str, ...]]] = {
-    "command": ("name",),
-    "desired": (),
-    "alert": ("severity", "text"),
-    "notify": ("channel",),
-    "webhook": ("url",),
-    "publish": ("topic",),
-}
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

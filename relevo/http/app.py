@@ -16,6 +16,7 @@ from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import autocore, errors, hidrometro
 from relevo.http.api import (
+    alerts,
     audit,
     bulk,
     certificates,
@@ -29,6 +30,7 @@ from relevo.http.api import (
     joining,
     labels,
     ownership,
+    rules,
     schedules,
     sign_in,
     system,
@@ -94,6 +96,8 @@ GROUPS: Final = (
     commands,
     bulk,
     schedules,
+    rules,
+    alerts,
     credentials,
     certificates,
     grants,

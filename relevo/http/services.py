@@ -14,13 +14,16 @@ from relevo.clock import Clock
 from relevo.dialect import Dialect
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Identity
+from relevo.domain.alerts import Alerts
 from relevo.domain.bulk import Bulk
 from relevo.domain.devices import Device, Registry
+from relevo.domain.evaluator import Evaluator
 from relevo.domain.events import Audited
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.presence import Presence
+from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.http.auth import Auth
 from relevo.intake import Intake
@@ -28,6 +31,7 @@ from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.refusals import Refusals
 from relevo.settings import Settings
+from relevo.store.backtests import Answer
 from relevo.store.latest import Latest, values_of
 from relevo.store.readers import Readers
 from relevo.store.series import Page
@@ -48,6 +52,20 @@ class BulkCommands(Protocol):
 
     async def progress(self, bulk: Bulk) -> dict[str, int]:
         """Devices by the state of their command."""
+
+
+class Rules(Protocol):
+    """What follows rules."""
+
+    all: dict[str, Rule]
+    evaluator: Evaluator
+
+
+class TriesRules(Protocol):
+    """What tries rules on stored history."""
+
+    async def run(self, rule: Rule, devices: list[Device], begin: int, end: int) -> Answer:
+        """What ``rule`` would have done with ``devices`` from ``begin`` until before ``end``."""
 
 
 class Schedules(Protocol):
@@ -73,6 +91,9 @@ class Services:
     dispatch: Dispatch
     bulks: BulkCommands
     schedules: Schedules
+    rules: Rules
+    alerts: Alerts
+    backtests: TriesRules
     refusals: Refusals
     readers: Readers
     auth: Auth

@@ -16,7 +16,7 @@ import msgspec
 
 from relevo.clock import Clock
 from relevo.dispatch import Dispatch, Wish
-from relevo.domain.actions import Order, meant, order_of
+from relevo.domain.actions import Order, order_of
 from relevo.domain.devices import Registry
 from relevo.domain.events import Noticed
 from relevo.domain.people import People
@@ -33,6 +33,7 @@ from relevo.domain.schedules import (
     steps_now,
     too_late,
 )
+from relevo.domain.targets import meant
 from relevo.domain.zones import said
 from relevo.errors import Conflict, Invalid, NotFound, QueueFull, RelevoError, StoreUnavailable
 from relevo.log import get_logger

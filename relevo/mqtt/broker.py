@@ -353,9 +353,20 @@ class Broker:
                 return
         self._take(None, packet, events, None, False, principal.name)
 
-    def announce(self, topic: str, payload: bytes) -> None:
-        """A message of the server itself, such as ``$SYS``; neither kept nor acknowledged."""
-        self._take(None, Publish(topic, payload, 0, False, False, 0), (), None, False)
+    def announce(self, topic: str, payload: bytes, qos: int = 0, retain: bool = False) -> None:
+        """A message of the server itself, such as ``$SYS``; acknowledged to nobody."""
+        self._take(None, Publish(topic, payload, qos, retain, False, 0), (), None, False)
+
+    def announce_freely(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """The same on a topic that somebody chose. Raises :class:`Invalid` when a contract or the server has it."""
+        limits = self.settings.limits
+        if len(topic.encode()) > limits.topic_bytes or topic.count("/") >= limits.topic_levels:
+            raise Invalid("topic_invalid", f"topic {topic[:64]!r} is longer or deeper than the door takes")
+        if not topic or any(mark in topic for mark in "+#\0"):
+            raise Invalid("topic_invalid", f"topic {topic[:64]!r} is empty or has a wildcard")
+        if topic.startswith("$") or self.intake.is_taken(topic):
+            raise Invalid("topic_not_allowed", f"topic {topic[:64]!r} belongs to a contract or to the server")
+        self.announce(topic, payload, qos, retain)
 
     def _take(
         self,

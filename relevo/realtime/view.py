@@ -19,6 +19,8 @@ KINDS: Final = frozenset(
         "event",
         "answer",
         "command",
+        "rule",
+        "alert",
         "refused",
         "notice",
         "unclaimed",
@@ -44,6 +46,9 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.CommandReturned: "command",
     ev.CommandArrived: "command",
     ev.CommandEnded: "command",
+    ev.RuleFired: "rule",
+    ev.RuleCleared: "rule",
+    ev.AlertChanged: "alert",
     ev.Refused: "refused",
     ev.Noticed: "notice",
     ev.UnclaimedSeen: "unclaimed",
@@ -169,6 +174,28 @@ class Views:
             case ev.CommandEnded():
                 out |= _step(event.device, event.id, event.state, event.at)
                 out |= {"reason": event.reason, "result": event.result}
+            case ev.RuleFired():
+                out |= _rule(event, "fired") | {"since": event.since, "values": event.values, "late": event.late}
+            case ev.RuleCleared():
+                out |= _rule(event, "cleared")
+            case ev.AlertChanged():
+                out |= {
+                    "device": event.device,
+                    "alert": event.id,
+                    "change": event.change,
+                    "state": event.state,
+                    "severity": event.severity,
+                    "text": event.text,
+                    "rule": event.rule,
+                    "name": event.name,
+                    "opened": event.opened_at,
+                    "ended": event.ended_at or None,
+                    "count": event.count,
+                    "values": event.values,
+                    "by": event.by,
+                    "note": event.note,
+                    "at": event.at,
+                }
             case ev.Refused():
                 out |= {
                     "device": event.device or None,
@@ -197,6 +224,17 @@ class Views:
                     "at": event.at,
                 }
         return out
+
+
+def _rule(event: ev.RuleFired | ev.RuleCleared, change: str) -> dict[str, Any]:
+    return {
+        "device": event.device,
+        "rule": event.rule,
+        "name": event.name,
+        "change": change,
+        "reading_at": event.reading_at,
+        "at": event.at,
+    }
 
 
 def _step(device: str, command: str, state: str, at: int) -> dict[str, Any]:

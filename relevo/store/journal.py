@@ -80,3 +80,33 @@ def telemetry_between(
         for n, event in enumerate(_decode(data), first):
             if type(event) is TelemetryReceived and event.device == device and start <= event.ts < end:
                 yield n, event
+
+
+def between(connection: sqlite3.Connection, begin: int, end: int, named: Sequence[bytes] = ()) -> Iterator[AnyEvent]:
+    """Events that were committed with ``begin <= at < end`` (milliseconds UTC), in their order.
+
+    With ``named``, only those of rows in whose bytes one of these stands.
+    """
+    rows = connection.execute(
+        "SELECT seq, at, data FROM journal WHERE seq >= ? ORDER BY seq", (_first(connection, begin),)
+    )
+    for _, at, data in rows:
+        if at >= end:
+            return
+        if at >= begin and (not named or any(name in data for name in named)):
+            yield from _decode(data)
+
+
+def _first(connection: sqlite3.Connection, at: int) -> int:
+    """The first row committed at ``at`` or later: sequence numbers and times grow together, so it is halved."""
+    low, high = 0, next_seq(connection)
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(
+            "SELECT seq, at FROM journal WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
+        ).fetchone()
+        if row is None or row[1] >= at:
+            high = middle
+        else:
+            low = row[0] + 1
+    return low

@@ -4,14 +4,30 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Float, Index, Table, Text, delete, insert, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+)
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
 from relevo.domain.records import Dropped, Kept, Record, RecordChange, key_of
+from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.store import audit
 from relevo.store.accounts import accounts, secrets
@@ -153,6 +169,30 @@ schedule_progress = Table(
     _time("asked"),
     _text("note"),
 )
+rules = Table(
+    "rules",
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("owner"),
+    Column("condition", JSON, nullable=False),
+    Column("scope", JSON, nullable=False),
+    Column("actions", JSON, nullable=False),
+    Column("cooldown_s", Float, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("clear_actions", JSON, nullable=False),
+    Column("late_limit_s", Float, nullable=False),
+    _text("by"),
+    _time("created_at"),
+    _text("stopped"),
+)
+rule_memory = Table(
+    "rule_memory",
+    metadata,
+    _text("id", primary_key=True),
+    _time("seq"),
+    Column("data", LargeBinary, nullable=False),
+)
 
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
@@ -167,9 +207,11 @@ TABLES: Final[dict[type[Record], Table]] = {
     PairingWindow: pairing,
     Schedule: schedules,
     ScheduleProgress: schedule_progress,
+    Rule: rules,
+    RuleMemory: rule_memory,
 }
 # Records with documents of their own shape inside.
-_NESTED: Final = frozenset({Schedule})
+_NESTED: Final = frozenset({Schedule, Rule})
 
 
 def apply(core: Connection, changes: Iterable[RecordChange]) -> None:

@@ -9,12 +9,24 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.errors import ConfigurationError
-from relevo.store import audit, commands, devices, journal, latest, presence, records, sessions, timeline, unclaimed
+from relevo.store import (
+    alerts,
+    audit,
+    commands,
+    devices,
+    journal,
+    latest,
+    presence,
+    records,
+    sessions,
+    timeline,
+    unclaimed,
+)
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0007"
+HEAD: Final = "0008"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -29,6 +41,7 @@ TABLES: Final = (
     audit.audit,
     commands.commands,
     presence.presence,
+    alerts.alerts,
 )
 
 

@@ -14,7 +14,19 @@ from sqlalchemy import Connection
 from relevo.domain import events as ev
 from relevo.domain.commands import COMMAND_EVENTS, CommandEvent
 from relevo.domain.records import RECORD_CHANGES, RecordChange
-from relevo.store import audit, commands, devices, journal, latest, presence, records, sessions, timeline, unclaimed
+from relevo.store import (
+    alerts,
+    audit,
+    commands,
+    devices,
+    journal,
+    latest,
+    presence,
+    records,
+    sessions,
+    timeline,
+    unclaimed,
+)
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
 
@@ -62,6 +74,7 @@ class Writer:
         self._unclaimed_entries = unclaimed_entries
         self._timeline = timeline.TimelineWriter(timeline_entries)
         self._commands = commands.CommandWriter(commands_kept)
+        self._alerts = alerts.AlertWriter()
         self._connection: sqlite3.Connection | None = None
         self._core: Connection | None = None
         self._states: dict[str, latest.DeviceState] = {}
@@ -168,6 +181,7 @@ class Writer:
                         devices.remove(core, event, number)
                         commands.remove(core, event.device)
                         presence.forget(core, event.device)
+                        alerts.remove(core, event.device)
                 slow.append(event)
                 if type(event) in _FOLLOWED:
                     batch.followed.append((len(kept), event))
@@ -205,6 +219,7 @@ class Writer:
         lines: list[timeline.Entry] = []
         moved: list[CommandEvent] = []
         came: list[ev.PresenceChanged] = []
+        raised: list[ev.AlertChanged] = []
         for event in slow:
             if type(event) is ev.DeviceRemoved:
                 # Whoever has its name next must not read its story, nor what this batch would still add to it.
@@ -213,6 +228,7 @@ class Writer:
                 lines = [line for line in lines if line.device != gone]
                 moved = [one for one in moved if one.device != gone]
                 came = [one for one in came if one.device != gone]
+                raised = [one for one in raised if one.device != gone]
                 continue
             if type(event) in COMMAND_EVENTS:
                 moved.append(event)  # type: ignore[arg-type]
@@ -221,6 +237,8 @@ class Writer:
                 unclaimed.note(core, event, self._unclaimed_entries)
             if type(event) is ev.PresenceChanged and event.device in self._numbers:
                 came.append(event)
+            if type(event) is ev.AlertChanged and event.device in self._numbers:
+                raised.append(event)
             if type(event) is ev.Audited:
                 audit.add(core, event)
                 continue
@@ -229,6 +247,8 @@ class Writer:
                 lines.append(line)
         if came:
             presence.keep(connection, came)
+        if raised:
+            self._alerts.apply(core, raised)
         if moved:
             self._commands.apply(core, moved)
         if lines:
@@ -285,6 +305,16 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
         case ev.PresenceChanged() if event.reason in ("silent", "heard", "status"):
             kind = "online" if event.online else "offline"
             return timeline.Entry(event.device, event.at, kind, "", "", event.reason, "", 1)
+        case ev.RuleFired():
+            return timeline.Entry(event.device, event.at, "rule_fired", "", event.rule, _fired(event), "", 1)
+        case ev.RuleCleared():
+            return timeline.Entry(event.device, event.at, "rule_cleared", "", event.rule, event.name, "", 1)
+        case ev.AlertChanged() if event.change != "repeated":
+            by = f" ({event.by})" if event.by else ""
+            detail = f"{event.text}{by}{': ' if event.note else ''}{event.note}"
+            return timeline.Entry(
+                event.device, event.at, f"alert_{event.change}", event.severity, event.id, detail, "", 1
+            )
         case ev.CommandQueued():
             detail = f"{_told(event.name, event.params)} ({event.by or event.origin})"
             return timeline.Entry(event.device, event.at, "command_queued", "", event.id, detail, "", 1)
@@ -297,6 +327,12 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
             return timeline.Entry("", event.at, "refused", event.reason, "", detail, event.address, event.count)
         case _:
             return None
+
+
+def _fired(event: ev.RuleFired) -> str:
+    """A firing in a line: the rule's name and the values that made it so."""
+    detail = _told(event.name, event.values)
+    return f"{detail} (late: nothing was moved)" if event.late else detail
 
 
 def _told(name: str, params: dict[str, Any]) -> str:

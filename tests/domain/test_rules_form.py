@@ -5,6 +5,7 @@ import pytest
 
 from relevo.domain.backtest import backtest
 from relevo.domain.bulk import Selection
+from relevo.domain.rule_actions import filled
 from relevo.domain.rule_templates import TEMPLATES, device_silent, freezer_door, leak, tank_level, water_at_night
 from relevo.domain.rules import Rule, compile_rule, read_rule
 from relevo.errors import Invalid
@@ -103,9 +104,14 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ({"alert": {"severity": "warning"}}, "actions.0.alert.text"),
         ({"alert": {"severity": "bad", "text": "x"}}, "actions.0.alert.severity"),
         ({"command": {"params": {}}}, "actions.0.command.name"),
-        ({"desired": {}}, "actions.0.desired"),
-        ({"notify": {"channel": ""}}, "actions.0.notify.channel"),
-        ({"webhook": {"url": 3}}, "actions.0.webhook.url"),
+        ({"command": {"name": "on", "device": "no id"}}, "actions.0.command.device"),
+        ({"command": {"name": "on", "ttl": 0}}, "actions.0.command.ttl"),
+        ({"alert": {"severity": "info", "text": "x", "key": ""}}, "actions.0.alert.key"),
+        ({"alert": {"severity": "info", "text": "x", "auto_clear": 1}}, "actions.0.alert.auto_clear"),
+        ({"alert": {"severity": "info", "text": "x", "colour": 1}}, "actions.0.alert.colour"),
+        ({"publish": {"payload": "x"}}, "actions.0.publish.topic"),
+        ({"publish": {"topic": "a/#"}}, "actions.0.publish.topic"),
+        ({"publish": {"topic": "a", "qos": 3}}, "actions.0.publish.qos"),
         ({"publish": {"topic": "a", "payload": "x" * 5_000}}, "actions.0.publish"),
     ],
 )
@@ -113,6 +119,20 @@ def test_actions_are_looked_at_for_their_shape(action: dict[str, Any], field: st
     with pytest.raises(Invalid) as caught:
         read_rule(whole(actions=[action]))
     assert [error.field for error in caught.value.errors] == [field]
+
+
+def test_what_ends_opens_no_alert() -> None:
+    alert = {"alert": {"severity": "info", "text": "x"}}
+    with pytest.raises(Invalid) as caught:
+        read_rule(whole(clear_actions=[alert]))
+    assert [error.field for error in caught.value.errors] == ["clear_actions.0"]
+
+
+def test_places_in_texts_are_filled_where_something_is_known() -> None:
+    about = {"device": "fridge", "t": 8.123456789, "open": True}
+    assert filled("{device}: {t} degrees, open {open}, {nothing} {", about) == (
+        "fridge: 8.12346 degrees, open true, {nothing} {"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from relevo.dispatch import Wish, new_id
 from relevo.domain.accounts import Identity, Role
-from relevo.domain.actions import meant, order_of
+from relevo.domain.actions import order_of
 from relevo.domain.records import Dropped, Kept
 from relevo.domain.schedule_limits import check_schedule
 from relevo.domain.schedules import Schedule, ScheduleProgress, actions_of, due, next_occurrence, why_none
+from relevo.domain.targets import meant
 from relevo.domain.timings import read_timing
 from relevo.domain.zones import LAST_MS, read_instant, zone_of
 from relevo.errors import Conflict, FieldError, Forbidden, Invalid, NotFound

@@ -11,6 +11,7 @@ from relevo.domain.events import AnyEvent, DeviceChanged
 from relevo.domain.grants import Grant
 from relevo.domain.passwords import check_password
 from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.names import check_name, taking_name
@@ -175,7 +176,7 @@ async def change_user(
 
 @router.delete("/users/{name}", status_code=204)
 async def delete_user(request: Request, wired: Wired, identity: Administrator, name: str) -> None:
-    """Remove a person with their sessions, keys, grants and schedules. Their devices belong to nobody then."""
+    """Remove a person with their sessions, keys, grants, schedules and rules. Their devices belong to nobody then."""
     account = _find(wired, name)
     _check_administrators(wired, account, stays=False)
     people = wired.auth.people
@@ -187,6 +188,7 @@ async def delete_user(request: Request, wired: Wired, identity: Administrator, n
         *(Dropped(SignIn, one.id) for one in people.sign_ins_of(name)),
         *(Dropped(ApiKey, one.id) for one in people.api_keys_of(name)),
         *(Dropped(Grant, one.id) for one in people.grants_of(name)),
+        *(Dropped(Rule, one.id) for one in wired.rules.all.values() if one.owner == name),
         *(Dropped(kind, one) for one in timed for kind in (Schedule, ScheduleProgress)),
         *(DeviceChanged(device.id, now, {"owner": ""}, identity.name) for device in owned),
         wired.audited(request, identity, "user.delete", name, {"devices_released": len(owned)}),

@@ -1,0 +1,195 @@
+"""What rules do when they fire and clear: all of it in the name of their owner, with the rights of that moment.
+
+Commands go first, each with a key made from the firing, and what tells of the firing after them: a server that goes
+down in between does it again when it comes back, and nobody is told twice.
+"""
+
+import asyncio
+from hashlib import blake2b
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from relevo.clock import Clock
+from relevo.dispatch import Dispatch, Wish, new_id
+from relevo.domain.accounts import Role
+from relevo.domain.actions import order_of
+from relevo.domain.alerts import Alerts
+from relevo.domain.devices import Registry
+from relevo.domain.events import AnyEvent, Noticed, RuleCleared, RuleFired
+from relevo.domain.firings import Fired, Outcome
+from relevo.domain.people import People
+from relevo.domain.rule_actions import filled
+from relevo.domain.rules import Rule
+from relevo.domain.targets import meant
+from relevo.errors import Conflict, Invalid, QueueFull, RelevoError, StoreUnavailable
+from relevo.log import get_logger
+from relevo.pipeline import Pipeline
+from relevo.redaction import redact
+from relevo.refusals import Refusals
+
+log = get_logger("relevo.jobs")
+
+_AT_ONCE: Final = 64
+_DETAIL: Final = 300
+
+
+class Announce(Protocol):
+    """Sends an MQTT message in the server's name. Raises :class:`Invalid` for a topic that is not free."""
+
+    def __call__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None: ...
+
+
+class RuleActions:
+    """Carries out what rules ask for."""
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        dispatch: Dispatch,
+        pipeline: Pipeline,
+        registry: Registry,
+        people: People,
+        refusals: Refusals,
+        clock: Clock,
+    ) -> None:
+        self.alerts = alerts
+        self._dispatch = dispatch
+        self._pipeline = pipeline
+        self._registry = registry
+        self._people = people
+        self._refusals = refusals
+        self._clock = clock
+        self.announce: Announce | None = None
+        # What was told of a device last, by rule: the same is not told again with every firing.
+        self._told: dict[tuple[str, str], str] = {}
+
+    async def do(self, outcomes: list[tuple[Outcome, Rule]]) -> None:
+        """Act on ``outcomes`` in their order. Raises :class:`QueueFull` and :class:`StoreUnavailable`, to be called
+        again with the same."""
+        if self._pipeline.full:
+            raise QueueFull("too much is waiting to be stored")
+        now = self._clock.now_ms()
+        moves = [one for one in outcomes if not self._late(*one, now)]
+        calls = [call for outcome, rule in moves for call in self._commands(outcome, rule)]
+        for n in range(0, len(calls), _AT_ONCE):
+            await asyncio.gather(*(self._ask(*call) for call in calls[n : n + _AT_ONCE]))
+        events: list[AnyEvent] = []
+        for outcome, rule in outcomes:
+            if self._registry.get(outcome.device) is None:
+                continue
+            events += self._story(outcome, rule, now)
+            if not self._late(outcome, rule, now):
+                self._publish(outcome, rule)
+        if events:
+            # However long that takes: alerts have changed in memory, so it may not be done again.
+            stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._pipeline.submit(events, lambda future, _: future.done() or future.set_result(None), stored)
+            await stored
+
+    def _late(self, outcome: Outcome, rule: Rule, now: int) -> bool:
+        return now - outcome.at > rule.late_limit_s * 1000
+
+    def _story(self, outcome: Outcome, rule: Rule, now: int) -> list[AnyEvent]:
+        """What is told of it, with the alerts that it opens or ends."""
+        if not isinstance(outcome, Fired):
+            note = "" if rule.enabled and rule.owner else "its rule is switched off or gone"
+            cleared = RuleCleared(outcome.device, now, rule.id, rule.name, outcome.at)
+            return [cleared, *self.alerts.cleared(rule.id, outcome.device, now, note)]
+        late = self._late(outcome, rule, now)
+        events: list[AnyEvent] = [
+            RuleFired(outcome.device, now, rule.id, rule.name, outcome.at, outcome.since, outcome.values, late)
+        ]
+        about = self._about(outcome, rule)
+        for action in rule.actions:
+            if "alert" in action:
+                body = action["alert"]
+                text = filled(body["text"], about)
+                events.append(
+                    self.alerts.fired(
+                        new_id(), outcome.device, rule.owner, rule.id, rule.name, body, text, outcome.values, now
+                    )
+                )
+        return events
+
+    def _about(self, outcome: Outcome, rule: Rule) -> dict[str, Any]:
+        device = self._registry.get(outcome.device)
+        values = outcome.values if isinstance(outcome, Fired) else {}
+        return {
+            "device": outcome.device,
+            "name": device.name if device is not None else outcome.device,
+            "rule": rule.name,
+            **values,
+        }
+
+    # Moving things
+
+    def _commands(self, outcome: Outcome, rule: Rule) -> list[tuple[Rule, Wish]]:
+        actions = rule.actions if isinstance(outcome, Fired) else rule.clear_actions
+        calls = []
+        for n, action in enumerate(actions):
+            if "command" not in action:
+                continue
+            body = action["command"]
+            if "device" not in body and "selection" not in body:
+                body = {**body, "device": outcome.device}
+            order = order_of({"command": body})
+            chosen, left_out, problem = meant(order.selection, rule.owner, self._people, self._registry)
+            for device in left_out:
+                where = device if self._registry.get(device) is not None else outcome.device
+                self._tell(rule, where, problem or f"{rule.owner!r} may not control {device!r}, or it does not exist")
+            key = _key(rule.id, outcome.device, outcome.at, isinstance(outcome, Fired), n)
+            for device in chosen:
+                wish = Wish(device, order.name, order.params, rule.owner, rule.origin, order.ttl_s, key)
+                calls.append((rule, wish))
+        return calls
+
+    async def _ask(self, rule: Rule, wish: Wish) -> None:
+        try:
+            await self._dispatch.ask(wish)
+        except (QueueFull, StoreUnavailable):
+            raise
+        except Conflict:
+            # Asked for before the rule was changed.
+            return
+        except RelevoError as error:
+            self._tell(rule, wish.device, str(error))
+            return
+        self._told.pop((rule.id, wish.device), None)
+
+    def _publish(self, outcome: Outcome, rule: Rule) -> None:
+        actions = rule.actions if isinstance(outcome, Fired) else rule.clear_actions
+        for action in actions:
+            if "publish" not in action or self.announce is None:
+                continue
+            account = self._people.accounts.get(rule.owner)
+            if account is None or account.rank is not Role.ADMINISTRATOR:
+                self._tell(rule, outcome.device, "only rules of administrators may publish")
+                continue
+            body, about = action["publish"], self._about(outcome, rule)
+            topic = filled(body["topic"], about)
+            try:
+                self.announce(topic, _payload(body, about), body.get("qos", 0), body.get("retain", False))
+            except Invalid as problem:
+                self._tell(rule, outcome.device, str(problem))
+
+    def _tell(self, rule: Rule, device: str, text: str) -> None:
+        """Tell it once, until it works again."""
+        if self._told.get((rule.id, device)) == text:
+            return
+        if len(self._told) > 10_000:
+            self._told.clear()
+        self._told[rule.id, device] = text
+        self._refusals.notices["rule_failed"] += 1
+        detail = redact(f"rule {rule.name!r} ({rule.id}): {text}")[:_DETAIL]
+        self._pipeline.submit([Noticed(device, self._clock.now_ms(), "rule_failed", detail)])
+
+
+def _payload(body: dict[str, Any], about: dict[str, Any]) -> bytes:
+    """The bytes of a ``publish`` action: text with its places filled, anything else as JSON."""
+    payload = body.get("payload", "")
+    return filled(payload, about).encode() if isinstance(payload, str) else msgspec.json.encode(payload)
+
+
+def _key(*parts: object) -> str:
+    return blake2b("\n".join(map(str, parts)).encode(), digest_size=16).hexdigest()
