@@ -607,6 +607,7 @@ class Application:
             },
             "commands": {"open": len(self.dispatch.ledger), "ended": dict(sorted(self.dispatch.ended.items()))},
             "presence": self._counts(),
+            "rules": self._rules.figures() if self._rules is not None else {},
             "live_views": len(self.bus),
             "counters": {
                 "events": pipeline.counters.events,

@@ -1,8 +1,9 @@
 """The condition of a rule as JSON, and what it means.
 
 Each node is an object with one member: ``{"value": {"key": "t", "op": ">", "than": 8, "for_s": 60}}``, and so
-``rate``, ``absent``, ``changed``, ``presence``, ``state``, ``between``; ``{"all": […]}``, ``{"any": […]}``,
-``{"not": {…}}``. All that is wrong is told at once, each with its place: ``condition.all.1.value.than``.
+``rate``, ``absent``, ``expression``, ``changed``, ``presence``, ``state``, ``between``; ``{"all": […]}``,
+``{"any": […]}``, ``{"not": {…}}``. All that is wrong is told at once, each with its place:
+``condition.all.1.value.than``.
 """
 
 import math
@@ -18,12 +19,14 @@ from relevo.domain.conditions import (
     Changed,
     Condition,
     Group,
+    Holds,
     Node,
     Online,
     Rate,
     Reported,
     Value,
 )
+from relevo.domain.expressions import read_expression
 from relevo.domain.telemetry import DEFAULT_LIMITS
 from relevo.domain.timetables import DAY_MINUTES, DAYS
 from relevo.domain.windows import Window
@@ -214,6 +217,16 @@ def _window(found: dict[str, Any]) -> Between:
     return Between(Window(_minutes(found["from"]), _minutes(found["to"]), found["zone"], tuple(found["days"])))
 
 
+def _expression(raw: Any) -> str:
+    return read_expression(raw)[1] if type(raw) is str else "must be a text"
+
+
+def _holds(found: dict[str, Any]) -> Holds:
+    read, _ = read_expression(found["text"])
+    assert read is not None
+    return Holds(read.source, read.keys, _ms(found["for_s"]))
+
+
 _KEY = _Field(_text(1, DEFAULT_LIMITS.key_chars))
 _OP = _Field(_one_of(tuple(COMPARE)))
 _FOR = _Field(check_duration, 0, required=False)
@@ -249,6 +262,11 @@ _KINDS: Final[
             "for_s": _Field(_positive_duration),
         },
         lambda f: Absent(_ms(f["for_s"]), f["key"]),
+        None,
+    ),
+    "expression": (
+        {"text": _Field(_expression), "for_s": _FOR},
+        _holds,
         None,
     ),
     "changed": ({"key": _KEY}, lambda f: Changed(f["key"]), None),

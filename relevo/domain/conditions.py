@@ -6,16 +6,20 @@ of ``now``, which is when it arrived.
 
 - **Older than the newest.** A reading older than the newest of its key says nothing, so a backlog and a repetition
   change nothing. A newest reading ahead of ``now`` came from a clock that was wrong, and is not believed.
+- **Spans.** As long as the values of a key stay within a span, a condition stays what it is: :meth:`Condition.span`.
+  Whoever feeds many conditions looks at the span that is common to them, and tells them later what they missed.
 - **Durations.** What readings prove counts by their own times; what is left of ``for_s`` counts from the arrival of
   the newest. So one reading of three hours ago does not make ten seconds full the moment it arrives.
 """
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from relevo.domain.expressions import holds
 from relevo.domain.windows import Window
 
 COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -30,6 +34,8 @@ EQUALITY: Final = frozenset({"==", "!="})
 ANY_KEY: Final = ""
 # A rate is known to this part of its interval, and remembers so many readings.
 RATE_STEPS: Final = 16
+# Up to here integers and floating point numbers are compared alike.
+_EXACT: Final = 2**53
 
 
 class Memory(msgspec.Struct, array_like=True):
@@ -52,7 +58,8 @@ class Condition(msgspec.Struct, frozen=True):
 
     @property
     def hears(self) -> tuple[str, str]:
-        """What it listens to: ``key`` and which (empty for anything), ``state``, ``presence``; empty for time alone."""
+        """What it listens to: ``key`` and which (empty for anything), ``values`` for all of a reading, ``state``,
+        ``presence``; empty for time alone."""
         return "", ""
 
     def begin(self, now: int) -> Memory:
@@ -70,6 +77,21 @@ class Condition(msgspec.Struct, frozen=True):
     def pass_time(self, memory: Memory, now: int) -> None:
         """``due`` has come."""
         memory.truth, memory.due = True, None
+
+    def span(self, memory: Memory, t: int) -> tuple[float, float] | None:
+        """From and to which value, both included, nothing turns; after a reading of ``t`` that was learned.
+
+        ``None`` when each reading has to be learned by itself.
+        """
+        return None
+
+    def known(self, memory: Memory) -> dict[str, Any]:
+        """The newest values by key, as far as it looks at any."""
+        key = self.hears[1]
+        return {key: memory.value} if key and memory.value is not None else {}
+
+    def missed(self, memory: Memory, value: Any, t: int, now: int) -> None:
+        """The newest of the readings within the span; it was of ``t``, what arrived last came at ``now``."""
 
 
 class Value(Condition, frozen=True):
@@ -93,6 +115,26 @@ class Value(Condition, frozen=True):
         if memory.since is not None and self.hysteresis:
             limit += -self.hysteresis if self.op in (">", ">=") else self.hysteresis  # type: ignore[operator]
         _hold(memory, COMPARE[self.op](value, limit), self.for_ms, t, now)
+
+    def span(self, memory: Memory, t: int) -> tuple[float, float] | None:
+        limit = self.than
+        if self.op in EQUALITY or not isinstance(limit, int | float) or abs(limit) > _EXACT:
+            return None
+        upward = self.op in (">", ">=")
+        if memory.since is not None:
+            if not memory.truth:
+                return None
+            if self.hysteresis:
+                limit += -self.hysteresis if upward else self.hysteresis
+        # Where the comparison holds, the limit itself belongs to >= and <=, and where it does not, to the others.
+        holds = memory.since is not None
+        included = (self.op in (">=", "<=")) is holds
+        if upward is holds:
+            return (limit if included else math.nextafter(limit, math.inf)), math.inf
+        return -math.inf, (limit if included else math.nextafter(limit, -math.inf))
+
+    def missed(self, memory: Memory, value: Any, t: int, now: int) -> None:
+        memory.last, memory.value = t, value
 
 
 class Rate(Condition, frozen=True):
@@ -138,6 +180,47 @@ class Absent(Condition, frozen=True):
 
     def take(self, memory: Memory, value: Any, t: int, now: int) -> None:
         memory.truth, memory.due, memory.since = False, now + self.for_ms, now
+
+    def span(self, memory: Memory, t: int) -> tuple[float, float] | None:
+        return None if memory.truth else (-math.inf, math.inf)
+
+    def missed(self, memory: Memory, value: Any, t: int, now: int) -> None:
+        memory.due, memory.since = now + self.for_ms, now
+
+
+class Holds(Condition, frozen=True):
+    """An expression over the newest values of several keys, once all of them are known, for ``for_ms``."""
+
+    source: str
+    keys: tuple[str, ...]
+    for_ms: int = 0
+
+    @property
+    def hears(self) -> tuple[str, str]:
+        return "values", ""
+
+    def take(self, memory: Memory, value: Any, t: int, now: int) -> None:
+        # By key: its newest value, and the time of that.
+        held: dict[str, tuple[Any, int]] = dict(memory.value or {})
+        fresh = False
+        for key in self.keys:
+            said = value.get(key)
+            if isinstance(said, bool | int | float | str) and not (key in held and t < held[key][1] <= now):
+                held[key] = (said, t)
+                fresh = True
+        if not fresh:
+            return
+        memory.value = held
+        if len(held) < len(self.keys):
+            return
+        answer = holds(self.source, {key: one[0] for key, one in held.items()})
+        if answer is None:
+            memory.truth, memory.since, memory.due = None, None, None
+        else:
+            _hold(memory, answer, self.for_ms, t, now)
+
+    def known(self, memory: Memory) -> dict[str, Any]:
+        return {key: one[0] for key, one in (memory.value or {}).items()}
 
 
 class Changed(Condition, frozen=True):

@@ -5,17 +5,19 @@ It has no clock. Whoever runs it hands in events in their order of arrival with 
 decision at the very times they were due, so the outcome does not hang on how punctual the caller is. Stored events
 fed in the same way therefore give the same firings (:func:`relevo.domain.backtest.backtest`).
 
-Cost. Each device has an index from key to the conditions that look at it, made when it first speaks. An event touches
-those alone, and a rule is judged only when one of its conditions turned.
+Cost. Each device has an index from key to the conditions that look at it, made when it first speaks: an *ear*. It knows
+the span of values within which none of its conditions turns, so that most readings cost one comparison for each key,
+however many rules there are. A rule is judged only when one of its conditions turned.
 """
 
 import heapq
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from relevo.domain.conditions import ANY_KEY, Condition, Memory, truth_of
+from relevo.domain.conditions import ANY_KEY, Condition, Memory, Value, truth_of
 from relevo.domain.devices import Device
 from relevo.domain.events import StateReported, TelemetryReceived
 from relevo.domain.firings import Cleared, Dump, Fired, Input, Kept, KeptRule, Outcome, Presence
@@ -26,11 +28,12 @@ from relevo.errors import Invalid
 class _Watch:
     """One rule and one device."""
 
-    __slots__ = ("armed", "compiled", "device", "due", "gone", "kept", "truth")
+    __slots__ = ("armed", "compiled", "device", "due", "ears", "gone", "kept", "truth")
 
-    def __init__(self, compiled: Compiled, device: str, kept: Kept) -> None:
+    def __init__(self, compiled: Compiled, device: str, kept: Kept, ears: "dict[str, _Ear]") -> None:
         self.compiled = compiled
         self.device = device
+        self.ears = ears
         self.kept = kept
         self.truth: bool | None = None
         # ``due`` is when time may decide, ``armed`` the earlier or same time at which the heap asks.
@@ -40,17 +43,69 @@ class _Watch:
 
 
 _Listener: TypeAlias = tuple[_Watch, Condition, Memory]
+_NUMBERS: Final = frozenset({int, float})
+
+
+class _Ear:
+    """All conditions that look at one key of a device.
+
+    Those that ``low`` and ``high`` are for rest: what they missed is told them when somebody looks (:meth:`catch_up`).
+    The others are ``active`` and learn every reading. ``low`` above ``high`` says that all have to.
+    """
+
+    __slots__ = ("active", "all", "heard", "high", "last", "low", "resting", "stale", "value")
+
+    def __init__(self) -> None:
+        self.all: list[_Listener] = []
+        self.active: list[_Listener] = []
+        self.resting: list[_Listener] = []
+        self.low, self.high = math.inf, -math.inf
+        # The newest reading, and when the last one arrived.
+        self.last = 0
+        self.value: Any = None
+        self.heard = 0
+        self.stale = False
+
+    def wake(self) -> None:
+        """Have the next reading learned by all."""
+        self.catch_up()
+        self.low, self.high = math.inf, -math.inf
+
+    def catch_up(self) -> None:
+        """Tell those that rest what they missed."""
+        if self.stale:
+            self.stale = False
+            for _, condition, memory in self.resting:
+                condition.missed(memory, self.value, self.last, self.heard)
+
+    def settle(self, value: Any, t: int, now: int) -> None:
+        """After all have learned a reading: let those rest that can."""
+        low, high = -math.inf, math.inf
+        self.active, self.resting = [], []
+        for listener in self.all:
+            _, condition, memory = listener
+            if isinstance(condition, Value) and memory.last != t:
+                # It says nothing to this one; the next reading will tell.
+                return
+            span = condition.span(memory, t)
+            if span is None:
+                self.active.append(listener)
+            else:
+                self.resting.append(listener)
+                low, high = max(low, span[0]), min(high, span[1])
+        self.low, self.high, self.last, self.value, self.heard = low, high, t, value, now
 
 
 class _Watched:
     """One device, the rules that concern it, and who listens to what. ``built`` is put off until it is needed."""
 
-    __slots__ = ("built", "listeners", "watches")
+    __slots__ = ("built", "ears", "others", "watches")
 
     def __init__(self) -> None:
         self.built = False
         self.watches: dict[str, _Watch] = {}
-        self.listeners: dict[tuple[str, str], list[_Listener]] = {}
+        self.ears: dict[str, _Ear] = {}
+        self.others: dict[str, list[_Listener]] = {}
 
 
 class Evaluator:
@@ -109,33 +164,35 @@ class Evaluator:
 
     def feed(self, event: Input, now: int) -> list[Outcome]:
         """What an event that arrived at ``now`` (milliseconds UTC) changes. Events of other kinds change nothing."""
-        outcomes = self.tick(now)
-        if isinstance(event, TelemetryReceived):
-            said = [("key", key, value) for key, value in event.values.items() if key]
-            said.append(("key", ANY_KEY, None))
-            at = event.ts
-        elif isinstance(event, StateReported):
-            said = [("state", "", event.state), ("key", ANY_KEY, None)]
-            at = event.at
-        elif isinstance(event, Presence):
-            said = [("presence", "", event.online)]
-            at = event.at
+        outcomes = self.tick(now) if self._timers and self._timers[0][0] <= now else []
+        kind = type(event)
+        if kind is TelemetryReceived:
+            at = event.ts  # type: ignore[union-attr]
+        elif kind is StateReported or kind is Presence:
+            at = event.at  # type: ignore[union-attr]
         else:
             return outcomes
-        watched = self._watched.get(event.device)
-        if watched is None or event.device not in self._devices:
+        device = event.device  # type: ignore[union-attr]
+        watched = self._watched.get(device)
+        if watched is None or device not in self._devices:
             return outcomes
         if not watched.built:
-            outcomes += self._build(watched, event.device, now)
+            outcomes += self._build(watched, device, now)
         t = min(at, now)
-        # Whether the rule has to be judged, for each that was touched.
+        # Whether the rule has to be judged, for each of which something turned or may be turned by time.
         touched: dict[_Watch, bool] = {}
-        for hears, key, value in said:
-            for watch, condition, memory in watched.listeners.get((hears, key), ()):
-                self.evaluated += 1
-                before = memory.truth
-                condition.take(memory, value, t, now)
-                touched[watch] = touched.get(watch, False) or memory.truth is not before
+        if kind is Presence:
+            self._learn(watched.others.get("presence", ()), event.online, t, now, touched)  # type: ignore[union-attr]
+        elif watched.ears or watched.others:
+            if kind is StateReported:
+                self._learn(watched.others.get("state", ()), event.state, t, now, touched)  # type: ignore[union-attr]
+            else:
+                self._hear(watched.ears, event.values, t, now, touched)  # type: ignore[union-attr]
+                if watched.others:
+                    self._learn(watched.others.get("values", ()), event.values, t, now, touched)  # type: ignore[union-attr]
+            ear = watched.ears.get(ANY_KEY)
+            if ear is not None:
+                self._hear_of(ear, t, now, touched)
         for watch, turned in touched.items():
             if turned:
                 self._judge(watch, t, now, outcomes)
@@ -143,12 +200,61 @@ class Evaluator:
             self._arm(watch)
         return outcomes
 
+    def _hear(
+        self, ears: dict[str, _Ear], values: dict[str, Any], t: int, now: int, touched: dict[_Watch, bool]
+    ) -> None:
+        for key, value in values.items():
+            ear = ears.get(key)
+            if ear is None or not key:
+                continue
+            if type(value) in _NUMBERS and ear.low <= value <= ear.high and (t >= ear.last or ear.last <= now):
+                # One that is older than the newest says nothing to those that rest, but that the device is there.
+                if t >= ear.last:
+                    ear.last, ear.value = t, value
+                ear.heard, ear.stale = now, True
+                self.evaluated += len(ear.resting)
+                if ear.active and self._learn(ear.active, value, t, now, touched):
+                    ear.wake()
+            else:
+                ear.catch_up()
+                ear.low, ear.high = math.inf, -math.inf
+                self._learn(ear.all, value, t, now, touched)
+                ear.settle(value, t, now)
+
+    def _hear_of(self, ear: _Ear, t: int, now: int, touched: dict[_Watch, bool]) -> None:
+        """The device said anything at all."""
+        if ear.low < ear.high and not ear.active:
+            ear.heard, ear.stale = now, True
+            self.evaluated += len(ear.resting)
+        else:
+            ear.catch_up()
+            ear.low, ear.high = math.inf, -math.inf
+            self._learn(ear.all, None, t, now, touched)
+            ear.settle(None, t, now)
+
+    def _learn(self, listeners: Iterable[_Listener], value: Any, t: int, now: int, touched: dict[_Watch, bool]) -> bool:
+        """Let each learn what was said; whether one of them turned."""
+        any_turned = False
+        for watch, condition, memory in listeners:
+            self.evaluated += 1
+            before, due = memory.truth, memory.due
+            condition.take(memory, value, t, now)
+            if memory.truth is not before:
+                touched[watch] = any_turned = True
+            elif memory.due != due:
+                touched.setdefault(watch, False)
+        return any_turned
+
     def tick(self, now: int) -> list[Outcome]:
         """What time alone has decided up to ``now`` (milliseconds UTC)."""
         outcomes: list[Outcome] = []
-        while (due := self.next_at()) is not None and due <= now:
+        # What stands in the heap is never later than what is due.
+        while self._timers and self._timers[0][0] <= now and (due := self.next_at()) is not None and due <= now:
             watch = heapq.heappop(self._timers)[2]
             watch.armed = None
+            for ear in watch.ears.values():
+                # What time turns may not rest.
+                ear.wake()
             for condition, memory in zip(watch.compiled.tree.conditions, watch.kept.memories, strict=True):
                 if memory.due is not None and memory.due <= due:
                     self.evaluated += 1
@@ -163,6 +269,7 @@ class Evaluator:
         while timers:
             at, _, watch = timers[0]
             if not watch.gone and watch.armed == at:
+                self._catch_up(watch)
                 if watch.due == at:
                     return at
                 watch.armed = None
@@ -202,6 +309,8 @@ class Evaluator:
         """All that is remembered at ``now``; the parts go on changing, so it is to be encoded at once."""
         rules: dict[str, KeptRule] = {}
         for device_id, watched in self._watched.items():
+            for ear in watched.ears.values():
+                ear.catch_up()
             for rule_id, watch in watched.watches.items():
                 kept = rules.setdefault(rule_id, KeptRule(watch.compiled.condition, {}))
                 kept.devices[device_id] = watch.kept
@@ -256,10 +365,15 @@ class Evaluator:
                 condition.resume(memory, away, now)
         else:
             kept = Kept(False, -1, -1, [condition.begin(now) for condition in conditions])
-        watch = watched.watches[compiled.rule.id] = _Watch(compiled, device_id, kept)
+        watch = watched.watches[compiled.rule.id] = _Watch(compiled, device_id, kept, watched.ears)
         for condition, memory in zip(conditions, kept.memories, strict=True):
-            if condition.hears[0]:
-                watched.listeners.setdefault(condition.hears, []).append((watch, condition, memory))
+            hears, key = condition.hears
+            if hears == "key":
+                ear = watched.ears.setdefault(key, _Ear())
+                ear.wake()
+                ear.all.append((watch, condition, memory))
+            elif hears:
+                watched.others.setdefault(hears, []).append((watch, condition, memory))
         self._judge(watch, now, now, outcomes)
         self._arm(watch)
 
@@ -268,12 +382,13 @@ class Evaluator:
         if watch is None:
             return
         watch.gone = True
-        for heard in list(watched.listeners):
-            rest = [one for one in watched.listeners[heard] if one[0] is not watch]
-            if rest:
-                watched.listeners[heard] = rest
-            else:
-                del watched.listeners[heard]
+        for key, ear in list(watched.ears.items()):
+            ear.wake()
+            ear.all = [one for one in ear.all if one[0] is not watch]
+            if not ear.all:
+                del watched.ears[key]
+        for hears, listeners in list(watched.others.items()):
+            watched.others[hears] = [one for one in listeners if one[0] is not watch]
         if watch.kept.fired:
             yield Cleared(rule_id, watch.device, max(now, watch.kept.fired_at), now)
 
@@ -286,12 +401,12 @@ class Evaluator:
                 kept.fired = False
                 outcomes.append(Cleared(compiled.rule.id, watch.device, max(at, kept.fired_at), now))
         elif not kept.fired and (kept.fired_now < 0 or now - kept.fired_now >= compiled.cooldown_ms):
+            for ear in watch.ears.values():
+                ear.catch_up()
             since = [memory.since for memory in kept.memories if memory.truth and memory.since is not None]
-            values = {
-                key: memory.value
-                for condition, memory in zip(compiled.tree.conditions, kept.memories, strict=True)
-                if (key := condition.hears[1]) and memory.value is not None
-            }
+            values: dict[str, Any] = {}
+            for condition, memory in zip(compiled.tree.conditions, kept.memories, strict=True):
+                values |= condition.known(memory)
             kept.fired, kept.fired_at, kept.fired_now = True, at, now
             outcomes.append(Fired(compiled.rule.id, watch.device, at, min([at, *since]), now, values))
 
@@ -304,12 +419,23 @@ class Evaluator:
         if ended:
             self._judge(watch, at, now, outcomes)
 
+    def _catch_up(self, watch: _Watch) -> None:
+        """Find out when time may decide after what was missed."""
+        stale = [ear for ear in watch.ears.values() if ear.stale]
+        for ear in stale:
+            ear.catch_up()
+        if stale:
+            self._reckon(watch)
+
     def _arm(self, watch: _Watch) -> None:
+        self._reckon(watch)
+        self._push(watch)
+
+    def _reckon(self, watch: _Watch) -> None:
         dues = [memory.due for memory in watch.kept.memories if memory.due is not None]
         if watch.truth and not watch.kept.fired:
             dues.append(watch.kept.fired_now + watch.compiled.cooldown_ms)
         watch.due = min(dues, default=None)
-        self._push(watch)
 
     def _push(self, watch: _Watch) -> None:
         # A time that moves back, as that of silence does with every reading, waits for the heap to ask.

@@ -61,6 +61,11 @@ class _Figures:
         for state, count in told["ended"].items():
             ended.add_metric((state,), count)
         yield ended
+        rules = figures["rules"]
+        yield GaugeMetricFamily("relevo_rules_active", "Rules that are switched on.", value=rules["active"])
+        yield GaugeMetricFamily("relevo_alerts_open", "Alerts that are not over.", value=rules["alerts"])
+        yield CounterMetricFamily("relevo_rules_fired", "Rules that became true of a device.", value=rules["fired"])
+        yield CounterMetricFamily("relevo_rules_cleared", "Rules that ended to be so.", value=rules["cleared"])
         refused = CounterMetricFamily("relevo_refused", "Refusals by place and reason.", labels=("where", "reason"))
         for (where, reason), count in sorted(wired.refusals.counts.items()):
             refused.add_metric((where, reason), count)

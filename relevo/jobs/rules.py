@@ -164,9 +164,16 @@ class Rules:
             return False
         return self._people.right(Identity(account.name, account.rank), device) >= Right.VIEW
 
-    def waiting(self) -> int:
-        """What fired or cleared and is not done yet."""
-        return len(self._waiting)
+    def figures(self) -> dict[str, int]:
+        """Counts since the start; ``waiting`` is what fired or cleared and is not done yet."""
+        return {
+            "active": sum(rule.enabled for rule in self.all.values()),
+            "fired": self.fired,
+            "cleared": self.cleared,
+            "waiting": len(self._waiting),
+            "evaluated": self.evaluator.evaluated,
+            "alerts": len(self._actions.alerts.live),
+        }
 
     # Starting and ending
 

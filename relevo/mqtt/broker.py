@@ -361,9 +361,9 @@ class Broker:
         """The same on a topic that somebody chose. Raises :class:`Invalid` when a contract or the server has it."""
         limits = self.settings.limits
         if len(topic.encode()) > limits.topic_bytes or topic.count("/") >= limits.topic_levels:
-            raise Invalid("topic_invalid", f"topic {topic[:64]!r} is longer or deeper than the door takes")
+            raise Invalid("topic_not_allowed", f"topic {topic[:64]!r} is longer or deeper than the door takes")
         if not topic or any(mark in topic for mark in "+#\0"):
-            raise Invalid("topic_invalid", f"topic {topic[:64]!r} is empty or has a wildcard")
+            raise Invalid("topic_not_allowed", f"topic {topic[:64]!r} is empty or has a wildcard")
         if topic.startswith("$") or self.intake.is_taken(topic):
             raise Invalid("topic_not_allowed", f"topic {topic[:64]!r} belongs to a contract or to the server")
         self.announce(topic, payload, qos, retain)

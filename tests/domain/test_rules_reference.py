@@ -117,6 +117,39 @@ def test_the_same_firings_as_looking_through_everything_each_time(
     assert short(first) + play(followed, events, 1) == expected, "however often somebody looks at the clock"
 
 
+@given(st.lists(st.tuples(conditions, st.sampled_from([0, 7])), min_size=2, max_size=5), steps, st.integers(0, 12))
+@settings(max_examples=200, deadline=None)
+def test_beside_others_a_rule_does_what_it_does_alone(
+    several: list[tuple[dict[str, Any], int]], stepped: list[tuple[int, int, Any, bool]], joins: int
+) -> None:
+    """The last rule comes after some events and leaves before the end, which nobody else notices."""
+    events = events_of(stepped)
+    rules = [rule(condition, f"r{n}", cooldown) for n, (condition, cooldown) in enumerate(several)]
+    late = rules.pop()
+    alone = {one.id: born(one) for one in rules}
+    together = Evaluator()
+    outcomes: list[Outcome] = together.place(device(), ms(0))
+    for one in rules:
+        outcomes += together.put(compile_rule(one), ms(0))
+    expected = [outcome for _, first in alone.values() for outcome in first]
+    now = ms(0)
+    for n, event in enumerate(events):
+        now = arrival(event)
+        if n == joins:
+            outcomes += together.put(compile_rule(late), now)
+        outcomes += together.feed(event, now)
+        for followed, _ in alone.values():
+            expected += followed.feed(event, now)
+        if n == joins + 4:
+            outcomes += together.drop(late.id, now)
+    outcomes += together.tick(ms(END))
+    for followed, _ in alone.values():
+        expected += followed.tick(ms(END))
+    for one in rules:
+        mine = [outcome for outcome in outcomes if outcome.rule == one.id]
+        assert mine == [outcome for outcome in expected if outcome.rule == one.id]
+
+
 @given(conditions, st.sampled_from([0, 7]), steps)
 @settings(max_examples=150, deadline=None)
 def test_kept_and_restored_at_every_point_nothing_changes(

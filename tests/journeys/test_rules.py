@@ -60,7 +60,12 @@ def test_a_reading_switches_a_board_and_opens_an_alert_that_clears(server: Runni
         say(server, "fridge", t=9.5)
         board.saw(1)
         fired = watcher.wait_for(lambda one: one["kind"] == "rule")[1]["data"]
-        assert (fired["device"], fired["rule"], fired["change"], fired["values"]) == ("fridge", rule, "fired", {"t": 9.5})
+        assert (fired["device"], fired["rule"], fired["change"], fired["values"]) == (
+            "fridge",
+            rule,
+            "fired",
+            {"t": 9.5},
+        )
         opened = watcher.wait_for(lambda one: one["kind"] == "alert")[1]["data"]
         assert (opened["change"], opened["severity"], opened["text"]) == (
             "opened",
