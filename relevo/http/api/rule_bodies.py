@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from relevo.domain.alerts import NOTE_LIMIT
 from relevo.domain.condition_tree import DURATION_MOST_S
@@ -47,7 +47,7 @@ class RuleIn(BaseModel):
     clear_actions: Actions = []
     cooldown_s: Cooldown = 0
     late_limit_s: LateLimit = 60
-    enabled: bool = True
+    enabled: StrictBool = True
     owner: Annotated[str, Field(max_length=64, description="Somebody else; for administrators.")] | None = None
 
 
@@ -63,7 +63,7 @@ class RuleChange(BaseModel):
     clear_actions: Actions = []
     cooldown_s: Cooldown = 0
     late_limit_s: LateLimit = 60
-    enabled: bool = True
+    enabled: StrictBool = True
     owner: Annotated[str, Field(max_length=64, description="Somebody else; for administrators.")] = ""
 
 
@@ -125,7 +125,7 @@ class FromTemplate(BaseModel):
     name: Name | None = None
     scope: ScopeIn = ScopeIn()
     arguments: dict[str, float | str] = Field(default={}, max_length=16)
-    enabled: bool = True
+    enabled: StrictBool = True
 
 
 class Span(BaseModel):

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from relevo.domain.schedule_limits import JITTER_MOST_S, LATE_LIMIT_MOST_S, NAME_LIMIT
 from relevo.domain.timings import Timing
@@ -98,7 +98,7 @@ class ScheduleIn(BaseModel):
     jitter_s: Jitter = 0
     starts_at: Instant | None = None
     ends_at: Instant | None = None
-    enabled: bool = True
+    enabled: StrictBool = True
     owner: Owner | None = None
 
 
@@ -119,7 +119,7 @@ class ScheduleChange(BaseModel):
     jitter_s: Jitter = 0
     starts_at: Instant | None = None
     ends_at: Instant | None = None
-    enabled: bool = True
+    enabled: StrictBool = True
     owner: Owner = ""
 
 
