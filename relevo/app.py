@@ -35,6 +35,7 @@ from relevo.domain.passwords import normalised
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, Record, RecordChange
+from relevo.domain.sites import Site
 from relevo.errors import ConfigurationError, StoreUnavailable, TooMany
 from relevo.files import write_file
 from relevo.http import tokens
@@ -184,6 +185,7 @@ class Application:
         self._retention: Retention | None = None
         self._scheduler: Scheduler | None = None
         self._rules: Rules | None = None
+        self._sites: dict[str, Site] = {}
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -298,7 +300,9 @@ class Application:
         for one in known:
             scheduler.apply(Kept(one))
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
-        pipeline.record_followers.append(scheduler.apply)
+        pipeline.record_followers += [scheduler.apply, self._follow_sites]
+        for one in known:
+            self._follow_sites(Kept(one))
         pipeline.record_followers.append(self.tokens.apply)
         self.presence = presence = Presence()
         self._presence = PresenceWatch(presence, registry, pipeline, clock)
@@ -356,6 +360,7 @@ class Application:
             dispatch=dispatch,
             bulks=bulks,
             schedules=scheduler,
+            sites=self._sites,
             rules=rules,
             alerts=alerts,
             backtests=Backtests(path),
@@ -556,6 +561,12 @@ class Application:
                 self.broker.revoke(f"device:{event.device}", event.device)
             elif type(event) is DeviceChanged and "key_hash" in event.changes:
                 self._end_connections_of(event.device)
+
+    def _follow_sites(self, change: RecordChange) -> None:
+        if isinstance(change, Kept) and isinstance(change.record, Site):
+            self._sites[change.record.id] = change.record
+        elif isinstance(change, Dropped) and change.kind is Site:
+            self._sites.pop(change.key, None)
 
     def _follow_credentials(self, change: RecordChange) -> None:
         """What is revoked lets nobody in, and nobody stay."""

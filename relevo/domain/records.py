@@ -16,6 +16,7 @@ from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
+from relevo.domain.sites import Site
 
 Record: TypeAlias = (
     Account
@@ -32,6 +33,7 @@ Record: TypeAlias = (
     | ScheduleProgress
     | Rule
     | RuleMemory
+    | Site
 )
 
 

@@ -111,7 +111,9 @@ def read_timing(document: Any, field: str = "timing", zone: str = "UTC") -> Timi
             at = read_instant(document[name], zone_of(zone))
             if at is None:
                 where, message = f"{field}.{name}", "must be ISO 8601 or milliseconds UTC, from 1970 to 2100"
-                raise Invalid("schedule_invalid", f"{where} {message}", [FieldError(where, message, "schedule_invalid")])
+                raise Invalid(
+                    "schedule_invalid", f"{where} {message}", [FieldError(where, message, "schedule_invalid")]
+                )
             document = {**document, name: at}
     try:
         return msgspec.convert(document, Timing)  # type: ignore[arg-type, no-any-return, unused-ignore]

@@ -25,6 +25,7 @@ from relevo.domain.meters import RecentReadings
 from relevo.domain.presence import Presence
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
+from relevo.domain.sites import Site
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.pairing import Pairing
@@ -91,6 +92,7 @@ class Services:
     dispatch: Dispatch
     bulks: BulkCommands
     schedules: Schedules
+    sites: dict[str, Site]
     rules: Rules
     alerts: Alerts
     backtests: TriesRules

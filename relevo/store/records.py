@@ -29,6 +29,7 @@ from relevo.domain.grants import Grant
 from relevo.domain.records import Dropped, Kept, Record, RecordChange, key_of
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
+from relevo.domain.sites import Site
 from relevo.store import audit
 from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
@@ -193,6 +194,14 @@ rule_memory = Table(
     _time("seq"),
     Column("data", LargeBinary, nullable=False),
 )
+sites = Table(
+    "sites",
+    metadata,
+    _text("id", primary_key=True),
+    _text("zone"),
+    Column("lat", Float),
+    Column("lon", Float),
+)
 
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
@@ -209,6 +218,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     ScheduleProgress: schedule_progress,
     Rule: rules,
     RuleMemory: rule_memory,
+    Site: sites,
 }
 # Records with documents of their own shape inside.
 _NESTED: Final = frozenset({Schedule, Rule})

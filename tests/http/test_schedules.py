@@ -217,6 +217,29 @@ def test_somebody_who_leaves_takes_their_schedules_along(
     assert api.get(f"/api/v1/schedules/{made['id']}").status_code == 404
 
 
+def test_a_site_lends_its_clocks_and_its_sun(api: httpx.Client, device: str) -> None:
+    site = f"farm-{next(_numbers)}"
+    lima = {"zone": "America/Lima", "lat": -12.05, "lon": -77.04}
+    api.patch(f"/api/v1/devices/{device}", json={"site": site})
+    assert api.put(f"/api/v1/sites/{site}", json=lima).json() == lima | {"name": site, "devices": 1}
+    sunset = {"kind": "sun", "event": "sunset"}
+    plain = body(device, timing=sunset)
+    del plain["zone"]
+    made = api.post("/api/v1/schedules", json=plain).json()
+    assert (made["zone"], made["lat"], made["lon"]) == ("America/Lima", -12.05, -77.04)
+    local = api.get(f"/api/v1/schedules/{made['id']}/next").json()["items"][0]["local"]
+    assert local[11:13] in ("17", "18")
+    assert local.endswith("-05:00")
+    assert make(api, device)["zone"] == "Europe/Madrid"
+    listed = api.get("/api/v1/sites", params={"search": site.upper()}).json()["items"]
+    assert [one["name"] for one in listed] == [site]
+    assert field_of(api.put(f"/api/v1/sites/{site}", json={"zone": "Nowhere"})) == "zone"
+    assert field_of(api.put(f"/api/v1/sites/{site}", json={"zone": "UTC", "lat": 1})) == "lat"
+    assert api.delete(f"/api/v1/sites/{site}").status_code == 204
+    assert api.delete(f"/api/v1/sites/{site}").status_code == 404
+    assert api.get("/api/v1/sites", params={"search": site}).json()["items"][0]["zone"] == ""
+
+
 def test_those_are_listed_that_mean_a_device(api: httpx.Client, device: str) -> None:
     tag = f"tag-{next(_numbers)}"
     api.patch(f"/api/v1/devices/{device}", json={"tags": [tag]})

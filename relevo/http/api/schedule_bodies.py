@@ -90,7 +90,7 @@ class ScheduleIn(BaseModel):
     timing: TimingIn
     action: ActionIn = {}
     end_action: ActionIn = {}
-    zone: Zone = "UTC"
+    zone: Zone | None = None
     lat: Latitude | None = None
     lon: Longitude | None = None
     missed: Policy = "skip"

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from relevo.dispatch import Wish, new_id
 from relevo.domain.accounts import Identity, Role
-from relevo.domain.actions import order_of
+from relevo.domain.actions import check_action, order_of
 from relevo.domain.records import Dropped, Kept
 from relevo.domain.schedule_limits import check_schedule
 from relevo.domain.schedules import Schedule, ScheduleProgress, actions_of, due, next_occurrence, why_none
+from relevo.domain.sites import shared
 from relevo.domain.targets import meant
 from relevo.domain.timings import read_timing
 from relevo.domain.zones import LAST_MS, read_instant, zone_of
@@ -103,6 +104,17 @@ def _given(body: ScheduleIn | ScheduleChange, zone: str) -> dict[str, Any]:
     return given
 
 
+def _place(wired: Services, body: ScheduleIn) -> dict[str, Any]:
+    """Whose clocks and sun hold: what is given, else those of the site at which all its devices are."""
+    actions = [body.action, body.end_action]
+    sound = [order_of(one).selection for one in actions if one and not check_action(one)]
+    site = shared(sound, wired.registry, wired.sites)
+    place: dict[str, Any] = {"zone": body.zone or (site.zone if site else "UTC"), "lat": body.lat, "lon": body.lon}
+    if site is not None and body.lat is None and body.lon is None:
+        place |= {"lat": site.lat, "lon": site.lon}
+    return place
+
+
 def _check(wired: Services, schedule: Schedule) -> None:
     """That it keeps every rule, that its owner may do what it does, and that a moment will come.
 
@@ -140,9 +152,9 @@ async def create(
     if sum(one.owner == owner for one in wired.schedules.all.values()) >= SCHEDULES_MOST:
         raise Conflict(f"{owner!r} has {SCHEDULES_MOST} schedules, which is the limit")
     now = wired.clock.now_ms()
-    schedule = Schedule(
-        id=new_id(), owner=owner, by=identity.name, created_at=now, since=now, **_given(body, body.zone)
-    )
+    place = _place(wired, body)
+    given = _given(body, place["zone"]) | place
+    schedule = Schedule(id=new_id(), owner=owner, by=identity.name, created_at=now, since=now, **given)
     _check(wired, schedule)
     detail = {"name": schedule.name, "owner": owner}
     await wired.pipeline.accept(

@@ -1,4 +1,4 @@
-"""Schedules, and how far each is done with."""
+"""Sites with their clocks; schedules, and how far each is done with."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,6 +22,14 @@ def _json(name: str) -> sa.Column[object]:
 
 
 def upgrade() -> None:
+    op.create_table(
+        "sites",
+        _text("id"),
+        _text("zone"),
+        sa.Column("lat", sa.Float()),
+        sa.Column("lon", sa.Float()),
+        sa.PrimaryKeyConstraint("id"),
+    )
     op.create_table(
         "schedules",
         _text("id"),
