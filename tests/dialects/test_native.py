@@ -25,7 +25,7 @@ def test_a_devices_rights_are_its_own_topics_alone(channel: str) -> None:
     assert any(matches(one, topic) for one in publish)
     assert any(matches(one, topic) for one in dialect.filters())
     assert not any(matches(one, f"relevo/d2/{channel}") for one in (*publish, *subscribe))
-    assert subscribe == ("relevo/d1/command",)
+    assert subscribe == ("relevo/d1/command", "relevo/d1/desired")
     assert dialect.address(topic) is not None
 
 
