@@ -21,19 +21,21 @@ _made = 0
 class Thermostat:
     """A paho client that becomes what it hears and says so; ``deaf`` to keep quiet about it."""
 
-    def __init__(self, server: RunningServer, device: str, key: str, deaf: bool = False, keepalive: int = 30) -> None:
-        self._server, self.device, self._key, self.deaf, self._keepalive = server, device, key, deaf, keepalive
+    clean = True
+
+    def __init__(self, server: RunningServer, device: str, key: str, deaf: bool = False) -> None:
+        self._server, self.device, self._key, self.deaf = server, device, key, deaf
         self.heard: list[dict[str, Any]] = []
         self._subscribed = threading.Event()
 
     def __enter__(self) -> Self:
         self._subscribed.clear()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.device)
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.device, clean_session=self.clean)
         self.client.username_pw_set(self.device, self._key)
         self.client.on_connect = lambda client, *_: client.subscribe(f"relevo/{self.device}/desired", 1)
         self.client.on_subscribe = lambda *_: self._subscribed.set()
         self.client.on_message = self._told
-        self.client.connect("127.0.0.1", self._server.mqtt_port, keepalive=self._keepalive)
+        self.client.connect("127.0.0.1", self._server.mqtt_port, keepalive=30)
         self.client.loop_start()
         assert self._subscribed.wait(10), "not subscribed"
         return self
