@@ -288,7 +288,11 @@ class Twins:
             del self._ahead[device]
         if moved:
             self._tell(device)
-        if future is not None and not future.done():
+        if future is None or future.done():
+            return
+        if moved and outcome.lost:
+            future.set_exception(StoreUnavailable("the database refused what was desired; its log says why"))
+        else:
             future.set_result(None)
 
     def follow(self, event: AnyEvent) -> None:

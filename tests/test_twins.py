@@ -27,7 +27,8 @@ from relevo.domain.events import (
     TelemetryReceived,
 )
 from relevo.domain.twins import TWIN_EVENTS, Twin, apply, delta, reported_values
-from relevo.errors import Conflict, NotFound, QueueFull
+from relevo.errors import Conflict, NotFound, QueueFull, StoreUnavailable
+from relevo.pipeline import Outcome
 from relevo.twins import Twins
 from tests.test_dispatch_model import Disk
 
@@ -444,3 +445,16 @@ async def test_every_change_of_desire_is_a_command_of_its_own() -> None:
     asked = [(one.params["channel"], one.params["state"]) for one in bench.dispatch.ledger.of("board")]
     assert asked == [(1, True), (2, True), (1, False)]
     assert len(told(DesiredChanged, bench)) == 2
+
+
+async def test_what_the_database_refuses_is_not_said_to_be_desired() -> None:
+    bench = Bench()
+    task = asyncio.ensure_future(bench.twins.set("board", {"on": True}, "ann"))
+    await asyncio.sleep(0)
+    ((events, done, token),) = bench.disk.inbox
+    bench.disk.inbox.clear()
+    done(token, Outcome(0, lost=(0,)))
+    with pytest.raises(StoreUnavailable):
+        await task
+    assert len(events) == 1
+    assert (await bench.desire(on=False)).desired_version == 1
