@@ -36,6 +36,7 @@ from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, Record, RecordChange
 from relevo.domain.sites import Site
+from relevo.domain.twins import Twin
 from relevo.errors import ConfigurationError, StoreUnavailable, TooMany
 from relevo.files import write_file
 from relevo.http import tokens
@@ -58,6 +59,7 @@ from relevo.jobs.retention import Retention
 from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
 from relevo.jobs.scheduler import Scheduler
+from relevo.jobs.twins import Delivery
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.memory import give_back
@@ -77,11 +79,13 @@ from relevo.store import accounts, commands, devices, journal, latest, records, 
 from relevo.store import alerts as store_alerts
 from relevo.store import presence as store_presence
 from relevo.store import sessions as store_sessions
+from relevo.store import twins as store_twins
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME, core_on, open_writer
 from relevo.store.readers import Readers
 from relevo.store.schema import prepare
 from relevo.store.writer import Writer
+from relevo.twins import Twins
 from relevo.web import pages
 
 log = get_logger("relevo")
@@ -157,6 +161,7 @@ class Loaded(NamedTuple):
     command_keys: list[tuple[str, str, str, str, int]]
     presence: dict[str, tuple[bool, int]]
     alerts: list[Alert]
+    twins: dict[str, Twin]
 
 
 class Application:
@@ -182,6 +187,7 @@ class Application:
         self._deadlines: Deadlines | None = None
         self._bulks: Bulks | None = None
         self._presence: PresenceWatch | None = None
+        self._delivery: Delivery | None = None
         self._retention: Retention | None = None
         self._scheduler: Scheduler | None = None
         self._rules: Rules | None = None
@@ -284,7 +290,19 @@ class Application:
             settings.commands.open_per_device,
         )
         pipeline.event_followers.append(dispatch.follow)
-        self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch)
+        self.twins = twins = Twins(
+            loaded.twins,
+            pipeline,
+            registry,
+            dialects,
+            dispatch,
+            refusals,
+            clock,
+            settings.twins.agree_within_s,
+        )
+        pipeline.event_followers.append(twins.follow)
+        bus.tap(twins.watch)
+        self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch, twins)
         self.tokens = Tokens(people, SigningKeys.decode(loaded.signing_keys), clock.now_ms)
         self.auth = auth = Auth(
             people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url
@@ -344,8 +362,8 @@ class Application:
             ChosenPasswords(keyring, auth.passwords.fits),
             AuthorityName(authority.certificate_file),
         )
-        self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch)
-        dispatch.egress = broker
+        self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch, twins)
+        dispatch.egress = twins.egress = broker
         rule_actions.announce = broker.announce_freely
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
@@ -358,6 +376,7 @@ class Application:
             pipeline=pipeline,
             intake=intake,
             dispatch=dispatch,
+            twins=twins,
             bulks=bulks,
             schedules=scheduler,
             sites=self._sites,
@@ -395,6 +414,8 @@ class Application:
         dispatch.begin()
         self._deadlines = Deadlines(dispatch, clock)
         self._deadlines.start()
+        self._delivery = Delivery(twins)
+        self._delivery.start()
         bulks.start()
         scheduler.start()
         rules.start()
@@ -411,6 +432,7 @@ class Application:
             self._bulks,
             self._scheduler,
             self._rules,
+            self._delivery,
             self._deadlines,
             self._retention,
         ):
@@ -447,7 +469,8 @@ class Application:
             by_number = latest.load_documents(connection)
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
             kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
-            return Loaded(known, signing_keys, registered, documents, kept, retained, opened, keys, there, live)
+            twins = store_twins.load(connection)
+            return Loaded(known, signing_keys, registered, documents, kept, retained, opened, keys, there, live, twins)
         finally:
             if core is not None:
                 with contextlib.suppress(SQLAlchemyError, sqlite3.Error):

@@ -140,3 +140,42 @@ class Commandable(Protocol):
 
     def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
         """What ``event``, which the command's device caused, says about a command that was sent; mostly nothing."""
+
+
+@runtime_checkable
+class Reports(Protocol):
+    """A dialect whose devices say what state they are in."""
+
+    # Types of the events that say it.
+    reporting: frozenset[type]
+
+    def reported(self, event: AnyEvent) -> dict[str, Any] | None:
+        """What ``event`` says about the device's state, as a merge patch (RFC 7396); ``None`` for nothing."""
+
+
+@runtime_checkable
+class Desirable(Protocol):
+    """A dialect whose devices hear what they are to be (:mod:`relevo.domain.twins`)."""
+
+    # Whether a key that a device never reports has agreed once it was delivered.
+    delivery_agrees: bool
+
+    def desired_topics(self, external_id: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        """Topics that a device of this contract listens on for it; none where it only asks over HTTP."""
+
+    def desired_message(
+        self, external_id: str, delta: dict[str, Any], version: int, attributes: Mapping[str, Any]
+    ) -> Said:
+        """The message with everything that the device has still to become.
+
+        Raises :class:`relevo.errors.Invalid`, naming the field, for what the contract cannot say: asked before
+        anything is taken.
+        """
+
+
+@runtime_checkable
+class DesiredByCommand(Protocol):
+    """A :class:`Commandable` dialect without words for a desired state: each key becomes a command of its own."""
+
+    def desired_order(self, key: str, value: Any, attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Name and parameters of the command. Raises :class:`relevo.errors.Invalid`, naming the field."""

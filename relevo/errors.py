@@ -27,6 +27,10 @@ class Conflict(RelevoError):
     """The thing exists already."""
 
 
+class PreconditionFailed(RelevoError):
+    """The thing is not in the state that the asker expects, see ``If-Match``."""
+
+
 class Unauthenticated(RelevoError):
     """No credential, or one that proves nothing."""
 

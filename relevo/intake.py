@@ -23,6 +23,7 @@ from relevo.domain.joining import Claims
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
 from relevo.refusals import Refusals
+from relevo.twins import Twins
 from relevo.wire.topics import matches
 
 # Registrations on their way to the disk; the registry itself follows commits only.
@@ -42,6 +43,7 @@ class Intake:
         pairing: Pairing,
         claims: Claims,
         dispatch: Dispatch,
+        twins: Twins,
     ) -> None:
         self._registry = registry
         self._dialects = dialects
@@ -52,6 +54,7 @@ class Intake:
         self._pairing = pairing
         self._claims = claims
         self._dispatch = dispatch
+        self._twins = twins
 
     @property
     def registration_open(self) -> bool:
@@ -116,6 +119,7 @@ class Intake:
             self._own_only(dialect, decoded, speaker)
         if self._claims.screenings:
             self._turn_away(contract, decoded, sender)
+        reporting = self._twins.reporting.get(contract, ())
         for external_id, event in decoded.events:
             device = self.device_id(contract, external_id)
             if not device:
@@ -126,6 +130,8 @@ class Intake:
             out.append(event)
             if type(event) is DeviceAnswered or self._dispatch.ledger.has_open(device):
                 out += self._dispatch.heard(dialect, device, event)
+            if type(event) in reporting:
+                out += self._twins.heard(dialect, device, event, where, sender)
         if decoded.notices:
             for external_id, kind, detail in decoded.notices:
                 self._refusals.notice(self.device_id(contract, external_id), kind, detail)

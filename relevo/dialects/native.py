@@ -16,6 +16,9 @@ or response is old and skipped with a notice. A live message whose retain bit is
 
 A command is ``{"id", "name", "params", "expires"}`` with ``expires`` in milliseconds UTC; the answer is ``{"id", "ok",
 "result" or "error"}``. A device executes an id once, and none after its ``expires`` when it knows the time.
+
+``relevo/{device}/desired`` is ``{"version", "values"}`` with everything that the device has still to become; what it is
+then stands in its ``state``, which is merged into what it reported before (RFC 7396: null takes a key away).
 """
 
 import re
@@ -80,6 +83,9 @@ class Native:
 
     name = "native"
     self_registering = True
+    reporting = frozenset({StateReported})
+    # A device that says nothing about a key has not agreed.
+    delivery_agrees = False
 
     def __init__(self, options: Options | None = None) -> None:
         self._options = options or Options()
@@ -89,7 +95,7 @@ class Native:
         return tuple(f"relevo/+/{channel}" for channel in CHANNELS)
 
     def all_filters(self) -> tuple[str, ...]:
-        return (*self.filters(), "relevo/+/command")
+        return (*self.filters(), "relevo/+/command", "relevo/+/desired")
 
     def address(self, topic: str) -> Address | None:
         match = _TOPIC.fullmatch(topic)
@@ -99,7 +105,8 @@ class Native:
         return check_id(external_id, "external_id")
 
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return tuple(f"relevo/{external_id}/{channel}" for channel in CHANNELS), (f"relevo/{external_id}/command",)
+        own = f"relevo/{external_id}"
+        return tuple(f"{own}/{channel}" for channel in CHANNELS), (f"{own}/command", f"{own}/desired")
 
     def options(self) -> dict[str, Any]:
         return {"keys_per_reading": self._limits.keys, "batch_items": self._options.batch_items}
@@ -146,6 +153,19 @@ class Native:
         if type(event) is not DeviceAnswered or event.answer["id"] != command.id:
             return None
         return verdict_of(event.answer)
+
+    # Desired and reported state
+
+    def reported(self, event: AnyEvent) -> dict[str, Any] | None:
+        return event.state if isinstance(event, StateReported) else None
+
+    def desired_topics(self, external_id: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
+        return (f"relevo/{external_id}/desired",)
+
+    def desired_message(
+        self, external_id: str, delta: dict[str, Any], version: int, attributes: Mapping[str, Any]
+    ) -> Said:
+        return Said(f"relevo/{external_id}/desired", _encode({"version": version, "values": delta}))
 
     def readings(self, payload: bytes, received_ms: int, device: str) -> list[Item]:
         """Body of ``POST /devices/{id}/telemetry``: whatever the telemetry topic takes.

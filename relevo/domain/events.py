@@ -185,6 +185,54 @@ class CommandEnded(Event, tag="ce"):
     result: Any = None
 
 
+class DesiredChanged(Event, tag="wd"):
+    """Somebody desired something of a device (:mod:`relevo.domain.twins`).
+
+    ``values`` are new wishes by key, ``removed`` are keys that nothing is desired of any more; ``version`` is what the
+    document has by that. ``by`` is an account, or what asked on its behalf (``rule:ID``, ``schedule:ID``).
+    """
+
+    device: str
+    at: int
+    version: int
+    values: dict[str, Any]
+    removed: list[str] = []
+    by: str = ""
+
+
+class DesiredAgreed(Event, tag="wa"):
+    """A device is as it was desired: ``reason`` is ``reported``, or ``delivered`` for keys that are never reported."""
+
+    device: str
+    at: int
+    keys: list[str]
+    reason: str = "reported"
+
+
+class DesiredFailed(Event, tag="wf"):
+    """A device was in contact for long enough and did not become as desired.
+
+    ``values`` are the wishes, ``reported`` what it says instead, by key; a key it says nothing of is missing there.
+    """
+
+    device: str
+    at: int
+    keys: list[str]
+    values: dict[str, Any] = {}
+    reported: dict[str, Any] = {}
+
+
+class ReportedChanged(Event, tag="rc"):
+    """The state that a device reports is another than before; ``version`` is what the document has by that."""
+
+    device: str
+    at: int
+    version: int
+    values: dict[str, Any]
+    removed: list[str] = []
+    by: str = ""
+
+
 class UnclaimedSeen(Event, tag="us"):
     """Something spoke a contract without being in the registry. ``payload`` is the decoded reading.
 
@@ -324,6 +372,10 @@ AnyEvent: TypeAlias = (
     | CommandReturned
     | CommandArrived
     | CommandEnded
+    | DesiredChanged
+    | DesiredAgreed
+    | DesiredFailed
+    | ReportedChanged
     | UnclaimedSeen
     | UnclaimedReading
     | Refused

@@ -191,6 +191,15 @@ NOTICES: Final[dict[str, Advice]] = {
           "Compare the command's name and parameters with what the device understands."),
     **_of("answer_unmatched", "The device answered a command that is over, or that it was never told.",
           "Harmless when it is late or repeated; raise commands.answer_s if its answers are always late."),
+    **_of("desired_failed", "The device was in contact for long enough and did not become what was desired of it.",
+          "Look whether it listens on its topic for desired state and reports what it then is; the detail names the "
+          "keys. Ask for it again once it does; twins.agree_within_s gives slow devices longer."),
+    **_of("desired_unknown", "Something was desired that the device's contract has no words for.",
+          "The error names the keys that there are; other contracts are told with commands."),
+    **_of("desired_unsayable", "What is desired of the device cannot be said to it since its attributes changed.",
+          "Take the key back, or correct the attributes."),
+    **_of("document_too_large", "A desired or reported state would be larger than 16,384 bytes.",
+          "Take keys away that nobody needs (null), and send measurements as telemetry."),
     **_of("retained_skipped", "An old message that the broker had kept was not counted as a new reading.",
           "Publish readings with the retain flag off."),
 }  # fmt: skip

@@ -36,6 +36,7 @@ from relevo.http.api import (
     sites,
     system,
     telemetry,
+    twins,
     users,
     why,
 )
@@ -95,6 +96,7 @@ GROUPS: Final = (
     devices,
     history,
     commands,
+    twins,
     bulk,
     sites,
     schedules,
@@ -157,11 +159,15 @@ class SignedIn:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/api/v1/") and path not in self._open:
             connection = HTTPConnection(scope)
+            reads = scope["method"] == "GET"
             takes_keys = (
-                path.endswith(("/telemetry", "/latest", "/commands/next", "/response")) or "/telemetry/" in path
+                path.endswith(("/telemetry", "/latest", "/commands/next", "/response", "/reported"))
+                or (reads and path.endswith("/desired"))
+                or "/telemetry/" in path
             )
+            shows_none = "authorization" not in connection.headers
             try:
-                if not takes_keys or (scope["method"] == "GET" and "authorization" not in connection.headers):
+                if not takes_keys or (shows_none and (reads or path.endswith("/reported"))):
                     self._services.auth.identify(connection)
             except (Unauthenticated, Forbidden) as error:
                 await errors.answer(path, error)(scope, receive, send)

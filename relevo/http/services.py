@@ -36,6 +36,7 @@ from relevo.store.backtests import Answer
 from relevo.store.latest import Latest, values_of
 from relevo.store.readers import Readers
 from relevo.store.series import Page
+from relevo.twins import Twins
 
 ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
 
@@ -90,6 +91,7 @@ class Services:
     pipeline: Pipeline
     intake: Intake
     dispatch: Dispatch
+    twins: Twins
     bulks: BulkCommands
     schedules: Schedules
     sites: dict[str, Site]

@@ -31,6 +31,7 @@ from relevo.mqtt.wills import Wills, as_publish
 from relevo.pipeline import Outcome, Pipeline
 from relevo.refusals import Refusals
 from relevo.settings import Settings
+from relevo.twins import Twins
 from relevo.wire.mqtt_errors import Reason
 from relevo.wire.mqtt_packets import Publish, SubscribeFilter, Will
 from relevo.wire.mqtt_session import FOREVER, Session
@@ -81,6 +82,7 @@ class Broker:
         refusals: Refusals,
         doorkeeper: Doorkeeper,
         dispatch: Dispatch,
+        twins: Twins,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -89,6 +91,7 @@ class Broker:
         self.refusals = refusals
         self.doorkeeper = doorkeeper
         self.dispatch = dispatch
+        self.twins = twins
         self.sessions: dict[str, Session] = {}
         self.connected: dict[str, Connection] = {}
         self.subscriptions = Subscriptions(self.connected.__contains__)
@@ -264,7 +267,12 @@ class Broker:
         self._speakers[device] += 1
         if self._speakers[device] == 1:
             self.pipeline.submit((DeviceConnected(device, self.clock.now_ms(), "mqtt", address),))
+        self.listening(device)
+
+    def listening(self, device: str) -> None:
+        """A connection that stands for ``device`` has come or subscribed."""
         self.dispatch.listening(device)
+        self.twins.listening(device)
 
     def falls_silent(self, connection: "Connection", reason: str, detail: str) -> None:
         events: list[AnyEvent] = []
@@ -523,8 +531,19 @@ class Broker:
                     return True
         return False
 
+    def quiet_s(self, device: str, topics: Sequence[str]) -> float | None:
+        """Seconds since the client of ``device`` that listens on one of ``topics`` sent anything, ``None`` for none."""
+        now = self.clock.monotonic()
+        quiet: list[float] = []
+        for topic in topics:
+            for one in self.subscriptions.deliveries(topic, 1, False, None):
+                receiver = self._ear(one, device, topic)
+                if receiver is not None:
+                    quiet.append(now - receiver.heard)
+        return min(quiet, default=None)
+
     def say(self, device: str, said: Said, token: str, expires_at: int) -> bool:
-        """Send a command to whoever listens now, and keep it for nobody; whether the device is among them.
+        """Send a message of ours to whoever listens now, and keep it for nobody; whether the device is among them.
 
         :meth:`Dispatch.arrived` hears of ``token`` once the device's client acknowledged.
         """

@@ -38,7 +38,7 @@ def subscribe(connection: "Connection", packet: Subscribe) -> None:
         session.changes.append(session.kept())
     broker.send_after_commit(connection, session, encode_suback(connection.version, packet.packet_id, reasons))
     for device in connection.devices:
-        broker.dispatch.listening(device)
+        broker.listening(device)
     for wanted, new in granted:
         # Section 4.8.2: shared subscriptions get nothing retained.
         if not wanted.filter.startswith("$share/") and (

@@ -21,6 +21,7 @@ KINDS: Final = frozenset(
         "command",
         "rule",
         "alert",
+        "twin",
         "refused",
         "notice",
         "unclaimed",
@@ -49,6 +50,10 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.RuleFired: "rule",
     ev.RuleCleared: "rule",
     ev.AlertChanged: "alert",
+    ev.DesiredChanged: "twin",
+    ev.DesiredAgreed: "twin",
+    ev.DesiredFailed: "twin",
+    ev.ReportedChanged: "twin",
     ev.Refused: "refused",
     ev.Noticed: "notice",
     ev.UnclaimedSeen: "unclaimed",
@@ -196,6 +201,16 @@ class Views:
                     "note": event.note,
                     "at": event.at,
                 }
+            case ev.DesiredChanged() | ev.ReportedChanged():
+                change = "desired" if isinstance(event, ev.DesiredChanged) else "reported"
+                out |= {"device": event.device, "change": change, "version": event.version, "values": event.values}
+                out |= {"removed": event.removed, "by": event.by, "at": event.at}
+            case ev.DesiredAgreed():
+                out |= {"device": event.device, "change": "agreed", "keys": event.keys, "at": event.at}
+                out["reason"] = event.reason
+            case ev.DesiredFailed():
+                out |= {"device": event.device, "change": "failed", "keys": event.keys, "at": event.at}
+                out |= {"values": event.values, "reported": event.reported}
             case ev.Refused():
                 out |= {
                     "device": event.device or None,

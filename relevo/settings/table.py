@@ -255,6 +255,18 @@ class Commands(Table):
     )
 
 
+class Twins(Table):
+    """What devices are to be, see ``docs/desired-state.md``."""
+
+    agree_within_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=86_400,
+        description="Seconds for which a device may be in contact without reporting what is desired of it, before "
+        "that has failed; the device's attribute `agree_within_s` says otherwise for one.",
+    )
+
+
 class Hidrometro(Table):
     """Water meters, see ``contracts/hidrometro.md``."""
 
@@ -375,6 +387,7 @@ class Settings(Table):
     log_format: Literal["text", "json"] = Field(default="text", description="Form of the log on standard error.")
     limits: Limits = Field(default=Limits())
     commands: Commands = Field(default=Commands())
+    twins: Twins = Field(default=Twins())
     hidrometro: Hidrometro = Field(default=Hidrometro())
     autocore: Autocore = Field(default=Autocore())
 

@@ -20,13 +20,14 @@ from relevo.store import (
     records,
     sessions,
     timeline,
+    twins,
     unclaimed,
 )
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0008"
+HEAD: Final = "0009"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -42,6 +43,7 @@ TABLES: Final = (
     commands.commands,
     presence.presence,
     alerts.alerts,
+    twins.twins,
 )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from relevo.domain import events as ev
 from relevo.domain.commands import COMMAND_EVENTS, CommandEvent
 from relevo.domain.records import RECORD_CHANGES, RecordChange
+from relevo.domain.twins import TWIN_EVENTS, TwinEvent
 from relevo.store import (
     alerts,
     audit,
@@ -25,13 +26,14 @@ from relevo.store import (
     records,
     sessions,
     timeline,
+    twins,
     unclaimed,
 )
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
 
 _VOLATILE: Final = ev.UnclaimedReading
-_FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS
+_FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS | TWIN_EVENTS
 
 
 class Batch:
@@ -182,6 +184,7 @@ class Writer:
                         commands.remove(core, event.device)
                         presence.forget(core, event.device)
                         alerts.remove(core, event.device)
+                        twins.forget(core, event.device)
                 slow.append(event)
                 if type(event) in _FOLLOWED:
                     batch.followed.append((len(kept), event))
@@ -220,6 +223,7 @@ class Writer:
         moved: list[CommandEvent] = []
         came: list[ev.PresenceChanged] = []
         raised: list[ev.AlertChanged] = []
+        became: list[TwinEvent] = []
         for event in slow:
             if type(event) is ev.DeviceRemoved:
                 # Whoever has its name next must not read its story, nor what this batch would still add to it.
@@ -229,6 +233,7 @@ class Writer:
                 moved = [one for one in moved if one.device != gone]
                 came = [one for one in came if one.device != gone]
                 raised = [one for one in raised if one.device != gone]
+                became = [one for one in became if one.device != gone]
                 continue
             if type(event) in COMMAND_EVENTS:
                 moved.append(event)  # type: ignore[arg-type]
@@ -239,6 +244,8 @@ class Writer:
                 came.append(event)
             if type(event) is ev.AlertChanged and event.device in self._numbers:
                 raised.append(event)
+            if type(event) in TWIN_EVENTS and event.device in self._numbers:  # type: ignore[union-attr]
+                became.append(event)  # type: ignore[arg-type]
             if type(event) is ev.Audited:
                 audit.add(core, event)
                 continue
@@ -251,6 +258,8 @@ class Writer:
             self._alerts.apply(core, raised)
         if moved:
             self._commands.apply(core, moved)
+        if became:
+            twins.follow(connection, became)
         if lines:
             self._timeline.add(connection, lines)
 
@@ -322,6 +331,16 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
             return timeline.Entry(event.device, event.at, "command_returned", "", event.id, event.reason, "", 1)
         case ev.CommandEnded():
             return timeline.Entry(event.device, event.at, f"command_{event.state}", "", event.id, event.reason, "", 1)
+        case ev.DesiredChanged():
+            words = [f"{key}={_shown(value)}" for key, value in event.values.items()]
+            words += [f"{key} no more" for key in event.removed]
+            detail = f"{', '.join(words)[:160]} ({event.by})"
+            return timeline.Entry(event.device, event.at, "desired", "", str(event.version), detail, "", 1)
+        case ev.DesiredAgreed():
+            keys = ", ".join(event.keys)[:160]
+            return timeline.Entry(event.device, event.at, "desired_agreed", event.reason, "", keys, "", 1)
+        case ev.DesiredFailed():
+            return timeline.Entry(event.device, event.at, "desired_failed", "", "", _missed(event), "", 1)
         case ev.UnclaimedSeen() if event.reason != "unclaimed" and not event.standing:
             detail = f"{event.contract} device {event.external_id or '(no serial)'}"
             return timeline.Entry("", event.at, "refused", event.reason, "", detail, event.address, event.count)
@@ -333,6 +352,20 @@ def _fired(event: ev.RuleFired) -> str:
     """A firing in a line: the rule's name and the values that made it so."""
     detail = _told(event.name, event.values)
     return f"{detail} (late: nothing was moved)" if event.late else detail
+
+
+def _missed(event: ev.DesiredFailed) -> str:
+    """What was desired in vain, in a line."""
+    parts = [
+        f"{key} is to be {_shown(event.values.get(key))} and "
+        + (f"is {_shown(event.reported[key])}" if key in event.reported else "is not reported")
+        for key in event.keys
+    ]
+    return "; ".join(parts)[:200]
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)[:40]
 
 
 def _told(name: str, params: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ def test_a_devices_rights_are_its_own_topics_alone(channel: str) -> None:
     assert any(matches(one, topic) for one in publish)
     assert any(matches(one, topic) for one in dialect.filters())
     assert not any(matches(one, f"relevo/d2/{channel}") for one in (*publish, *subscribe))
-    assert subscribe == ("relevo/d1/command",)
+    assert subscribe == ("relevo/d1/command", "relevo/d1/desired")
     assert dialect.address(topic) is not None
 
 
@@ -135,3 +135,21 @@ def test_limits_are_part_of_the_options() -> None:
     (item,) = strict.readings(body({"a": "abc", "b": "ab"}), NOW, "d1")
     assert item.event is not None
     assert item.event.values == {"b": "ab"}
+
+
+def test_what_is_desired_is_said_with_its_version_on_a_topic_of_its_own() -> None:
+    said = dialect.desired_message("d1", {"on": True, "level": 3}, 7, {})
+    assert said.topic in dialect.desired_topics("d1", {})
+    assert json.loads(said.payload) == {"version": 7, "values": {"on": True, "level": 3}}
+    publish, subscribe = dialect.device_filters("d1")
+    assert any(matches(one, said.topic) for one in subscribe)
+    assert not any(matches(one, said.topic) for one in publish)
+
+
+def test_a_state_is_what_is_reported_and_a_reading_is_not() -> None:
+    address = dialect.address("relevo/d1/state")
+    assert address is not None
+    ((_, event),) = dialect.decode(address, body({"on": True, "old": None}), NOW, False).events
+    assert type(event) in dialect.reporting
+    assert dialect.reported(event) == {"on": True, "old": None}
+    assert dialect.reported(TelemetryReceived("d1", NOW, "server", NOW, {"on": True})) is None

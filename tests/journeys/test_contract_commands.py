@@ -189,3 +189,28 @@ def test_a_meter_does_not_answer_and_its_next_reading_is_the_proof(server: Runni
             assert ask(server, device, name, params=params).status_code == 422
     finally:
         meter.close()
+
+
+def test_a_relay_that_is_desired_is_switched_by_a_command_and_agrees_by_the_boards_word(
+    server: RunningServer, board: tuple[str, str, Legacy]
+) -> None:
+    device, root, legacy = board
+    path = f"/api/v1/devices/{device}/desired"
+    answer = server.api.patch(path, json={"values": {"relay_3": True, "relay_4": False}})
+    assert answer.status_code == 200, answer.text
+    eventually(lambda: len(legacy.heard) == 2)
+    switched = {body["channel"]: body["state"] for _, body, _, _ in legacy.heard}
+    assert switched == {3: True, 4: False}
+    legacy.say(f"{root}/response", type="relay_response", channel=3, state=True)
+    legacy.say(f"{root}/status", status="online", relay_states=[False, False, True, False])
+    eventually(lambda: server.api.get(path).json()["delta"] == {})
+    assert {one["state"] for one in server.api.get(path).json()["changed"].values()} == {"agreed"}
+    reported = server.api.get(f"/api/v1/devices/{device}/reported").json()["values"]
+    assert reported == {"relay_1": False, "relay_2": False, "relay_3": True, "relay_4": False}
+    commands = server.api.get(f"/api/v1/devices/{device}/commands").json()["items"]
+    assert {(one["origin"], one["by"], one["state"]) for one in commands} == {("desired", "admin", "confirmed")}
+    for values in ({"relay_9": True}, {"relay_1": 1}, {"lamp": True}, {"relay_01": True}):
+        wrong = server.api.patch(path, json={"values": values})
+        assert (wrong.status_code, wrong.json()["reason"]) == (422, "desired_unknown")
+        assert wrong.json()["errors"][0]["field"] == f"values.{next(iter(values))}"
+    assert len(legacy.heard) == 2

@@ -111,6 +111,19 @@ export interface CommandEvent extends Numbered {
   params?: Record<string, unknown>;
   by?: string;
 }
+export interface TwinEvent extends Numbered {
+  kind: 'twin';
+  device: string;
+  change: 'desired' | 'agreed' | 'failed' | 'reported';
+  at: string | number;
+  version?: number;
+  values?: Record<string, unknown>;
+  removed?: string[];
+  keys?: string[];
+  reported?: Record<string, unknown>;
+  reason?: string;
+  by?: string;
+}
 export interface DeviceEvent extends Numbered {
   kind: 'device';
   device: string;
@@ -154,6 +167,7 @@ export type LiveEvent =
   | PresenceEvent
   | ConnectionEvent
   | CommandEvent
+  | TwinEvent
   | DeviceEvent
   | RefusedEvent
   | NoticeEvent

@@ -71,6 +71,16 @@ export class Story {
       const asked = event.name ? `${told(event.name, event.params)} (${event.by || '–'})` : null;
       return { at: event.at, kind: `command_${event.state}`, detail: asked ?? event.reason ?? null, where: event.command };
     }
+    if (event.kind === 'twin') {
+      // Reports are the device's own page, not its story.
+      if (event.change === 'reported') return null;
+      if (event.change === 'desired') {
+        const gone = (event.removed ?? []).map((key) => `-${key}`).join(' ');
+        const detail = `${told('', event.values)} ${gone}`.trim();
+        return { at: event.at, kind: 'desired', where: String(event.version), detail: `${detail} (${event.by || '–'})` };
+      }
+      return { at: event.at, kind: `desired_${event.change}`, detail: (event.keys ?? []).join(', ') };
+    }
     if (event.kind === 'presence') {
       if (!OWN_LINE.has(event.reason ?? '')) return null;
       return { ...event, kind: event.online ? 'online' : 'offline', reason: '', detail: event.reason ?? null };
@@ -81,7 +91,7 @@ export class Story {
 
 function told(name: string, params: Record<string, unknown> = {}): string {
   const short = Object.entries(params).filter(([, value]) => typeof value !== 'object');
-  return [name, ...short.map(([key, value]) => `${key}=${value}`)].join(' ');
+  return [name, ...short.map(([key, value]) => `${key}=${value}`)].join(' ').trim();
 }
 
 function chapterOf(item: TimelineItem): Chapter {

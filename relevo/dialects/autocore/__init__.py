@@ -10,7 +10,8 @@ towards the server; ``command``, ``commands/…``, ``relays/set`` and ``relays/h
 empty announce or status clears a retained message and means nothing. **telemetry** is a flat object; nested ones are
 flattened with dots, ``{"value", "unit"}`` is one value. **response** is an answer, **relays/state** reported state.
 
-Commands to boards: :mod:`relevo.dialects.autocore.commands`.
+Commands to boards: :mod:`relevo.dialects.autocore.commands`. Relays as desired and reported state:
+:mod:`relevo.dialects.autocore.relays`.
 
 Not read yet and refused as ``topic_unsupported``: ``autocore/telemetry/…``, whose boards name themselves in other ways.
 """
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from relevo.dialect import Address, Decoded, Description, Order, Said, Verdict
-from relevo.dialects.autocore import commands
+from relevo.dialects.autocore import commands, relays
 from relevo.domain.commands import Command
 from relevo.domain.events import (
     AnyEvent,
@@ -67,6 +68,7 @@ class Autocore:
     name = "autocore"
     # Over HTTP, never by a message: section 2.
     self_registering = False
+    reporting = frozenset({StateReported, DeviceAnswered})
 
     def __init__(self, topic_prefix: str = PREFIX) -> None:
         self._prefix = topic_prefix
@@ -122,6 +124,14 @@ class Autocore:
 
     def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
         return commands.settles(command, event)
+
+    # Desired and reported state
+
+    def reported(self, event: AnyEvent) -> dict[str, Any] | None:
+        return relays.reported(event)
+
+    def desired_order(self, key: str, value: Any, attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        return relays.desired_order(key, value, attributes)
 
     def options(self) -> dict[str, Any]:
         return {"topic_prefix": self._prefix}

@@ -41,6 +41,12 @@ def speech_of(attributes: Mapping[str, Any]) -> str:
     return speech if speech in _NAMES else "seed"
 
 
+def channels_of(attributes: Mapping[str, Any]) -> int:
+    """How many relays a board has."""
+    most = attributes.get("relay_channels")
+    return most if type(most) is int and 1 <= most <= _CHANNELS_MOST else _CHANNELS
+
+
 def order(name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> Order:
     """See :class:`relevo.dialect.Commandable`. Raises :class:`Invalid`."""
     speech = speech_of(attributes)
@@ -50,8 +56,7 @@ def order(name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> O
         _nothing_else(params, ())
         return Order({}, name, ANSWER_MS if speech == "seed" else 0)
     _nothing_else(params, ("channel", "state"))
-    most = attributes.get("relay_channels")
-    most = most if type(most) is int and 1 <= most <= _CHANNELS_MOST else _CHANNELS
+    most = channels_of(attributes)
     channel = params.get("channel")
     if type(channel) is not int or not 1 <= channel <= most:
         raise _wrong("params_invalid", "params.channel", f"must be a whole number from 1 to {most}")
