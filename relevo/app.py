@@ -50,6 +50,7 @@ from relevo.http.services import Services, address_of
 from relevo.http.tokens import SIGNING_KEYS, SigningKeys, Tokens
 from relevo.http.watching import Watching
 from relevo.intake import Intake
+from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
@@ -314,7 +315,8 @@ class Application:
         self._bulks = bulks = Bulks(dispatch, pipeline, clock, outcomes)
         for one in known:
             bulks.apply(Kept(one))
-        self._scheduler = scheduler = Scheduler(dispatch, pipeline, registry, people, refusals, clock)
+        acting = Acting(dispatch, twins)
+        self._scheduler = scheduler = Scheduler(acting, pipeline, registry, people, refusals, clock)
         for one in known:
             scheduler.apply(Kept(one))
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
@@ -328,7 +330,7 @@ class Application:
         bus.tap(self._presence.follow)
         alerts = Alerts()
         alerts.load(loaded.alerts)
-        rule_actions = RuleActions(alerts, dispatch, pipeline, registry, people, refusals, clock)
+        rule_actions = RuleActions(alerts, acting, pipeline, registry, people, refusals, clock)
 
         async def replay(seq: int, limit: int) -> list[tuple[int, AnyEvent]]:
             return await readers.run(journal.events_from, seq, limit)

@@ -2,6 +2,7 @@
 
 ======== ==================================================== ====================================================
 command  ``{"name", "params", "ttl"}``                         to the device itself, or to ``device``, or ``selection``
+desired  ``{"values"}``                                        of the device itself, or of ``device``, or ``selection``
 alert    ``{"severity", "text", "key", "auto_clear"}``         opened, or counted once more while it is open
 publish  ``{"topic", "payload", "qos", "retain"}``             an MQTT message
 ======== ==================================================== ====================================================
@@ -24,8 +25,9 @@ TEXT_LIMIT: Final = 1_000
 ALERT_KEY_LIMIT: Final = 64
 TOPIC_LIMIT: Final = 256
 REASON: Final = "rule_invalid"
-KINDS: Final = ("command", "alert", "publish")
-CLEAR_KINDS: Final = ("command", "publish")
+MOVING: Final = ("command", "desired")
+KINDS: Final = (*MOVING, "alert", "publish")
+CLEAR_KINDS: Final = (*MOVING, "publish")
 _PLACE: Final = re.compile(r"\{([^{}\s]{1,64})\}")
 _FIELDS: Final = {
     "alert": frozenset({"severity", "text", "key", "auto_clear"}),
@@ -47,9 +49,9 @@ def check_rule_action(action: Any, field: str, kinds: tuple[str, ...] = KINDS) -
         return [_wrong(place, "cannot be written as JSON")]
     if size > ACTION_BYTES:
         return [_wrong(place, f"has {size} bytes as JSON, the limit is {ACTION_BYTES}")]
-    if kind == "command":
+    if kind in MOVING:
         whole = body if "device" in body or "selection" in body else {**body, "device": "x"}
-        return check_action({"command": whole}, field)
+        return check_action({kind: whole}, field)
     found = [
         _wrong(f"{place}.{str(name)[:32]}", f"is unknown; may be {', '.join(sorted(_FIELDS[kind]))}")
         for name in body

@@ -6,23 +6,24 @@ down in between does it again when it comes back, and nobody is told twice.
 
 import asyncio
 from hashlib import blake2b
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from relevo.clock import Clock
-from relevo.dispatch import Dispatch, Wish, new_id
+from relevo.dispatch import new_id
 from relevo.domain.accounts import Role
-from relevo.domain.actions import order_of
+from relevo.domain.actions import Order, order_of
 from relevo.domain.alerts import Alerts
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, Noticed, RuleCleared, RuleFired
 from relevo.domain.firings import Fired, Outcome
 from relevo.domain.people import People
-from relevo.domain.rule_actions import filled
+from relevo.domain.rule_actions import MOVING, filled
 from relevo.domain.rules import Rule
 from relevo.domain.targets import meant
 from relevo.errors import Conflict, Invalid, QueueFull, RelevoError, StoreUnavailable
+from relevo.jobs.acting import Acting
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 from relevo.redaction import redact
@@ -40,13 +41,22 @@ class Announce(Protocol):
     def __call__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None: ...
 
 
+class _Call(NamedTuple):
+    """One thing to ask of one device."""
+
+    rule: Rule
+    device: str
+    order: Order
+    key: str
+
+
 class RuleActions:
     """Carries out what rules ask for."""
 
     def __init__(
         self,
         alerts: Alerts,
-        dispatch: Dispatch,
+        acting: Acting,
         pipeline: Pipeline,
         registry: Registry,
         people: People,
@@ -54,7 +64,7 @@ class RuleActions:
         clock: Clock,
     ) -> None:
         self.alerts = alerts
-        self._dispatch = dispatch
+        self._acting = acting
         self._pipeline = pipeline
         self._registry = registry
         self._people = people
@@ -71,9 +81,9 @@ class RuleActions:
             raise QueueFull("too much is waiting to be stored")
         now = self._clock.now_ms()
         moves = [one for one in outcomes if not self._late(*one, now)]
-        calls = [call for outcome, rule in moves for call in self._commands(outcome, rule)]
+        calls = [call for outcome, rule in moves for call in self._calls(outcome, rule)]
         for n in range(0, len(calls), _AT_ONCE):
-            await asyncio.gather(*(self._ask(*call) for call in calls[n : n + _AT_ONCE]))
+            await asyncio.gather(*(self._ask(call) for call in calls[n : n + _AT_ONCE]))
         events: list[AnyEvent] = []
         for outcome, rule in outcomes:
             if self._registry.get(outcome.device) is None:
@@ -124,38 +134,37 @@ class RuleActions:
 
     # Moving things
 
-    def _commands(self, outcome: Outcome, rule: Rule) -> list[tuple[Rule, Wish]]:
+    def _calls(self, outcome: Outcome, rule: Rule) -> list[_Call]:
         actions = rule.actions if isinstance(outcome, Fired) else rule.clear_actions
         calls = []
         for n, action in enumerate(actions):
-            if "command" not in action:
+            ((kind, body),) = action.items()
+            if kind not in MOVING:
                 continue
-            body = action["command"]
             if "device" not in body and "selection" not in body:
                 body = {**body, "device": outcome.device}
-            order = order_of({"command": body})
+            order = order_of({kind: body})
             chosen, left_out, problem = meant(order.selection, rule.owner, self._people, self._registry)
             for device in left_out:
                 where = device if self._registry.get(device) is not None else outcome.device
                 self._tell(rule, where, problem or f"{rule.owner!r} may not control {device!r}, or it does not exist")
             key = _key(rule.id, outcome.device, outcome.at, isinstance(outcome, Fired), n)
-            for device in chosen:
-                wish = Wish(device, order.name, order.params, rule.owner, rule.origin, order.ttl_s, key)
-                calls.append((rule, wish))
+            calls += [_Call(rule, device, order, key) for device in chosen]
         return calls
 
-    async def _ask(self, rule: Rule, wish: Wish) -> None:
+    async def _ask(self, call: _Call) -> None:
+        rule, device = call.rule, call.device
         try:
-            await self._dispatch.ask(wish)
+            await self._acting.ask(device, call.order, rule.owner, rule.origin, call.key)
         except (QueueFull, StoreUnavailable):
             raise
         except Conflict:
             # Asked for before the rule was changed.
             return
         except RelevoError as error:
-            self._tell(rule, wish.device, str(error))
+            self._tell(rule, device, str(error))
             return
-        self._told.pop((rule.id, wish.device), None)
+        self._told.pop((rule.id, device), None)
 
     def _publish(self, outcome: Outcome, rule: Rule) -> None:
         actions = rule.actions if isinstance(outcome, Fired) else rule.clear_actions

@@ -26,6 +26,7 @@ from relevo.domain.evaluator import Evaluator
 from relevo.domain.events import (
     AnyEvent,
     CommandQueued,
+    DesiredChanged,
     DeviceChanged,
     DeviceRegistered,
     DeviceRemoved,
@@ -313,8 +314,10 @@ class Rules:
         if kind is DeviceRemoved:
             self._actions.alerts.forget(event.device)  # type: ignore[union-attr]
             evaluator.forget(event.device, self._time())  # type: ignore[union-attr]
-        elif kind is CommandQueued and evaluator is self.evaluator:
+        elif evaluator is self.evaluator and kind is CommandQueued:
             self._guard.acted(event.device, event.origin, event.at)  # type: ignore[union-attr]
+        elif evaluator is self.evaluator and kind is DesiredChanged:
+            self._guard.acted(event.device, event.by, event.at)  # type: ignore[union-attr]
         return []
 
     def _time(self) -> int:

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 import msgspec
 
 from relevo.clock import Clock
-from relevo.dispatch import Dispatch, Wish
 from relevo.domain.actions import Order, order_of
 from relevo.domain.devices import Registry
 from relevo.domain.events import Noticed
@@ -36,6 +35,7 @@ from relevo.domain.schedules import (
 from relevo.domain.targets import meant
 from relevo.domain.zones import said
 from relevo.errors import Conflict, Invalid, NotFound, QueueFull, RelevoError, StoreUnavailable
+from relevo.jobs.acting import Acting
 from relevo.log import get_logger
 from relevo.pipeline import Entry, Pipeline
 from relevo.redaction import redact
@@ -80,14 +80,14 @@ class Scheduler:
 
     def __init__(
         self,
-        dispatch: Dispatch,
+        acting: Acting,
         pipeline: Pipeline,
         registry: Registry,
         people: People,
         refusals: Refusals,
         clock: Clock,
     ) -> None:
-        self._dispatch = dispatch
+        self._acting = acting
         self._pipeline = pipeline
         self._registry = registry
         self._people = people
@@ -163,7 +163,7 @@ class Scheduler:
 
         async def ask(device: str, order: Order) -> None:
             try:
-                asked[device] = (await self._dispatch.ask(_wish(schedule, device, order, ""))).id
+                asked[device] = await self._acting.ask(device, order, schedule.owner, schedule.origin, "")
             except RelevoError as error:
                 refused[device] = str(error)[:_DETAIL]
 
@@ -237,7 +237,7 @@ class Scheduler:
         first = Occurrence(schedule.id, found.first, ())
         chosen = self._meant_at_all(schedule)
         for device in chosen:
-            asked = bool(self._dispatch.ledger.by_key(schedule.owner, device, first.key(0), now))
+            asked = self._acting.was_asked(device, schedule.owner, first.key(0), now)
             count = found.skipped - asked
             if count == 1:
                 when = f"the run planned for {said(found.last if asked else found.first)}"
@@ -315,13 +315,13 @@ class Scheduler:
         now = self._clock.now_ms()
         planned = run.occurrence.planned
         if too_late(schedule, planned, device, now):
-            if not self._dispatch.ledger.by_key(schedule.owner, device, call.key, now):
+            if not self._acting.was_asked(device, schedule.owner, call.key, now):
                 run.problems += 1
                 text = f"the run planned for {said(planned)} could not start in time"
                 self._submit([self._notice(device, "schedule_skipped", schedule, text)])
             return
         try:
-            await self._dispatch.ask(_wish(schedule, device, call.order, call.key))
+            await self._acting.ask(device, call.order, schedule.owner, schedule.origin, call.key)
         except (QueueFull, StoreUnavailable):
             # It is tried again until it is too late.
             self._call(call._replace(at=now + _AGAIN_MS))
@@ -366,7 +366,3 @@ class Scheduler:
 
     def _submit(self, entries: list[Entry]) -> None:
         self._pipeline.submit(entries)
-
-
-def _wish(schedule: Schedule, device: str, order: Order, key: str) -> Wish:
-    return Wish(device, order.name, order.params, schedule.owner, schedule.origin, order.ttl_s, key)

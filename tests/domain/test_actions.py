@@ -32,6 +32,8 @@ def to(selection: Any) -> dict[str, Any]:
         to({"tags": ["garden", "wet"], "site": "farm"}),
         to({"devices": ["a", "b"]}),
         to({"type": "lamp"}),
+        {"desired": {"device": "lamp", "values": {"level": 3, "old": None}}},
+        {"desired": {"selection": {"tags": ["garden"]}, "values": {"on": True}}},
     ],
 )
 def test_commands_to_a_device_or_a_selection_are_actions(action: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from relevo.domain.people import People
 from relevo.domain.records import RECORD_CHANGES, Dropped, Kept
 from relevo.domain.schedules import RUN_ONCE, Occurrence, Schedule, ScheduleProgress
 from relevo.domain.timings import read_timing
+from relevo.jobs.acting import Acting
 from relevo.jobs.scheduler import Scheduler
 from relevo.pipeline import Outcome
 
@@ -116,7 +117,7 @@ class House:
         )  # fmt: skip
         self.refusals = Refusals()
         self.scheduler = Scheduler(
-            self.dispatch, self.road, self.registry, self.people, self.refusals, self.clock,  # type: ignore[arg-type]
+            Acting(self.dispatch, None), self.road, self.registry, self.people, self.refusals, self.clock,  # type: ignore[arg-type]
         )  # fmt: skip
         for record in self.road.records.values():
             self.scheduler.apply(Kept(record))

@@ -94,6 +94,20 @@ def test_a_reading_switches_a_board_and_opens_an_alert_that_clears(server: Runni
     assert shown["last_fired"] is not None
 
 
+def test_what_is_desired_follows_a_rule(server: RunningServer) -> None:
+    server.register("room")
+    fan = {"desired": {"values": {"fan": 3, "mode": "cool"}}}
+    rest = {"desired": {"values": {"fan": 0, "mode": None}}}
+    rule = make(server, actions=[fan], clear_actions=[rest], scope={"devices": ["room"]})
+    path = "/api/v1/devices/room/desired"
+    say(server, "room", t=9)
+    found = eventually(lambda: (one := server.api.get(path).json())["values"] and one)
+    assert found["values"] == {"fan": 3, "mode": "cool"}
+    assert found["changed"]["fan"]["by"] == f"rule:{rule}"
+    say(server, "room", t=1)
+    eventually(lambda: server.api.get(path).json()["values"] == {"fan": 0})
+
+
 def test_people_acknowledge_and_resolve(server: RunningServer) -> None:
     server.register("fridge")
     make(server, actions=[OPEN_ALERT])

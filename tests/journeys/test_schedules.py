@@ -35,6 +35,19 @@ def test_a_countdown_switches_a_board_once(secure: RunningServer) -> None:
     assert board.names() == ["relay"]
 
 
+def test_what_is_desired_is_there_when_the_board_comes(secure: RunningServer) -> None:
+    secure.register("sleepy")
+    desired = {"desired": {"device": "sleepy", "values": {"heating": "eco"}}}
+    body = {"name": "Night", "timing": {"kind": "countdown", "in": 1}, "action": desired}
+    schedule = secure.api.post("/api/v1/schedules", json=body).json()["id"]
+    path = "/api/v1/devices/sleepy/desired"
+    found = eventually(lambda: (one := secure.api.get(path).json())["values"] and one, 10)
+    assert found["values"] == {"heating": "eco"}
+    assert found["changed"]["heating"]["by"] == f"schedule:{schedule}"
+    last = eventually(lambda: secure.api.get(f"/api/v1/schedules/{schedule}").json()["last_run"], 10)
+    assert last["asked"] == 1
+
+
 @pytest.mark.fault
 def test_after_a_crash_a_late_run_is_made_up_for_once(tmp_path: Path) -> None:
     with RunningServer(tmp_path / "data") as server:

@@ -39,33 +39,33 @@ _INSTANT: dict[str, Any] = {
     "anyOf": [{"type": "string", "maxLength": 40}, {"type": "integer"}],
     "description": "ISO 8601, with an offset or else local time of the zone; or milliseconds UTC.",
 }
-_COMMAND: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "command": {
-            "type": "object",
-            "properties": {
-                "device": {"type": "string"},
-                "selection": {
-                    "type": "object",
-                    "properties": {
-                        "devices": {"type": "array", "items": {"type": "string"}},
-                        "tags": {"type": "array", "items": {"type": "string"}},
-                        "type": {"type": "string"},
-                        "site": {"type": "string"},
-                    },
-                },
-                "name": {"type": "string"},
-                "params": {"type": "object"},
-                "ttl": {"type": ["number", "null"]},
-            },
-            "required": ["name"],
-        }
+_WHOM: dict[str, Any] = {
+    "device": {"type": "string"},
+    "selection": {
+        "type": "object",
+        "properties": {
+            "devices": {"type": "array", "items": {"type": "string"}},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "type": {"type": "string"},
+            "site": {"type": "string"},
+        },
     },
 }
+_COMMAND: dict[str, Any] = {
+    "type": "object",
+    "properties": _WHOM
+    | {"name": {"type": "string"}, "params": {"type": "object"}, "ttl": {"type": ["number", "null"]}},
+    "required": ["name"],
+}
+_DESIRED: dict[str, Any] = {
+    "type": "object",
+    "properties": _WHOM | {"values": {"type": "object"}},
+    "required": ["values"],
+}
+_ACTION: dict[str, Any] = {"type": "object", "properties": {"command": _COMMAND, "desired": _DESIRED}}
 
 TimingIn = Annotated[dict[str, Any], WithJsonSchema(_timing())]
-ActionIn = Annotated[dict[str, Any], WithJsonSchema(_COMMAND)]
+ActionIn = Annotated[dict[str, Any], WithJsonSchema(_ACTION)]
 Policy = Literal["skip", "run_once"]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_LIMIT)]
 Zone = Annotated[str, Field(min_length=1, max_length=64, description="IANA name, such as Europe/Madrid.")]

@@ -126,16 +126,16 @@ def _check(wired: Services, schedule: Schedule) -> None:
         raise _wrong("timing", f"means no moment that is still to come: {why}")
     for action in actions_of(schedule):
         order = order_of(action)
-        field = "action.command" if action == schedule.action else "end_action.command"
-        if action not in (schedule.action, schedule.end_action):
-            field = "timing.windows"
+        field = "timing.windows"
+        if action in (schedule.action, schedule.end_action):
+            field = f"{'action' if action == schedule.action else 'end_action'}.{next(iter(action))}"
         who = meant(order.selection, schedule.owner, wired.auth.people, wired.registry)
         if who.problem:
             raise _wrong("owner", f"cannot have a schedule: {who.problem}")
         if who.left_out:
             message = f"names {who.left_out[0][:64]!r}, which is none that fits and that {schedule.owner!r} may control"
             raise _wrong(field, message)
-        for device in who.devices if order.selection.devices else ():
+        for device in who.devices if order.selection.devices and order.values is None else ():
             wired.dispatch.check(Wish(device, order.name, order.params, schedule.owner, ttl_s=order.ttl_s))
 
 
