@@ -124,6 +124,27 @@ export interface TwinEvent extends Numbered {
   reason?: string;
   by?: string;
 }
+export interface RuleEvent extends Numbered {
+  kind: 'rule';
+  device: string;
+  rule: string;
+  name: string;
+  change: 'fired' | 'cleared';
+  at: string | number;
+  values?: Record<string, unknown>;
+}
+export interface AlertEvent extends Numbered {
+  kind: 'alert';
+  device: string;
+  alert: string;
+  change: string;
+  state: string;
+  severity: string;
+  text: string;
+  at: string | number;
+  by?: string;
+  note?: string;
+}
 export interface DeviceEvent extends Numbered {
   kind: 'device';
   device: string;
@@ -168,6 +189,8 @@ export type LiveEvent =
   | ConnectionEvent
   | CommandEvent
   | TwinEvent
+  | RuleEvent
+  | AlertEvent
   | DeviceEvent
   | RefusedEvent
   | NoticeEvent

@@ -81,6 +81,16 @@ export class Story {
       }
       return { at: event.at, kind: `desired_${event.change}`, detail: (event.keys ?? []).join(', ') };
     }
+    if (event.kind === 'rule') {
+      const kind = `rule_${event.change}`;
+      return { at: event.at, kind, where: event.rule, detail: told(event.name, event.values) };
+    }
+    if (event.kind === 'alert') {
+      if (event.change === 'repeated') return null;
+      const by = event.by ? ` (${event.by})` : '';
+      const detail = [`${event.text}${by}`, event.note].filter(Boolean).join(': ');
+      return { at: event.at, kind: `alert_${event.change}`, reason: event.severity, where: event.alert, detail };
+    }
     if (event.kind === 'presence') {
       if (!OWN_LINE.has(event.reason ?? '')) return null;
       return { ...event, kind: event.online ? 'online' : 'offline', reason: '', detail: event.reason ?? null };
