@@ -118,6 +118,8 @@ class SendingProcess:
         async with self._starting:
             if self._process is not None and self._process[0].get_returncode() is None:
                 return self._process
+            if self._process is not None:
+                self._process[0].close()
             environment = {name: value for name, value in os.environ.items() if name in _KEPT}
             command = [sys.executable, "-P", "-c", _PROGRAM, _HOME]
             self._process = await asyncio.get_running_loop().subprocess_exec(

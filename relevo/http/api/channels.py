@@ -1,6 +1,5 @@
 """``/api/v1/notifications/channels``: the ways by which notices leave for a person."""
 
-import math
 import secrets
 from typing import Annotated, Any, Literal
 
@@ -11,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.channels import CHANNELS_MOST, SERVICES, URL_MOST, Channel, ChannelHealth, channels_of, enter, masked
 from relevo.domain.records import Dropped, Kept, RecordChange
-from relevo.errors import FieldError, Forbidden, Invalid, NotFound, TooMany
-from relevo.http.api.notifications import SeverityName, only_managing
+from relevo.errors import FieldError, Forbidden, Invalid, NotFound
+from relevo.http.api.notifications import SeverityName, bound_tests, only_managing
 from relevo.http.api.times import iso
 from relevo.http.needs import Viewer
 from relevo.http.services import Services, Wired
@@ -217,10 +216,7 @@ async def test_channel(wired: Wired, identity: Viewer, channel_id: str) -> dict[
     """Send something now, past quiet hours and digests. Answers within 15 seconds whether it was taken, and why not."""
     only_managing(identity)
     channel = _find(wired, identity, channel_id)
-    wait = wired.channel_tests.wait_s(identity.name)
-    if wait:
-        raise TooMany("too many tests of channels; wait a while", math.ceil(wait))
-    wired.channel_tests.failed(identity.name)
+    bound_tests(wired, identity)
     outcome = await wired.test_channel(channel)
     return {"ok": outcome.ok, "detail": outcome.detail}
 

@@ -1,5 +1,6 @@
 """``/api/v1/notifications``: one's own inbox, and what one wants of it."""
 
+import math
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -7,11 +8,19 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.accounts import Identity
-from relevo.domain.notices import MUTES_MOST, QUIET_MOST, Mute, NoticePreferences, check_preferences
+from relevo.domain.notices import (
+    MUTES_MOST,
+    QUIET_MOST,
+    TEXT_MOST,
+    TITLE_MOST,
+    Mute,
+    NoticePreferences,
+    check_preferences,
+)
 from relevo.domain.records import InboxDropped, InboxRead, Kept
 from relevo.domain.timetables import Window
 from relevo.domain.zones import check_zone
-from relevo.errors import Forbidden, Invalid, NotFound
+from relevo.errors import Forbidden, Invalid, NotFound, TooMany
 from relevo.http.api.paging import decode_numbers, encode_cursor
 from relevo.http.api.times import iso, parse_time
 from relevo.http.needs import Viewer
@@ -121,10 +130,26 @@ class PreferencesOut(BaseModel):
     effective: dict[str, str]
 
 
+class NewTest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    severity: SeverityName = "info"
+    title: str = Field(default="Test", min_length=1, max_length=TITLE_MOST)
+    text: str = Field(default="", max_length=TEXT_MOST)
+
+
 def only_managing(identity: Identity) -> None:
     """A key that may only look or steer must not lead messages elsewhere. Raises :class:`Forbidden`."""
     if identity.api_key and "manage" not in identity.scopes:
         raise Forbidden("this API key cannot change notifications: it lacks the scope manage")
+
+
+def bound_tests(wired: Services, identity: Identity) -> None:
+    """Raises :class:`TooMany` when somebody tests more than anybody has to."""
+    wait = wired.channel_tests.wait_s(identity.name)
+    if wait:
+        raise TooMany("too many tests; wait a while", math.ceil(wait))
+    wired.channel_tests.failed(identity.name)
 
 
 def _render(row: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +194,15 @@ async def list_notifications(
     rows = await wired.readers.run_core(inbox.page, identity.name, limit, before, read, severity or "", device)
     following = encode_cursor(rows[-1]["number"]) if len(rows) == limit else None
     return {"items": [_render(row) for row in rows], "next": following, "unread": await _unread(wired, identity)}
+
+
+@router.post("/test", status_code=201, response_model=NotificationOut)
+async def raise_test(wired: Wired, identity: Viewer, body: NewTest) -> dict[str, Any]:
+    """Raise a notification to oneself, which goes every way that one's preferences and channels say."""
+    only_managing(identity)
+    bound_tests(wired, identity)
+    notification = await wired.notifications.raise_(body.severity, "test", body.title, body.text, to=[identity.name])
+    return _render(await _find(wired, identity, notification))
 
 
 @router.put("/read-all", response_model=Unread)
