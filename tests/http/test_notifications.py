@@ -182,6 +182,8 @@ def test_preferences_are_kept_and_say_what_holds(enter: Enter, name: str) -> Non
         ({"muted": [{"source": "Rule 1"}]}, "muted.0.source"),
         ({"muted": [{"source": "rule:1", "until": "tomorrow"}]}, "muted.0.until"),
         ({"snoozed_until": "9999-01-01"}, "snoozed_until"),
+        ({"snoozed_until": False}, "snoozed_until.str"),
+        ({"critical_passes": "yes"}, "critical_passes"),
         ({"nothing": 1}, "nothing"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.channels import CHANNELS_MOST, SERVICES, URL_MOST, Channel, ChannelHealth, channels_of, enter, masked
@@ -63,7 +63,7 @@ class NewChannel(BaseModel):
 
     name: str = Field(min_length=1, max_length=64)
     url: str = Field(min_length=1, max_length=URL_MOST)
-    enabled: bool = True
+    enabled: StrictBool = True
     min_severity: SeverityName = "info"
     digest: Digest = ""
     owner: str | None = Field(default=None, min_length=1, max_length=64)
@@ -76,7 +76,7 @@ class ChannelChange(BaseModel):
 
     name: str | None = Field(default=None, min_length=1, max_length=64)
     url: str | None = Field(default=None, min_length=1, max_length=URL_MOST)
-    enabled: bool | None = None
+    enabled: StrictBool | None = None
     min_severity: SeverityName | None = None
     digest: Digest | None = None
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from relevo.domain.accounts import Identity
 from relevo.domain.notices import (
@@ -77,7 +77,7 @@ class MutedSource(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     source: str = Field(pattern=_SOURCE)
-    until: str | int | None = None
+    until: str | StrictInt | None = None
 
 
 class MutedOut(BaseModel):
@@ -104,12 +104,12 @@ class PreferencesIn(BaseModel):
     zone: str = Field(default="", max_length=64)
     quiet: list[QuietWindow] = Field(default=[], max_length=QUIET_MOST)
     quiet_action: Literal["hold", "inbox"] = "hold"
-    critical_passes: bool = True
+    critical_passes: StrictBool = True
     digest: Literal["off", "hourly", "daily"] = "off"
     digest_at: str = Field(default="08:00", max_length=5)
     severities: Choices = Choices()
     muted: list[MutedSource] = Field(default=[], max_length=MUTES_MOST)
-    snoozed_until: str | int | None = None
+    snoozed_until: str | StrictInt | None = None
     scope: Literal["all", "mine"] = "all"
 
 
