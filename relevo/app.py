@@ -31,6 +31,7 @@ from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.meters import RecentReadings
+from relevo.domain.notices import REPEATED_MS
 from relevo.domain.passwords import normalised
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
@@ -55,6 +56,7 @@ from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
+from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
 from relevo.jobs.retention import Retention
 from relevo.jobs.rule_actions import RuleActions
@@ -70,13 +72,15 @@ from relevo.mqtt.chosen import ChosenPasswords
 from relevo.mqtt.doorkeeper import Doorkeeper
 from relevo.mqtt.server import MqttServer
 from relevo.mqtt.tls import AuthorityName, ServerTls
+from relevo.notifications import Notifications
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.realtime import sse, websocket
 from relevo.realtime.view import Views
 from relevo.refusals import Refusals
+from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
-from relevo.store import accounts, commands, devices, journal, latest, records, series
+from relevo.store import accounts, commands, devices, inbox, journal, latest, records, series
 from relevo.store import alerts as store_alerts
 from relevo.store import presence as store_presence
 from relevo.store import sessions as store_sessions
@@ -99,6 +103,8 @@ _SETTLED_S: Final = 5.0
 WRONG_CODES_OF_PERSON: Final = 10
 WRONG_CODES_OF_ADDRESS: Final = 30
 WRONG_CODES_WINDOW_S: Final = 600.0
+CHANNEL_TESTS_OF_PERSON: Final = 20
+CHANNEL_TESTS_WINDOW_S: Final = 600.0
 _REPLAYED_FOR_METERS: Final = 20_000
 
 
@@ -163,6 +169,7 @@ class Loaded(NamedTuple):
     presence: dict[str, tuple[bool, int]]
     alerts: list[Alert]
     twins: dict[str, Twin]
+    told: list[tuple[str, str, int, str]]
 
 
 class Application:
@@ -193,6 +200,7 @@ class Application:
         self._scheduler: Scheduler | None = None
         self._rules: Rules | None = None
         self._sites: dict[str, Site] = {}
+        self._notifier: Notifier | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -248,7 +256,11 @@ class Application:
         registry.reserved = lambda name: people.find(name) is not None or keyring.by_username(name) is not None
         self.bus = bus = Bus()
         writer = Writer(
-            path, settings.limits.timeline_entries, settings.limits.unclaimed, settings.commands.kept_per_device
+            path,
+            settings.limits.timeline_entries,
+            settings.limits.unclaimed,
+            settings.commands.kept_per_device,
+            settings.notifications.kept_per_person,
         )
         writer.open()
         self._stack.callback(writer.close)
@@ -324,6 +336,22 @@ class Application:
         for one in known:
             self._follow_sites(Kept(one))
         pipeline.record_followers.append(self.tokens.apply)
+        told = settings.notifications
+        self.notifications = notifications = Notifications(people, registry, pipeline, clock, told.language, told.zone)
+        notifications.load(known, loaded.told)
+        pipeline.record_followers.append(notifications.apply)
+        self._notifier = notifier = Notifier(
+            notifications,
+            SendingProcess(told.smtp_url, told.mail_from),
+            pipeline,
+            people,
+            registry,
+            readers,
+            clock,
+            told.per_minute,
+            told.kept_days,
+            f"{settings.public_url}/ui/" if settings.public_url else "",
+        )
         self.presence = presence = Presence()
         self._presence = PresenceWatch(presence, registry, pipeline, clock)
         self._presence.load(loaded.presence)
@@ -392,6 +420,9 @@ class Application:
             authority=authority,
             pairing=pairing,
             claims=claims,
+            notifications=notifications,
+            test_channel=notifier.test,
+            channel_tests=Attempts(clock, CHANNEL_TESTS_OF_PERSON, CHANNEL_TESTS_WINDOW_S),
             guesses_of_person=Attempts(clock, WRONG_CODES_OF_PERSON, WRONG_CODES_WINDOW_S),
             guesses_of_address=Attempts(clock, WRONG_CODES_OF_ADDRESS, WRONG_CODES_WINDOW_S),
             recent=recent,
@@ -421,6 +452,7 @@ class Application:
         bulks.start()
         scheduler.start()
         rules.start()
+        notifier.start()
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
@@ -435,6 +467,7 @@ class Application:
             self._scheduler,
             self._rules,
             self._delivery,
+            self._notifier,
             self._deadlines,
             self._retention,
         ):
@@ -465,6 +498,7 @@ class Application:
             opened, keys = commands.load_open(core, self.clock.now_ms())
             there = store_presence.load(core)
             live = store_alerts.load_live(core, self.clock.now_ms())
+            told = inbox.recent(core, self.clock.now_ms() - REPEATED_MS)
             core.commit()
             if connection.in_transaction:
                 connection.execute("COMMIT")
@@ -472,7 +506,9 @@ class Application:
             documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
             kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
             twins = store_twins.load(connection)
-            return Loaded(known, signing_keys, registered, documents, kept, retained, opened, keys, there, live, twins)
+            return Loaded(
+                known, signing_keys, registered, documents, kept, retained, opened, keys, there, live, twins, told
+            )
         finally:
             if core is not None:
                 with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
@@ -644,6 +680,7 @@ class Application:
             "commands": {"open": len(self.dispatch.ledger), "ended": dict(sorted(self.dispatch.ended.items()))},
             "presence": self._counts(),
             "rules": self._rules.figures() if self._rules is not None else {},
+            "notifications": self._told(),
             "live_views": len(self.bus),
             "counters": {
                 "events": pipeline.counters.events,
@@ -654,6 +691,14 @@ class Application:
                 "noticed": dict(sorted(self.refusals.notices.items())),
             },
         }
+
+    def _told(self) -> dict[str, int]:
+        assert self._notifier is not None
+        kept, counts = self.notifications, self._notifier.counts
+        failing = sum(one.failing_since > 0 for one in kept.health.values())
+        sent = {name: counts[name] for name in ("sent", "failed", "given_up")}
+        waiting = {"waiting": kept.waits(), "channels_failing": failing}
+        return {"raised": kept.raised, "repeated": kept.repeated, **sent, **waiting}
 
     def _counts(self) -> dict[str, dict[str, int]]:
         """Devices by contract, and how many of them are there."""

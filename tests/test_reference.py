@@ -35,6 +35,8 @@ def test_every_metric_is_documented() -> None:
     source = Path(metrics.__file__).read_text()
     names = set(re.findall(r'"(relevo_[a-z_]+)"', source))
     names |= {f"relevo_mqtt_{name}" for name in (*metrics._MQTT_GAUGES, *metrics._MQTT_COUNTERS)}
+    told = (*metrics._NOTIFICATION_GAUGES, *metrics._NOTIFICATION_COUNTERS)
+    names |= {f"relevo_notifications_{name}" for name in told}
     assert len(names) > 12
     assert [name for name in names if name not in PAGE] == []
 

@@ -356,6 +356,26 @@ class Audited(Event, tag="au"):
     outcome: str = "done"
 
 
+class NotificationRaised(Event, tag="nr"):
+    """Somebody ought to know something.
+
+    ``to`` are the accounts it is addressed to, ``device`` may be empty, ``source`` says what raised it as kind and id
+    (``rule:ID``, ``webhook:ID``, ``channel:ID``, ``test``). ``repeats`` is the id of an earlier one that this is once
+    more: counted there, and told to nobody again. ``key`` is what such repetitions have in common.
+    """
+
+    id: str
+    device: str
+    at: int
+    severity: str
+    source: str
+    title: str
+    text: str = ""
+    to: list[str] = []
+    key: str = ""
+    repeats: str = ""
+
+
 AnyEvent: TypeAlias = (
     TelemetryReceived
     | DeviceRegistered
@@ -384,4 +404,5 @@ AnyEvent: TypeAlias = (
     | RuleCleared
     | AlertChanged
     | Audited
+    | NotificationRaised
 )

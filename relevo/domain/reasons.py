@@ -167,6 +167,8 @@ REASONS: Final[dict[str, Advice]] = {
           "Give the schedule's owner the right to control the device, or take the device out of the schedule."),
     **_of("schedule_failed", "A schedule could not tell this device what to do; the detail says why.",
           "Correct the schedule's action as docs/commands.md describes it for the device's contract."),
+    **_of("channel_url_refused", "A channel for notices that may not be entered, or not by this person.",
+          "The answer names what is allowed; own hosts are an administrator's to enter, see docs/notifications.md."),
     **_of("zone_unknown", "A time zone that the IANA database does not know.",
           "Use a name like Europe/Madrid; the answer proposes one."),
     **_of("queue_full retained_full", "A slow or absent client lost its oldest messages, or there is no room.",

@@ -10,10 +10,12 @@ import msgspec
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
+from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
+from relevo.domain.notices import NoticePreferences
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
@@ -34,6 +36,10 @@ Record: TypeAlias = (
     | Rule
     | RuleMemory
     | Site
+    | Channel
+    | ChannelHealth
+    | NoticePreferences
+    | OutboxEntry
 )
 
 
@@ -57,8 +63,30 @@ class AuditForgotten(msgspec.Struct):
     before: int
 
 
-RecordChange: TypeAlias = Kept | Dropped | AuditForgotten
-RECORD_CHANGES: Final = frozenset({Kept, Dropped, AuditForgotten})
+class InboxRead(msgspec.Struct):
+    """``account`` read the notification ``id``, empty for all of theirs, at ``at`` (ms UTC)."""
+
+    account: str
+    id: str
+    at: int
+
+
+class InboxDropped(msgspec.Struct):
+    """The notification ``id``, empty for all of them, is gone from the inbox of ``account``."""
+
+    account: str
+    id: str
+
+
+class InboxForgotten(msgspec.Struct):
+    """Notifications older than ``before`` (ms UTC) are gone from every inbox."""
+
+    before: int
+
+
+InboxChange: TypeAlias = InboxRead | InboxDropped | InboxForgotten
+RecordChange: TypeAlias = Kept | Dropped | AuditForgotten | InboxChange
+RECORD_CHANGES: Final = frozenset({Kept, Dropped, AuditForgotten, InboxRead, InboxDropped, InboxForgotten})
 
 
 def key_of(record: Record) -> str:

@@ -30,6 +30,19 @@ _MQTT_COUNTERS: Final = {
 }
 
 
+_NOTIFICATION_COUNTERS: Final = {
+    "raised": "Notifications raised.",
+    "repeated": "Notifications raised again within a minute, counted only.",
+    "sent": "Messages that a channel took.",
+    "failed": "Attempts to send a message that failed.",
+    "given_up": "Notices that a channel did not get.",
+}
+_NOTIFICATION_GAUGES: Final = {
+    "waiting": "Notices on their way through channels.",
+    "channels_failing": "Channels through which nothing gets.",
+}
+
+
 class _Figures:
     def __init__(self, wired: Services) -> None:
         self._wired = wired
@@ -66,6 +79,11 @@ class _Figures:
         yield GaugeMetricFamily("relevo_alerts_open", "Alerts that are not over.", value=rules["alerts"])
         yield CounterMetricFamily("relevo_rules_fired", "Rules that became true of a device.", value=rules["fired"])
         yield CounterMetricFamily("relevo_rules_cleared", "Rules that ended to be so.", value=rules["cleared"])
+        notices = figures["notifications"]
+        for name, what in _NOTIFICATION_COUNTERS.items():
+            yield CounterMetricFamily(f"relevo_notifications_{name}", what, value=notices[name])
+        for name, what in _NOTIFICATION_GAUGES.items():
+            yield GaugeMetricFamily(f"relevo_notifications_{name}", what, value=notices[name])
         refused = CounterMetricFamily("relevo_refused", "Refusals by place and reason.", labels=("where", "reason"))
         for (where, reason), count in sorted(wired.refusals.counts.items()):
             refused.add_metric((where, reason), count)

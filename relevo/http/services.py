@@ -16,6 +16,7 @@ from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Identity
 from relevo.domain.alerts import Alerts
 from relevo.domain.bulk import Bulk
+from relevo.domain.channels import Channel
 from relevo.domain.devices import Device, Registry
 from relevo.domain.evaluator import Evaluator
 from relevo.domain.events import Audited
@@ -28,9 +29,11 @@ from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
 from relevo.http.auth import Auth
 from relevo.intake import Intake
+from relevo.notifications import Notifications
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.refusals import Refusals
+from relevo.sending.process import Outcome as Sent
 from relevo.settings import Settings
 from relevo.store.backtests import Answer
 from relevo.store.latest import Latest, values_of
@@ -105,6 +108,10 @@ class Services:
     authority: Authority
     pairing: Pairing
     claims: Claims
+    notifications: Notifications
+    # Sends a test through a channel.
+    test_channel: Callable[[Channel], Awaitable[Sent]]
+    channel_tests: Attempts
     # Wrong claim codes.
     guesses_of_person: Attempts
     guesses_of_address: Attempts

@@ -35,6 +35,9 @@ class Watching:
         if type(event) is ev.UnclaimedSeen and event.standing:
             # Put aside: the list shows it to who asks for it.
             return False
+        if type(event) is ev.NotificationRaised:
+            # Somebody else's mail is not an administrator's to read either.
+            return self._identity.name in event.to
         if self._identity.role is Role.ADMINISTRATOR:
             return True
         if isinstance(event, _OF_STRANGERS) or (type(event) is ev.Noticed and not event.device):

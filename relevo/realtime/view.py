@@ -24,6 +24,7 @@ KINDS: Final = frozenset(
         "twin",
         "refused",
         "notice",
+        "notification",
         "unclaimed",
         "gap",
     }
@@ -57,6 +58,7 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.Refused: "refused",
     ev.Noticed: "notice",
     ev.UnclaimedSeen: "unclaimed",
+    ev.NotificationRaised: "notification",
 }
 
 
@@ -227,6 +229,18 @@ class Views:
                     "kind_of": event.kind,
                     "detail": event.detail,
                     "count": event.count,
+                    "at": event.at,
+                }
+            case ev.NotificationRaised():
+                # To whom else it went is nobody's business.
+                out |= {
+                    "device": event.device or None,
+                    "id": event.id,
+                    "severity": event.severity,
+                    "source": event.source,
+                    "title": event.title,
+                    "text": event.text,
+                    "repeats": event.repeats or None,
                     "at": event.at,
                 }
             case ev.UnclaimedSeen():

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
@@ -104,6 +105,28 @@ def _public_url(value: str) -> str:
         host = f"[{host}]"
     usual = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, usual) else "")
+
+
+def _smtp(value: str) -> str:
+    if not value:
+        return value
+    mistake = ValueError("must be smtp://… or smtps://… with a host, such as smtp://user:password@mail.example.org:587")
+    try:
+        parts = urlsplit(value)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise mistake from None
+    if parts.scheme not in ("smtp", "smtps") or not host or port == 0 or parts.path not in ("", "/") or parts.query:
+        raise mistake
+    return value
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("must be a time zone such as America/Sao_Paulo") from None
+    return value
 
 
 def _filter(value: str) -> str:
@@ -267,6 +290,36 @@ class Twins(Table):
     )
 
 
+class Notifications(Table):
+    """Notices to people, see ``docs/notifications.md``."""
+
+    smtp_url: Annotated[str, AfterValidator(_smtp)] = Field(
+        default="",
+        repr=False,
+        description="Mail server: `smtp://USER:PASSWORD@HOST:587`, `smtps://USER:PASSWORD@HOST:465`, or none.",
+        json_schema_extra=URL,
+    )
+    mail_from: str = Field(
+        default="",
+        max_length=254,
+        pattern=r"^$|^[^@\s<>]{1,64}@[^@\s<>]{1,190}$",
+        description="Sender's address of mail, such as `relevo@example.org`.",
+    )
+    language: Literal["en", "es", "pt"] = Field(
+        default="en", description="Language of notices for people who chose none."
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="UTC", description="Time zone of notices for people who chose none, such as `America/Sao_Paulo`."
+    )
+    per_minute: int = Field(
+        default=10, ge=1, le=600, description="Most messages a minute through one channel; the rest leaves as a digest."
+    )
+    kept_per_person: int = Field(
+        default=1_000, ge=10, le=100_000, description="Notifications kept in the inbox of one person."
+    )
+    kept_days: int = Field(default=90, ge=1, le=3_650, description="Days a notification stays in the inbox.")
+
+
 class Hidrometro(Table):
     """Water meters, see ``contracts/hidrometro.md``."""
 
@@ -390,6 +443,7 @@ class Settings(Table):
     twins: Twins = Field(default=Twins())
     hidrometro: Hidrometro = Field(default=Hidrometro())
     autocore: Autocore = Field(default=Autocore())
+    notifications: Notifications = Field(default=Notifications())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -397,6 +451,12 @@ class Settings(Table):
     def _belong_together(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key must be set together")
+        return self
+
+    @model_validator(mode="after")
+    def _mail_has_a_sender(self) -> "Settings":
+        if self.notifications.smtp_url and not self.notifications.mail_from:
+            raise ValueError("notifications.mail_from must be set when notifications.smtp_url is")
         return self
 
     @property

@@ -22,15 +22,17 @@ from sqlalchemy import (
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
+from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
-from relevo.domain.records import Dropped, Kept, Record, RecordChange, key_of
+from relevo.domain.notices import NoticePreferences
+from relevo.domain.records import AuditForgotten, Dropped, Kept, Record, RecordChange, key_of
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
-from relevo.store import audit
+from relevo.store import audit, inbox
 from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
 
@@ -203,6 +205,64 @@ sites = Table(
     Column("lon", Float),
 )
 
+channels = Table(
+    "channels",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("name"),
+    _text("kind"),
+    _text("url"),
+    _time("created_at"),
+    Column("enabled", Boolean, nullable=False),
+    _text("min_severity"),
+    _text("digest"),
+)
+channel_health = Table(
+    "channel_health",
+    metadata,
+    _text("id", primary_key=True),
+    _time("failing_since"),
+    _time("told_at"),
+    _text("error"),
+    _time("sent_at"),
+)
+notice_preferences = Table(
+    "notice_preferences",
+    metadata,
+    _text("id", primary_key=True),
+    _text("language"),
+    _text("zone"),
+    Column("quiet", JSON, nullable=False),
+    _text("quiet_action"),
+    Column("critical_passes", Boolean, nullable=False),
+    _text("digest"),
+    _text("digest_at"),
+    Column("severities", JSON, nullable=False),
+    Column("muted", JSON, nullable=False),
+    _time("snoozed_until"),
+    _text("scope"),
+)
+outbox = Table(
+    "outbox",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("channel"),
+    _text("notification"),
+    _time("due_at"),
+    Column("together", Boolean, nullable=False),
+    _time("at"),
+    _text("severity"),
+    _text("source"),
+    _text("device"),
+    _text("title"),
+    _text("text"),
+    _time("more"),
+    _time("attempts"),
+    _time("tried_at"),
+)
+
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
     Secret: secrets,
@@ -219,9 +279,13 @@ TABLES: Final[dict[type[Record], Table]] = {
     Rule: rules,
     RuleMemory: rule_memory,
     Site: sites,
+    Channel: channels,
+    ChannelHealth: channel_health,
+    NoticePreferences: notice_preferences,
+    OutboxEntry: outbox,
 }
 # Records with documents of their own shape inside.
-_NESTED: Final = frozenset({Schedule, Rule})
+_NESTED: Final = frozenset({Schedule, Rule, NoticePreferences})
 
 
 def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
@@ -234,6 +298,8 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
         elif isinstance(change, Dropped):
             table = TABLES[change.kind]
             core.execute(delete(table).where(_key(table) == change.key))
+        elif not isinstance(change, AuditForgotten):
+            inbox.apply(core, change)
         else:
             audit.forget(core, change.through, change.before)
 

@@ -14,6 +14,7 @@ from relevo.store import (
     audit,
     commands,
     devices,
+    inbox,
     journal,
     latest,
     presence,
@@ -27,7 +28,7 @@ from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0009"
+HEAD: Final = "0010"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -44,6 +45,7 @@ TABLES: Final = (
     presence.presence,
     alerts.alerts,
     twins.twins,
+    inbox.notifications,
 )
 
 

@@ -20,6 +20,7 @@ from relevo.store import (
     audit,
     commands,
     devices,
+    inbox,
     journal,
     latest,
     presence,
@@ -71,12 +72,20 @@ class Batch:
 class Writer:
     """The store's writing half."""
 
-    def __init__(self, path: Path, timeline_entries: int, unclaimed_entries: int, commands_kept: int = 1_000) -> None:
+    def __init__(
+        self,
+        path: Path,
+        timeline_entries: int,
+        unclaimed_entries: int,
+        commands_kept: int = 1_000,
+        inbox_kept: int = 1_000,
+    ) -> None:
         self._path = path
         self._unclaimed_entries = unclaimed_entries
         self._timeline = timeline.TimelineWriter(timeline_entries)
         self._commands = commands.CommandWriter(commands_kept)
         self._alerts = alerts.AlertWriter()
+        self._inbox_kept = inbox_kept
         self._connection: sqlite3.Connection | None = None
         self._core: Connection | None = None
         self._states: dict[str, latest.DeviceState] = {}
@@ -246,6 +255,9 @@ class Writer:
                 raised.append(event)
             if type(event) in TWIN_EVENTS and event.device in self._numbers:  # type: ignore[union-attr]
                 became.append(event)  # type: ignore[arg-type]
+            if type(event) is ev.NotificationRaised:
+                inbox.add(core, event, self._inbox_kept)
+                continue
             if type(event) is ev.Audited:
                 audit.add(core, event)
                 continue

@@ -176,7 +176,7 @@ async def change_user(
 
 @router.delete("/users/{name}", status_code=204)
 async def delete_user(request: Request, wired: Wired, identity: Administrator, name: str) -> None:
-    """Remove a person with their sessions, keys, grants, schedules and rules. Their devices belong to nobody then."""
+    """Remove a person with all that is theirs. Their devices belong to nobody then."""
     account = _find(wired, name)
     _check_administrators(wired, account, stays=False)
     people = wired.auth.people
@@ -190,6 +190,7 @@ async def delete_user(request: Request, wired: Wired, identity: Administrator, n
         *(Dropped(Grant, one.id) for one in people.grants_of(name)),
         *(Dropped(Rule, one.id) for one in wired.rules.all.values() if one.owner == name),
         *(Dropped(kind, one) for one in timed for kind in (Schedule, ScheduleProgress)),
+        *wired.notifications.belongings(name),
         *(DeviceChanged(device.id, now, {"owner": ""}, identity.name) for device in owned),
         wired.audited(request, identity, "user.delete", name, {"devices_released": len(owned)}),
     ]
