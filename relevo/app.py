@@ -358,7 +358,7 @@ class Application:
         bus.tap(self._presence.follow)
         alerts = Alerts()
         alerts.load(loaded.alerts)
-        rule_actions = RuleActions(alerts, acting, pipeline, registry, people, refusals, clock)
+        rule_actions = RuleActions(alerts, notifications, acting, pipeline, registry, people, refusals, clock)
 
         async def replay(seq: int, limit: int) -> list[tuple[int, AnyEvent]]:
             return await readers.run(journal.events_from, seq, limit)

@@ -3,7 +3,9 @@
 ======== ==================================================== ====================================================
 command  ``{"name", "params", "ttl"}``                         to the device itself, or to ``device``, or ``selection``
 desired  ``{"values"}``                                        of the device itself, or of ``device``, or ``selection``
-alert    ``{"severity", "text", "key", "auto_clear"}``         opened, or counted once more while it is open
+alert    ``{"severity", "text", "key", "auto_clear",           opened, or counted once more while it is open; people
+         "notify"}``                                           who may view the device are told, unless that is off
+notify   ``{"text", "title", "severity", "to"}``               people are told: the rule's owner, or those named
 publish  ``{"topic", "payload", "qos", "retain"}``             an MQTT message
 ======== ==================================================== ====================================================
 
@@ -12,6 +14,7 @@ that the condition names. Whether anybody may do it is asked when it happens.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -24,13 +27,16 @@ ACTION_BYTES: Final = 4_096
 TEXT_LIMIT: Final = 1_000
 ALERT_KEY_LIMIT: Final = 64
 TOPIC_LIMIT: Final = 256
+TITLE_LIMIT: Final = 120
+TO_MOST: Final = 50
 REASON: Final = "rule_invalid"
 MOVING: Final = ("command", "desired")
-KINDS: Final = (*MOVING, "alert", "publish")
-CLEAR_KINDS: Final = (*MOVING, "publish")
+KINDS: Final = (*MOVING, "alert", "notify", "publish")
+CLEAR_KINDS: Final = (*MOVING, "notify", "publish")
 _PLACE: Final = re.compile(r"\{([^{}\s]{1,64})\}")
 _FIELDS: Final = {
-    "alert": frozenset({"severity", "text", "key", "auto_clear"}),
+    "alert": frozenset({"severity", "text", "key", "auto_clear", "notify"}),
+    "notify": frozenset({"text", "title", "severity", "to"}),
     "publish": frozenset({"topic", "payload", "qos", "retain"}),
 }
 
@@ -57,7 +63,7 @@ def check_rule_action(action: Any, field: str, kinds: tuple[str, ...] = KINDS) -
         for name in body
         if name not in _FIELDS[kind]
     ]
-    return found + (_alert(body, place) if kind == "alert" else _publish(body, place))
+    return found + _CHECKS[kind](body, place)
 
 
 def filled(text: str, about: dict[str, Any]) -> str:
@@ -87,7 +93,19 @@ def _alert(body: dict[str, Any], place: str) -> list[FieldError]:
         found.append(_wrong(f"{place}.severity", f"must be one of {' '.join(SEVERITIES)}"))
     if "key" in body:
         found += _text(body, "key", place, ALERT_KEY_LIMIT)
-    return found + _flag(body, "auto_clear", place)
+    return found + _flag(body, "auto_clear", place) + _flag(body, "notify", place)
+
+
+def _notify(body: dict[str, Any], place: str) -> list[FieldError]:
+    found = _text(body, "text", place, TEXT_LIMIT)
+    if "title" in body:
+        found += _text(body, "title", place, TITLE_LIMIT)
+    if body.get("severity", "info") not in SEVERITIES:
+        found.append(_wrong(f"{place}.severity", f"must be one of {' '.join(SEVERITIES)}"))
+    to = body.get("to", [])
+    if not isinstance(to, list) or len(to) > TO_MOST or not all(isinstance(one, str) and one for one in to):
+        found.append(_wrong(f"{place}.to", f"must be a list of at most {TO_MOST} names"))
+    return found
 
 
 def _publish(body: dict[str, Any], place: str) -> list[FieldError]:
@@ -113,3 +131,10 @@ def _flag(body: dict[str, Any], name: str, place: str) -> list[FieldError]:
 
 def _wrong(field: str, message: str) -> FieldError:
     return FieldError(field, f"{field} {message}", REASON)
+
+
+_CHECKS: Final[dict[str, Callable[[dict[str, Any], str], list[FieldError]]]] = {
+    "alert": _alert,
+    "notify": _notify,
+    "publish": _publish,
+}

@@ -12,12 +12,13 @@ import msgspec
 
 from relevo.clock import Clock
 from relevo.dispatch import new_id
-from relevo.domain.accounts import Role
+from relevo.domain.accounts import Identity, Role
 from relevo.domain.actions import Order, order_of
 from relevo.domain.alerts import Alerts
-from relevo.domain.devices import Registry
-from relevo.domain.events import AnyEvent, Noticed, RuleCleared, RuleFired
+from relevo.domain.devices import Device, Registry
+from relevo.domain.events import AlertChanged, Noticed, RuleCleared, RuleFired
 from relevo.domain.firings import Fired, Outcome
+from relevo.domain.grants import Right
 from relevo.domain.people import People
 from relevo.domain.rule_actions import MOVING, filled
 from relevo.domain.rules import Rule
@@ -25,7 +26,8 @@ from relevo.domain.targets import meant
 from relevo.errors import Conflict, Invalid, QueueFull, RelevoError, StoreUnavailable
 from relevo.jobs.acting import Acting
 from relevo.log import get_logger
-from relevo.pipeline import Pipeline
+from relevo.notifications import Notifications
+from relevo.pipeline import Entry, Pipeline
 from relevo.redaction import redact
 from relevo.refusals import Refusals
 
@@ -33,6 +35,9 @@ log = get_logger("relevo.jobs")
 
 _AT_ONCE: Final = 64
 _DETAIL: Final = 300
+_TOLD: Final = frozenset({"opened", "reopened", "escalated", "cleared"})
+# A mark instead of a word: rules are named in the language of those who make them.
+_OVER: Final = "\N{CHECK MARK}"
 
 
 class Announce(Protocol):
@@ -56,6 +61,7 @@ class RuleActions:
     def __init__(
         self,
         alerts: Alerts,
+        notifications: Notifications,
         acting: Acting,
         pipeline: Pipeline,
         registry: Registry,
@@ -64,6 +70,7 @@ class RuleActions:
         clock: Clock,
     ) -> None:
         self.alerts = alerts
+        self._notifications = notifications
         self._acting = acting
         self._pipeline = pipeline
         self._registry = registry
@@ -84,7 +91,7 @@ class RuleActions:
         calls = [call for outcome, rule in moves for call in self._calls(outcome, rule)]
         for n in range(0, len(calls), _AT_ONCE):
             await asyncio.gather(*(self._ask(call) for call in calls[n : n + _AT_ONCE]))
-        events: list[AnyEvent] = []
+        events: list[Entry] = []
         for outcome, rule in outcomes:
             if self._registry.get(outcome.device) is None:
                 continue
@@ -100,27 +107,75 @@ class RuleActions:
     def _late(self, outcome: Outcome, rule: Rule, now: int) -> bool:
         return now - outcome.at > rule.late_limit_s * 1000
 
-    def _story(self, outcome: Outcome, rule: Rule, now: int) -> list[AnyEvent]:
-        """What is told of it, with the alerts that it opens or ends."""
+    def _story(self, outcome: Outcome, rule: Rule, now: int) -> list[Entry]:
+        """What is told of it, with the alerts that it opens or ends and the people who are to know."""
+        about = self._about(outcome, rule)
         if not isinstance(outcome, Fired):
             note = "" if rule.enabled and rule.owner else "its rule is switched off or gone"
-            cleared = RuleCleared(outcome.device, now, rule.id, rule.name, outcome.at)
-            return [cleared, *self.alerts.cleared(rule.id, outcome.device, now, note)]
+            ended: list[Entry] = [RuleCleared(outcome.device, now, rule.id, rule.name, outcome.at)]
+            for alert in self.alerts.cleared(rule.id, outcome.device, now, note):
+                ended += [alert, *self._tell_of(alert, rule)]
+            return ended + self._notify(outcome, rule, rule.clear_actions, about)
         late = self._late(outcome, rule, now)
-        events: list[AnyEvent] = [
+        events: list[Entry] = [
             RuleFired(outcome.device, now, rule.id, rule.name, outcome.at, outcome.since, outcome.values, late)
         ]
-        about = self._about(outcome, rule)
         for action in rule.actions:
             if "alert" in action:
                 body = action["alert"]
                 text = filled(body["text"], about)
-                events.append(
-                    self.alerts.fired(
-                        new_id(), outcome.device, rule.owner, rule.id, rule.name, body, text, outcome.values, now
-                    )
+                alert = self.alerts.fired(
+                    new_id(), outcome.device, rule.owner, rule.id, rule.name, body, text, outcome.values, now
                 )
-        return events
+                events += [alert, *self._tell_of(alert, rule)]
+        return events + self._notify(outcome, rule, rule.actions, about)
+
+    def _tell_of(self, alert: AlertChanged, rule: Rule) -> list[Entry]:
+        """Whoever may view the device is told of an alert that is new, worse or over."""
+        silent = any("alert" in one and not one["alert"].get("notify", True) for one in rule.actions)
+        if alert.change not in _TOLD or silent:
+            return []
+        over = alert.change == "cleared"
+        return self._notifications.prepare(
+            "info" if over else alert.severity,
+            rule.origin,
+            f"{_OVER} {alert.name}" if over else alert.name,
+            alert.text,
+            device=alert.device,
+            key=f"{alert.id}:{alert.change}",
+        )
+
+    def _notify(
+        self, outcome: Outcome, rule: Rule, actions: list[dict[str, Any]], about: dict[str, Any]
+    ) -> list[Entry]:
+        """What people are told by ``notify``: those who may view the device, for it is about that."""
+        entries: list[Entry] = []
+        device = self._registry.get(outcome.device)
+        for body in [one["notify"] for one in actions if "notify" in one]:
+            named = body.get("to") or [rule.owner]
+            may = [name for name in named if device is not None and self._may_view(name, device)]
+            if len(may) < len(named):
+                left = ", ".join(repr(name) for name in named if name not in may)
+                self._tell(rule, outcome.device, f"{left} may not view the device, or may not sign in: not told")
+            if may:
+                title = filled(body.get("title") or rule.name, about)
+                text = filled(body["text"], about)
+                entries += self._notifications.prepare(
+                    body.get("severity", "info"), rule.origin, title, text, device=outcome.device, to=may
+                )
+        return entries
+
+    def tell_owner(self, rule: Rule, device: str, text: str) -> list[Entry]:
+        """Tell the owner something about the rule itself; to be submitted at once."""
+        return self._notifications.prepare(
+            "warning", rule.origin, rule.name, text, device=device, to=[rule.owner], key=f"{rule.id}:self"
+        )
+
+    def _may_view(self, name: str, device: Device) -> bool:
+        account = self._people.accounts.get(name)
+        if account is None or account.disabled:
+            return False
+        return self._people.right(Identity(account.name, account.rank), device) >= Right.VIEW
 
     def _about(self, outcome: Outcome, rule: Rule) -> dict[str, Any]:
         device = self._registry.get(outcome.device)

@@ -416,7 +416,7 @@ class Rules:
         self._refusals.notices["rule_looped"] += 1
         detail = f"rule {rule.name!r} ({rule.id}) is switched off: {why}"
         told = Noticed(outcome.device, self._clock.now_ms(), "rule_looped", detail)
-        self._pipeline.submit([Kept(stopped), told])
+        self._pipeline.submit([Kept(stopped), told, *self._actions.tell_owner(rule, outcome.device, why)])
         log.warning("rule_looped", rule=rule.id, device=outcome.device, count=count)
         return True
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -92,6 +93,45 @@ def test_a_reading_switches_a_board_and_opens_an_alert_that_clears(server: Runni
     shown = server.api.get(f"/api/v1/rules/{rule}").json()
     assert shown["true_of"] == []
     assert shown["last_fired"] is not None
+
+
+def test_people_are_told_of_alerts_and_by_name(server: RunningServer) -> None:
+    server.register("fridge", name="Kitchen fridge")
+    password = "a-long-enough-one"
+    for name in ("ana", "ben"):
+        server.api.post("/api/v1/users", json={"name": name, "password": password, "role": "operator"})
+    server.api.post("/api/v1/devices/fridge/grants", json={"account": "ana"}).raise_for_status()
+    call = {
+        "notify": {"to": ["ana", "ben"], "title": "Go to {name}", "text": "It has {t} degrees", "severity": "critical"}
+    }
+    rest = {"notify": {"text": "Well again at last"}}
+    make(server, actions=[OPEN_ALERT, call], clear_actions=[rest], scope={"devices": ["fridge"]})
+    say(server, "fridge", t=9)
+    say(server, "fridge", t=10)
+    say(server, "fridge", t=1)
+
+    def inbox(name: str) -> list[tuple[str, str, str]]:
+        login = {"username": name, "password": password if name != "admin" else ADMIN_PASSWORD}
+        token = httpx.post(f"{server.http}/api/v1/auth/login", json=login, trust_env=False).json()["access_token"]
+        headers = {"Authorization": f"Bearer {token}"}
+        items = httpx.get(f"{server.http}/api/v1/notifications", headers=headers, trust_env=False).json()["items"]
+        return [(one["severity"], one["title"], one["text"]) for one in reversed(items)]
+
+    told = eventually(lambda: len(found := inbox("admin")) == 3 and found)
+    assert told == [
+        ("warning", "Too warm", "Kitchen fridge has 9 degrees"),
+        ("info", "✓ Too warm", "Kitchen fridge has 9 degrees"),
+        ("info", "Too warm", "Well again at last"),
+    ]
+    assert inbox("ana") == [
+        ("warning", "Too warm", "Kitchen fridge has 9 degrees"),
+        ("critical", "Go to Kitchen fridge", "It has 9 degrees"),
+        ("info", "✓ Too warm", "Kitchen fridge has 9 degrees"),
+    ]
+    # Ben may not view the fridge: nothing of it is told him, and that is told where it belongs.
+    assert inbox("ben") == []
+    story = server.api.get("/api/v1/devices/fridge/timeline").json()["items"]
+    assert any(one["kind"] == "rule_failed" and "'ben'" in one["detail"] for one in story)
 
 
 def test_what_is_desired_follows_a_rule(server: RunningServer) -> None:
