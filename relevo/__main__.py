@@ -7,8 +7,11 @@ done for this process alone: whoever imports Relevo from elsewhere gets everythi
 
 import sys
 import warnings
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 _ABSENT: Final = (
     # SQLAlchemy's and structlog's support for greenlets, with the runtime of C++ that it needs: 2.5 MB.
@@ -29,6 +32,16 @@ def _leave_out() -> None:
     fetching: Any = ModuleType("jwt.jwks_client")
     fetching.PyJWKClient = None
     sys.modules.setdefault("jwt.jwks_client", fetching)
+    # The storages of limits for asyncio, and what wraps its functions to say in which version they came: 1 MB.
+    sys.modules.setdefault("limits.aio", ModuleType("limits.aio"))
+    saying: Any = ModuleType("deprecated.sphinx")
+    saying.versionadded = saying.versionchanged = saying.deprecated = _as_it_is
+    sys.modules.setdefault("deprecated.sphinx", saying)
+    sys.modules.setdefault("deprecated", ModuleType("deprecated"))
+
+
+def _as_it_is(*_: object, **__: object) -> Callable[[T], T]:
+    return lambda one: one
 
 
 def _put_off() -> None:

@@ -8,7 +8,9 @@ from tests.running import REPOSITORY
 # Each is megabytes, or the door to them, that a server at rest has no use for.
 UNNEEDED = (
     "alembic", "argon2", "click", "cryptography", "greenlet", "multiprocessing", "prometheus_client",
-    "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "zxcvbn",
+    "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "wrapt", "zxcvbn",
+    # What only some installations use comes with its first use.
+    "apprise", "astral", "babel", "cel", "httpx", "jinja2", "standardwebhooks",
 )  # fmt: skip
 
 
