@@ -340,6 +340,19 @@ class AlertChanged(Event, tag="al"):
     note: str = ""
 
 
+class WebhookAsked(Event, tag="wh"):
+    """A rule, or whoever ``by`` names, wants ``body`` delivered to the webhook with the id ``webhook``.
+
+    It goes there whatever kinds that webhook asks for; ``device`` is what it is about, empty for nothing.
+    """
+
+    device: str
+    at: int
+    webhook: str
+    by: str
+    body: dict[str, Any] = {}
+
+
 class Audited(Event, tag="au"):
     """Somebody did something that has to be answerable for. ``by`` is an account, a device or the program itself.
 
@@ -403,6 +416,7 @@ AnyEvent: TypeAlias = (
     | RuleFired
     | RuleCleared
     | AlertChanged
+    | WebhookAsked
     | Audited
     | NotificationRaised
 )

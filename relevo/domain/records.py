@@ -13,12 +13,14 @@ from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.deliveries import DeliveriesForgotten, DeliveryChange, DeliveryDropped, DeliveryKept, WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
 from relevo.domain.notices import NoticePreferences
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
+from relevo.domain.webhooks import Webhook
 
 Record: TypeAlias = (
     Account
@@ -40,6 +42,8 @@ Record: TypeAlias = (
     | ChannelHealth
     | NoticePreferences
     | OutboxEntry
+    | Webhook
+    | WebhookProgress
 )
 
 
@@ -85,8 +89,20 @@ class InboxForgotten(msgspec.Struct):
 
 
 InboxChange: TypeAlias = InboxRead | InboxDropped | InboxForgotten
-RecordChange: TypeAlias = Kept | Dropped | AuditForgotten | InboxChange
-RECORD_CHANGES: Final = frozenset({Kept, Dropped, AuditForgotten, InboxRead, InboxDropped, InboxForgotten})
+RecordChange: TypeAlias = Kept | Dropped | AuditForgotten | InboxChange | DeliveryChange
+RECORD_CHANGES: Final = frozenset(
+    {
+        Kept,
+        Dropped,
+        AuditForgotten,
+        InboxRead,
+        InboxDropped,
+        InboxForgotten,
+        DeliveryKept,
+        DeliveryDropped,
+        DeliveriesForgotten,
+    }
+)
 
 
 def key_of(record: Record) -> str:

@@ -22,6 +22,7 @@ KINDS: Final = frozenset(
         "rule",
         "alert",
         "twin",
+        "webhook",
         "refused",
         "notice",
         "notification",
@@ -55,6 +56,7 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.DesiredAgreed: "twin",
     ev.DesiredFailed: "twin",
     ev.ReportedChanged: "twin",
+    ev.WebhookAsked: "webhook",
     ev.Refused: "refused",
     ev.Noticed: "notice",
     ev.UnclaimedSeen: "unclaimed",
@@ -97,15 +99,16 @@ class Views:
         if isinstance(one, Missed):
             return _encode({"kind": "gap", "missed": one.count})
         if not one.seq:
-            return _encode(self._object(0, one.event))
+            return _encode(self.object_of(0, one.event))
         known = self._kept.get(one.seq)
         if known is None or known[0] is not one.event:
             if len(self._kept) >= self._KEPT:
                 self._kept.clear()
-            known = self._kept[one.seq] = (one.event, _encode(self._object(one.seq, one.event)))
+            known = self._kept[one.seq] = (one.event, _encode(self.object_of(one.seq, one.event)))
         return known[1]
 
-    def _object(self, seq: int, event: ev.AnyEvent) -> dict[str, Any]:
+    def object_of(self, seq: int, event: ev.AnyEvent) -> dict[str, Any]:
+        """The object of one event; ``seq`` 0 for what has no number."""
         out: dict[str, Any] = {"seq": seq or None, "kind": kind_of(event)}
         match event:
             case ev.TelemetryReceived():
@@ -213,6 +216,14 @@ class Views:
             case ev.DesiredFailed():
                 out |= {"device": event.device, "change": "failed", "keys": event.keys, "at": event.at}
                 out |= {"values": event.values, "reported": event.reported}
+            case ev.WebhookAsked():
+                out |= {
+                    "device": event.device or None,
+                    "webhook": event.webhook,
+                    "by": event.by,
+                    "body": event.body,
+                    "at": event.at,
+                }
             case ev.Refused():
                 out |= {
                     "device": event.device or None,

@@ -25,14 +25,26 @@ from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.deliveries import WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
 from relevo.domain.notices import NoticePreferences
-from relevo.domain.records import AuditForgotten, Dropped, Kept, Record, RecordChange, key_of
+from relevo.domain.records import (
+    AuditForgotten,
+    Dropped,
+    InboxDropped,
+    InboxForgotten,
+    InboxRead,
+    Kept,
+    Record,
+    RecordChange,
+    key_of,
+)
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
-from relevo.store import audit, inbox
+from relevo.domain.webhooks import Webhook
+from relevo.store import audit, inbox, webhooks
 from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
 
@@ -204,6 +216,36 @@ sites = Table(
     Column("lat", Float),
     Column("lon", Float),
 )
+webhook_table = Table(
+    "webhooks",
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("url"),
+    _text("owner"),
+    _text("by"),
+    _text("salt"),
+    _time("created_at"),
+    Column("kinds", JSON, nullable=False),
+    Column("devices", JSON, nullable=False),
+    Column("types", JSON, nullable=False),
+    Column("tags", JSON, nullable=False),
+    _text("format"),
+    Column("headers", JSON, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    _text("disabled_reason"),
+    Column("allow_private", Boolean, nullable=False),
+    _text("former_salt"),
+    _time("former_until"),
+)
+webhook_progress = Table(
+    "webhook_progress",
+    metadata,
+    _text("id", primary_key=True),
+    _time("position"),
+    Column("ahead", JSON, nullable=False),
+    _time("failing_since"),
+)
 
 channels = Table(
     "channels",
@@ -283,6 +325,8 @@ TABLES: Final[dict[type[Record], Table]] = {
     ChannelHealth: channel_health,
     NoticePreferences: notice_preferences,
     OutboxEntry: outbox,
+    Webhook: webhook_table,
+    WebhookProgress: webhook_progress,
 }
 # Records with documents of their own shape inside.
 _NESTED: Final = frozenset({Schedule, Rule, NoticePreferences})
@@ -298,10 +342,12 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
         elif isinstance(change, Dropped):
             table = TABLES[change.kind]
             core.execute(delete(table).where(_key(table) == change.key))
-        elif not isinstance(change, AuditForgotten):
+        elif isinstance(change, InboxRead | InboxDropped | InboxForgotten):
             inbox.apply(core, change)
-        else:
+        elif isinstance(change, AuditForgotten):
             audit.forget(core, change.through, change.before)
+        else:
+            webhooks.apply(core, change)
 
 
 def load(core: Connection) -> list[Record]:

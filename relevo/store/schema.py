@@ -23,12 +23,13 @@ from relevo.store import (
     timeline,
     twins,
     unclaimed,
+    webhooks,
 )
 from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0010"
+HEAD: Final = "0011"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -46,6 +47,7 @@ TABLES: Final = (
     alerts.alerts,
     twins.twins,
     inbox.notifications,
+    webhooks.deliveries,
 )
 
 
