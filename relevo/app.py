@@ -27,7 +27,7 @@ from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
-from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
+from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.meters import RecentReadings
@@ -38,6 +38,7 @@ from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, Record, RecordChange
 from relevo.domain.sites import Site
 from relevo.domain.twins import Twin
+from relevo.domain.webhooks import Webhook, secret_of
 from relevo.errors import ConfigurationError, StoreUnavailable, TooMany
 from relevo.files import write_file
 from relevo.http import tokens
@@ -49,7 +50,7 @@ from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
 from relevo.http.tokens import SIGNING_KEYS, SigningKeys, Tokens
-from relevo.http.watching import Watching
+from relevo.http.watching import Standing, Watching
 from relevo.intake import Intake
 from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
@@ -63,6 +64,10 @@ from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
 from relevo.jobs.scheduler import Scheduler
 from relevo.jobs.twins import Delivery
+from relevo.jobs.webhook_rows import WebhookRows
+from relevo.jobs.webhook_runner import Show
+from relevo.jobs.webhook_sender import WebhookSender
+from relevo.jobs.webhooks import Webhooks
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.memory import give_back
@@ -73,10 +78,11 @@ from relevo.mqtt.doorkeeper import Doorkeeper
 from relevo.mqtt.server import MqttServer
 from relevo.mqtt.tls import AuthorityName, ServerTls
 from relevo.notifications import Notifications
+from relevo.outbound import Guard, Outbound
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.realtime import sse, websocket
-from relevo.realtime.view import Views
+from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
@@ -201,6 +207,7 @@ class Application:
         self._rules: Rules | None = None
         self._sites: dict[str, Site] = {}
         self._notifier: Notifier | None = None
+        self._webhooks: Webhooks | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -241,10 +248,12 @@ class Application:
         pepper, fresh = self.directory.secret_key()
         loaded = self._load(path)
         known, registered = loaded.records, loaded.registered
-        if fresh and any(device.key_hash.startswith(HASH_PREFIX) for device in registered):
+        bound = any(device.key_hash.startswith(HASH_PREFIX) for device in registered)
+        if fresh and (bound or any(isinstance(one, Webhook) for one in known)):
             (self.directory.path / PEPPER_FILE).unlink()
             raise ConfigurationError(
-                f"{self.directory.path / PEPPER_FILE} is missing, and no device's key can be checked without it: "
+                f"{self.directory.path / PEPPER_FILE} is missing, and no device's key can be checked without it, nor a "
+                "webhook signed: "
                 "restore it from a backup"
             )
         self.registry = registry = Registry()
@@ -371,6 +380,35 @@ class Application:
             rules.apply(Kept(one))
         pipeline.record_followers.append(rules.apply)
         bus.tap(rules.follow)
+        self._views = views = Views(registry)
+        signing = keyring.secret_for("webhooks").encode()
+        guard = Guard(settings.webhooks.allow_private)
+        self._webhooks = webhooks = Webhooks(
+            WebhookSender(
+                Outbound(guard, settings.webhooks.timeout_s, settings.webhooks.connections),
+                lambda webhook, salt: secret_of(signing, webhook, salt),
+                clock,
+            ),
+            pipeline,
+            registry,
+            people,
+            refusals,
+            clock,
+            notifications,
+            replay,
+            WebhookRows(readers),
+            Show(
+                KINDS - {"gap"},
+                lambda event: None if type(event) is Audited else kind_of(event),
+                views.object_of,
+                lambda owner: Standing(owner, people, registry),
+            ),
+            settings.webhooks,
+        )
+        for one in known:
+            webhooks.apply(Kept(one))
+        pipeline.record_followers.append(webhooks.apply)
+        bus.tap(webhooks.follow)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
 
@@ -413,6 +451,8 @@ class Application:
             rules=rules,
             alerts=alerts,
             backtests=Backtests(path),
+            webhooks=webhooks,
+            outbound=guard,
             refusals=refusals,
             readers=readers,
             auth=auth,
@@ -453,6 +493,7 @@ class Application:
         scheduler.start()
         rules.start()
         notifier.start()
+        webhooks.start()
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
@@ -468,6 +509,7 @@ class Application:
             self._rules,
             self._delivery,
             self._notifier,
+            self._webhooks,
             self._deadlines,
             self._retention,
         ):
@@ -565,8 +607,7 @@ class Application:
             set_cookie(response, signed_in.cookie, request.url.scheme == "https")
             return response
 
-        views = Views(self.registry)
-        live = (self.bus, replay, lambda: self.pipeline.committed_seq, views, admit, settings.limits.stream_queue)
+        live = (self.bus, replay, lambda: self.pipeline.committed_seq, self._views, admit, settings.limits.stream_queue)
         routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
         routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)

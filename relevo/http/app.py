@@ -40,6 +40,7 @@ from relevo.http.api import (
     telemetry,
     twins,
     users,
+    webhooks,
     why,
 )
 from relevo.http.description import Methods, complete
@@ -104,6 +105,7 @@ GROUPS: Final = (
     schedules,
     rules,
     alerts,
+    webhooks,
     credentials,
     certificates,
     grants,

@@ -29,6 +29,18 @@ _MQTT_COUNTERS: Final = {
     "delayed": "MQTT clients whose CONNECT had to wait.",
 }
 
+_WEBHOOK_COUNTERS: Final = (
+    "delivered",
+    "failed",
+    "dead",
+    "dropped",
+    "missed",
+    "replayed",
+    "disabled",
+    "unshown",
+    "tests",
+)
+
 
 _NOTIFICATION_COUNTERS: Final = {
     "raised": "Notifications raised.",
@@ -84,6 +96,14 @@ class _Figures:
             yield CounterMetricFamily(f"relevo_notifications_{name}", what, value=notices[name])
         for name, what in _NOTIFICATION_GAUGES.items():
             yield GaugeMetricFamily(f"relevo_notifications_{name}", what, value=notices[name])
+        hooks = wired.webhooks
+        yield GaugeMetricFamily("relevo_webhooks", "Webhooks that are switched on.", value=_enabled(wired))
+        yield GaugeMetricFamily("relevo_webhook_waiting", "Deliveries on their way.", value=hooks.waiting())
+        yield GaugeMetricFamily("relevo_webhook_dead_letters", "Dead letters kept.", value=hooks.dead.total())
+        sent = CounterMetricFamily("relevo_webhook_deliveries", "Deliveries by what became of them.", labels=("what",))
+        for what in _WEBHOOK_COUNTERS:
+            sent.add_metric((what,), hooks.counts[what])
+        yield sent
         refused = CounterMetricFamily("relevo_refused", "Refusals by place and reason.", labels=("where", "reason"))
         for (where, reason), count in sorted(wired.refusals.counts.items()):
             refused.add_metric((where, reason), count)
@@ -92,6 +112,10 @@ class _Figures:
         for kind, count in sorted(wired.refusals.notices.items()):
             noticed.add_metric((kind,), count)
         yield noticed
+
+
+def _enabled(wired: Services) -> int:
+    return sum(one.enabled for one in wired.webhooks.all.values())
 
 
 async def metrics(request: Request) -> Response:

@@ -1,6 +1,7 @@
 """What the HTTP endpoints work with, wired by the application."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
@@ -17,6 +18,7 @@ from relevo.domain.accounts import Identity
 from relevo.domain.alerts import Alerts
 from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel
+from relevo.domain.deliveries import Attempt, Delivery, WebhookProgress
 from relevo.domain.devices import Device, Registry
 from relevo.domain.evaluator import Evaluator
 from relevo.domain.events import Audited
@@ -27,9 +29,11 @@ from relevo.domain.presence import Presence
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
+from relevo.domain.webhooks import Webhook
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.notifications import Notifications
+from relevo.outbound import Guard
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.refusals import Refusals
@@ -73,6 +77,33 @@ class TriesRules(Protocol):
         """What ``rule`` would have done with ``devices`` from ``begin`` until before ``end``."""
 
 
+class Webhooks(Protocol):
+    """What delivers webhooks. See :class:`relevo.jobs.webhooks.Webhooks`."""
+
+    all: dict[str, Webhook]
+
+    @property
+    def kinds(self) -> frozenset[str]: ...
+
+    @property
+    def counts(self) -> Counter[str]: ...
+
+    @property
+    def dead(self) -> Counter[str]: ...
+
+    def arrived(self, webhook_id: str) -> list[Delivery]: ...
+
+    def waiting(self, webhook_id: str = "") -> int: ...
+
+    def standing(self, webhook_id: str) -> WebhookProgress: ...
+
+    def secret(self, webhook: Webhook) -> str: ...
+
+    async def test(self, webhook: Webhook) -> Attempt: ...
+
+    async def replay(self, webhook_id: str, seq: int | None = None) -> int: ...
+
+
 class Schedules(Protocol):
     """What runs schedules."""
 
@@ -101,6 +132,8 @@ class Services:
     rules: Rules
     alerts: Alerts
     backtests: TriesRules
+    webhooks: Webhooks
+    outbound: Guard
     refusals: Refusals
     readers: Readers
     auth: Auth

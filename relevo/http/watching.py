@@ -50,3 +50,20 @@ class Watching:
             self._seen.add(device_id)
             return True
         return False
+
+
+class Standing(Watching):
+    """The same for what is done in somebody's name while they are not signed in: with the rights they have then."""
+
+    def __init__(self, name: str, people: People, registry: Registry) -> None:
+        super().__init__(Identity(name, Role.VIEWER), people, registry)
+
+    def good(self) -> bool:
+        """Whether they may sign in at all."""
+        if self._epoch != self._people.epoch:
+            self._epoch = self._people.epoch
+            account = self._people.accounts.get(self._identity.name)
+            self._good = account is not None and not account.disabled
+            if account is not None:
+                self._identity = Identity(account.name, account.rank)
+        return self._good

@@ -4,7 +4,7 @@ import re
 from typing import Any, NamedTuple
 
 from relevo.settings.load import CONTRACT_NAMES, environment_name, names
-from relevo.settings.table import Autocore, Commands, Hidrometro, Limits, Notifications, Settings, Twins
+from relevo.settings.table import Autocore, Commands, Hidrometro, Limits, Notifications, Settings, Twins, Webhooks
 
 MASK = "********"
 
@@ -74,6 +74,7 @@ def settings_page() -> str:
         "limits": f"## [limits]\n\n{Limits.__doc__}\n",
         "commands": f"## [commands]\n\n{Commands.__doc__}\n",
         "notifications": f"## [notifications]\n\n{Notifications.__doc__}\n",
+        "webhooks": f"## [webhooks]\n\n{Webhooks.__doc__}\n",
         "hidrometro": f"## [hidrometro]\n\n{Hidrometro.__doc__}\n",
         "twins": f"## [twins]\n\n{Twins.__doc__}\n",
         "autocore": f"## [autocore]\n\n{Autocore.__doc__}\n",

@@ -144,6 +144,15 @@ def _network(value: str) -> str:
     return value
 
 
+def _allowed(value: str) -> str:
+    """A network, an address, or the name of a host."""
+    if "/" in value or ":" in value or value.replace(".", "").isdigit():
+        return _network(value)
+    if not _HOST.fullmatch(value.lower()):
+        raise ValueError("must be a network such as 10.0.0.0/8, an address, or the name of a host")
+    return value.lower()
+
+
 Address = Annotated[str, BeforeValidator(_listen)]
 Addresses = Annotated[list[Address], BeforeValidator(_listed)]
 Filters = Annotated[list[Annotated[str, AfterValidator(_filter)]], BeforeValidator(_listed)]
@@ -343,6 +352,44 @@ class Autocore(Table):
     )
 
 
+class Webhooks(Table):
+    """Events sent to other programs, see ``docs/webhooks.md``."""
+
+    allow_private: Annotated[list[Annotated[str, AfterValidator(_allowed)]], BeforeValidator(_listed)] = Field(
+        default=[],
+        description="Networks, or names of hosts with private addresses, that everybody's webhooks may reach; metadata "
+        "services, multicast and reserved addresses stay closed.",
+    )
+    timeout_s: float = Field(
+        default=15.0, ge=0.1, le=300, description="Seconds a receiver has, from its name to the end of its answer."
+    )
+    retry_first_s: float = Field(
+        default=10.0, ge=0.05, le=3_600, description="Longest pause before the second attempt, seconds; it doubles."
+    )
+    give_up_s: int = Field(
+        default=86_400, ge=1, le=2_592_000, description="Seconds after which a delivery becomes a dead letter."
+    )
+    disable_after_s: int = Field(
+        default=432_000,
+        ge=60,
+        le=31_536_000,
+        description="Seconds of nothing but failure after which a webhook is switched off.",
+    )
+    parallel: int = Field(default=8, ge=1, le=256, description="Most deliveries of one webhook at a time.")
+    connections: int = Field(default=64, ge=1, le=4_096, description="Most deliveries of all webhooks at a time.")
+    waiting_per_device: int = Field(
+        default=500, ge=1, le=100_000, description="Most deliveries of one device that wait behind one that fails."
+    )
+    waiting: int = Field(
+        default=2_000,
+        ge=1,
+        le=1_000_000,
+        description="Most deliveries of one webhook that wait outside the journal.",
+    )
+    dead_letters: int = Field(default=1_000, ge=1, le=1_000_000, description="Dead letters kept for each webhook.")
+    per_owner: int = Field(default=50, ge=1, le=10_000, description="Most webhooks of one person.")
+
+
 class Settings(Table):
     """Every setting of Relevo. ``Settings()`` holds the defaults; :func:`relevo.settings.load` fills it."""
 
@@ -441,6 +488,7 @@ class Settings(Table):
     limits: Limits = Field(default=Limits())
     commands: Commands = Field(default=Commands())
     twins: Twins = Field(default=Twins())
+    webhooks: Webhooks = Field(default=Webhooks())
     hidrometro: Hidrometro = Field(default=Hidrometro())
     autocore: Autocore = Field(default=Autocore())
     notifications: Notifications = Field(default=Notifications())

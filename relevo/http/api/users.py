@@ -7,12 +7,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.accounts import Account, ApiKey, Role, SignIn
+from relevo.domain.deliveries import DeliveriesForgotten, WebhookProgress
 from relevo.domain.events import AnyEvent, DeviceChanged
 from relevo.domain.grants import Grant
 from relevo.domain.passwords import check_password
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
+from relevo.domain.webhooks import Webhook
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.names import check_name, taking_name
 from relevo.http.api.times import iso
@@ -182,6 +184,7 @@ async def delete_user(request: Request, wired: Wired, identity: Administrator, n
     people = wired.auth.people
     now = wired.clock.now_ms()
     timed = [one.id for one in wired.schedules.all.values() if one.owner == name]
+    hooks = [one.id for one in wired.webhooks.all.values() if one.owner == name]
     owned = [device for device in wired.registry.all() if device.owner == name]
     gone: list[RecordChange | AnyEvent] = [
         Dropped(Account, name),
@@ -191,6 +194,8 @@ async def delete_user(request: Request, wired: Wired, identity: Administrator, n
         *(Dropped(Rule, one.id) for one in wired.rules.all.values() if one.owner == name),
         *(Dropped(kind, one) for one in timed for kind in (Schedule, ScheduleProgress)),
         *wired.notifications.belongings(name),
+        *(Dropped(kind, one) for one in hooks for kind in (Webhook, WebhookProgress)),
+        *(DeliveriesForgotten(one) for one in hooks),
         *(DeviceChanged(device.id, now, {"owner": ""}, identity.name) for device in owned),
         wired.audited(request, identity, "user.delete", name, {"devices_released": len(owned)}),
     ]
