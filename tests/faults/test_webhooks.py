@@ -37,13 +37,15 @@ async def test_killed_again_and_again_while_the_receiver_comes_and_goes(tmp_path
             made = server.api.post("/api/v1/webhooks", json=body).json()
             secret = server.canaries.plant(made["secret"])
             sent = 0
+            before_kills: list[int] = []
             for _ in range(KILLS):
                 for _ in range(ROUNDS):
                     batch = [{"device": device, "values": {"n": sent + 1}} for device in devices]
                     answer = await asyncio.to_thread(server.api.post, "/api/v1/telemetry", json=batch)
                     assert answer.json()["stored"] == DEVICES, answer.text
                     sent += 1
-                await asyncio.sleep(rng.uniform(0, 0.1))
+                await asyncio.sleep(rng.uniform(0, 0.8))
+                before_kills.append(len(receiver.confirmed))
                 server.kill()
                 await asyncio.to_thread(server.start)
             receiver.reply = lambda _: web.Response(status=204)
@@ -67,7 +69,10 @@ async def test_killed_again_and_again_while_the_receiver_comes_and_goes(tmp_path
         order[one.data["device"]].append(one.data["values"]["n"])
     assert dict(order) == {device: list(range(1, sent + 1)) for device in devices}
     repeated = len(receiver.confirmed) - len(first)
-    print(f"{len(first)} deliveries, {len(receiver.all)} attempts, {repeated} repeated after {KILLS} kills")
+    print(
+        f"{before_kills} before the kills; {len(first)} deliveries, {len(receiver.all)} attempts, {repeated} repeated after {KILLS} kills"
+    )
+    assert before_kills[-1] > 0, "nothing had arrived before any kill: it proves nothing"
     # At most what was underway with each kill.
     assert repeated <= KILLS * 300
     Verifier(secret).verify(receiver.all[-1].body, receiver.all[-1].headers)
