@@ -407,6 +407,7 @@ class Application:
         )
         for one in known:
             webhooks.apply(Kept(one))
+        rule_actions.webhooks = webhooks.all
         pipeline.record_followers.append(webhooks.apply)
         bus.tap(webhooks.follow)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)

@@ -6,6 +6,7 @@ desired  ``{"values"}``                                        of the device its
 alert    ``{"severity", "text", "key", "auto_clear",           opened, or counted once more while it is open; people
          "notify"}``                                           who may view the device are told, unless that is off
 notify   ``{"text", "title", "severity", "to"}``               people are told: the rule's owner, or those named
+webhook  ``{"webhook", "body"}``                               a delivery to that webhook of the rule's owner
 publish  ``{"topic", "payload", "qos", "retain"}``             an MQTT message
 ======== ==================================================== ====================================================
 
@@ -31,11 +32,12 @@ TITLE_LIMIT: Final = 120
 TO_MOST: Final = 50
 REASON: Final = "rule_invalid"
 MOVING: Final = ("command", "desired")
-KINDS: Final = (*MOVING, "alert", "notify", "publish")
-CLEAR_KINDS: Final = (*MOVING, "notify", "publish")
+KINDS: Final = (*MOVING, "alert", "notify", "webhook", "publish")
+CLEAR_KINDS: Final = (*MOVING, "notify", "webhook", "publish")
 _PLACE: Final = re.compile(r"\{([^{}\s]{1,64})\}")
 _FIELDS: Final = {
     "alert": frozenset({"severity", "text", "key", "auto_clear", "notify"}),
+    "webhook": frozenset({"webhook", "body"}),
     "notify": frozenset({"text", "title", "severity", "to"}),
     "publish": frozenset({"topic", "payload", "qos", "retain"}),
 }
@@ -76,6 +78,19 @@ def filled(text: str, about: dict[str, Any]) -> str:
     return _PLACE.sub(value, text)
 
 
+def filled_body(body: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+    """The same with every text in it filled."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, str):
+            return filled(value, about)
+        if isinstance(value, dict):
+            return {key: fill(one) for key, one in value.items()}
+        return [fill(one) for one in value] if isinstance(value, list) else value
+
+    return {key: fill(one) for key, one in body.items()}
+
+
 def shown(value: Any) -> str:
     """A value as people read it."""
     if isinstance(value, bool):
@@ -108,6 +123,13 @@ def _notify(body: dict[str, Any], place: str) -> list[FieldError]:
     return found
 
 
+def _webhook(body: dict[str, Any], place: str) -> list[FieldError]:
+    found = _text(body, "webhook", place, 64)
+    if not isinstance(body.get("body", {}), dict):
+        found.append(_wrong(f"{place}.body", "must be an object"))
+    return found
+
+
 def _publish(body: dict[str, Any], place: str) -> list[FieldError]:
     found = _text(body, "topic", place, TOPIC_LIMIT)
     if not found and any(mark in body["topic"] for mark in "+#\0"):
@@ -136,5 +158,6 @@ def _wrong(field: str, message: str) -> FieldError:
 _CHECKS: Final[dict[str, Callable[[dict[str, Any], str], list[FieldError]]]] = {
     "alert": _alert,
     "notify": _notify,
+    "webhook": _webhook,
     "publish": _publish,
 }

@@ -5,6 +5,7 @@ down in between does it again when it comes back, and nobody is told twice.
 """
 
 import asyncio
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -16,13 +17,14 @@ from relevo.domain.accounts import Identity, Role
 from relevo.domain.actions import Order, order_of
 from relevo.domain.alerts import Alerts
 from relevo.domain.devices import Device, Registry
-from relevo.domain.events import AlertChanged, Noticed, RuleCleared, RuleFired
+from relevo.domain.events import AlertChanged, Noticed, RuleCleared, RuleFired, WebhookAsked
 from relevo.domain.firings import Fired, Outcome
 from relevo.domain.grants import Right
 from relevo.domain.people import People
-from relevo.domain.rule_actions import MOVING, filled
+from relevo.domain.rule_actions import MOVING, filled, filled_body
 from relevo.domain.rules import Rule
 from relevo.domain.targets import meant
+from relevo.domain.webhooks import Webhook
 from relevo.errors import Conflict, Invalid, QueueFull, RelevoError, StoreUnavailable
 from relevo.jobs.acting import Acting
 from relevo.log import get_logger
@@ -78,6 +80,8 @@ class RuleActions:
         self._refusals = refusals
         self._clock = clock
         self.announce: Announce | None = None
+        # Those there are, by id.
+        self.webhooks: Mapping[str, Webhook] = {}
         # What was told of a device last, by rule: the same is not told again with every firing.
         self._told: dict[tuple[str, str], str] = {}
 
@@ -115,6 +119,7 @@ class RuleActions:
             ended: list[Entry] = [RuleCleared(outcome.device, now, rule.id, rule.name, outcome.at)]
             for alert in self.alerts.cleared(rule.id, outcome.device, now, note):
                 ended += [alert, *self._tell_of(alert, rule)]
+            ended += self._to_webhooks(outcome, rule, rule.clear_actions, about, now)
             return ended + self._notify(outcome, rule, rule.clear_actions, about)
         late = self._late(outcome, rule, now)
         events: list[Entry] = [
@@ -128,7 +133,32 @@ class RuleActions:
                     new_id(), outcome.device, rule.owner, rule.id, rule.name, body, text, outcome.values, now
                 )
                 events += [alert, *self._tell_of(alert, rule)]
+        events += self._to_webhooks(outcome, rule, rule.actions, about, now)
         return events + self._notify(outcome, rule, rule.actions, about)
+
+    def _to_webhooks(
+        self, outcome: Outcome, rule: Rule, actions: list[dict[str, Any]], about: dict[str, Any], now: int
+    ) -> list[Entry]:
+        """What goes to webhooks by name: those of the rule's owner, and any for a rule of an administrator."""
+        entries: list[Entry] = []
+        for body in [one["webhook"] for one in actions if "webhook" in one]:
+            webhook = self.webhooks.get(body["webhook"])
+            account = self._people.accounts.get(rule.owner)
+            if webhook is None or account is None:
+                self._tell(rule, outcome.device, f"there is no webhook {body['webhook']!r}")
+            elif webhook.owner != rule.owner and account.rank is not Role.ADMINISTRATOR:
+                self._tell(rule, outcome.device, f"the webhook {webhook.name!r} is not one of {rule.owner!r}")
+            else:
+                said = {
+                    "change": "fired" if isinstance(outcome, Fired) else "cleared",
+                    "rule": rule.id,
+                    "name": rule.name,
+                    "at": outcome.at,
+                    "values": outcome.values if isinstance(outcome, Fired) else {},
+                    **filled_body(body.get("body", {}), about),
+                }
+                entries.append(WebhookAsked(outcome.device, now, webhook.id, rule.origin, said))
+        return entries
 
     def _tell_of(self, alert: AlertChanged, rule: Rule) -> list[Entry]:
         """Whoever may view the device is told of an alert that is new, worse or over."""

@@ -114,6 +114,8 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
         ({"alert": {"severity": "info", "text": "x", "colour": 1}}, "actions.0.alert.colour"),
         ({"alert": {"severity": "info", "text": "x", "notify": "no"}}, "actions.0.alert.notify"),
         ({"notify": {}}, "actions.0.notify.text"),
+        ({"webhook": {}}, "actions.0.webhook.webhook"),
+        ({"webhook": {"webhook": "w", "body": "x"}}, "actions.0.webhook.body"),
         ({"notify": {"text": "x", "to": "ana"}}, "actions.0.notify.to"),
         ({"notify": {"text": "x", "severity": "loud"}}, "actions.0.notify.severity"),
         ({"notify": {"text": "x", "title": ""}}, "actions.0.notify.title"),

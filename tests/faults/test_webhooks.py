@@ -70,7 +70,8 @@ async def test_killed_again_and_again_while_the_receiver_comes_and_goes(tmp_path
     assert dict(order) == {device: list(range(1, sent + 1)) for device in devices}
     repeated = len(receiver.confirmed) - len(first)
     print(
-        f"{before_kills} before the kills; {len(first)} deliveries, {len(receiver.all)} attempts, {repeated} repeated after {KILLS} kills"
+        f"{before_kills} before the kills; {len(first)} deliveries, {len(receiver.all)} attempts, "
+        f"{repeated} repeated after {KILLS} kills"
     )
     assert before_kills[-1] > 0, "nothing had arrived before any kill: it proves nothing"
     # At most what was underway with each kill.

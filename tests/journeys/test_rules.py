@@ -1,5 +1,6 @@
 """Rules over real sockets: a reading switches a board and opens an alert, once, through restarts and kills."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.journeys.board import Board
 from tests.journeys.live import Watcher, eventually
+from tests.receiver import Receiver
 from tests.running import ADMIN_PASSWORD, RunningServer
 
 HOT = {"value": {"key": "t", "op": ">", "than": 8}}
@@ -132,6 +134,29 @@ def test_people_are_told_of_alerts_and_by_name(server: RunningServer) -> None:
     assert inbox("ben") == []
     story = server.api.get("/api/v1/devices/fridge/timeline").json()["items"]
     assert any(one["kind"] == "rule_failed" and "'ben'" in one["detail"] for one in story)
+
+
+async def test_a_webhook_hears_what_a_rule_addresses_to_it(server: RunningServer) -> None:
+    server.register("fridge", name="Kitchen fridge")
+    async with Receiver() as receiver:
+        hook = {"name": "pager", "url": receiver.url, "kinds": [], "allow_private": True}
+        made = await asyncio.to_thread(server.api.post, "/api/v1/webhooks", json=hook)
+        assert made.status_code == 201, made.text
+        call = {"webhook": {"webhook": made.json()["id"], "body": {"text": "{name}: {t}", "room": [1, "{device}"]}}}
+        rule = await asyncio.to_thread(make, server, actions=[call], clear_actions=[call])
+        for value in (9, 1):
+            await asyncio.to_thread(say, server, "fridge", t=value)
+        async with asyncio.timeout(15):
+            while len(receiver.confirmed) < 2:
+                await asyncio.sleep(0.01)
+        fired, cleared = (one.data["body"] for one in receiver.confirmed)
+        assert (fired["change"], fired["rule"], fired["values"]) == ("fired", rule, {"t": 9.0})
+        assert (fired["text"], fired["room"]) == ("Kitchen fridge: 9", [1, "fridge"])
+        assert (cleared["change"], cleared["text"]) == ("cleared", "Kitchen fridge: {t}")
+        foreign = {"webhook": {"webhook": "nobody's"}}
+        body = {"name": "x", "condition": HOT, "actions": [foreign]}
+        refused = await asyncio.to_thread(server.api.post, "/api/v1/rules", json=body)
+        assert refused.json()["errors"][0]["field"] == "actions.0.webhook.webhook"
 
 
 def test_what_is_desired_follows_a_rule(server: RunningServer) -> None:
@@ -275,7 +300,7 @@ def test_a_rule_that_sets_itself_off_is_stopped_and_told(server: RunningServer) 
         shown = eventually(lambda: (found := server.api.get(path).json())["stopped"] and found, 10)
         assert shown["enabled"] is False
         assert "set itself off" in shown["stopped"]
-        told = server.api.get("/api/v1/devices/heater/timeline").json()["items"]
-        assert any(one["kind"] == "rule_looped" for one in told)
+        story = "/api/v1/devices/heater/timeline"
+        eventually(lambda: any(one["kind"] == "rule_looped" for one in server.api.get(story).json()["items"]))
     again = server.api.patch(path, json={"enabled": True, "cooldown_s": 60}).json()
     assert (again["enabled"], again["stopped"]) == (True, "")

@@ -95,6 +95,11 @@ def _check(wired: Services, rule: Rule) -> None:
             raise _wrong("scope.devices", f"names {name[:64]!r}, which is none that {rule.owner!r} may see")
     for field, actions in (("actions", rule.actions), ("clear_actions", rule.clear_actions)):
         for n, action in enumerate(actions):
+            if "webhook" in action:
+                webhook = wired.webhooks.all.get(action["webhook"]["webhook"])
+                if webhook is None or (webhook.owner != rule.owner and account.rank is not Role.ADMINISTRATOR):
+                    name = action["webhook"]["webhook"][:64]
+                    raise _wrong(f"{field}.{n}.webhook.webhook", f"{name!r} is no webhook of {rule.owner!r}")
             if "publish" in action and account.rank is not Role.ADMINISTRATOR:
                 raise _wrong(f"{field}.{n}.publish", "is for rules of administrators")
 
