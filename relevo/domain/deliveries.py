@@ -7,8 +7,8 @@ again.
 
 Deliveries of one device stand in a *lane* and leave one after the other. A failing head holds its lane back and nobody
 else's. A lane that is full stops the reading, so that a receiver which is down leaves its share in the journal; only
-when the receiver takes deliveries of others and refuses this one again do the further ones of that device become dead
-letters.
+when the receiver takes deliveries of others and refuses this one again and again do the further ones of that device
+become dead letters.
 
 Times are integer milliseconds UTC.
 """
@@ -28,6 +28,8 @@ RETRY_LONGEST_MS: Final = 3_600_000
 _RETRY_LEAST_MS: Final = 1_000
 # No answer, too many requests, bad gateway, unavailable, gateway timeout: these speak of the receiver, of no device.
 _OF_THE_RECEIVER: Final = frozenset({0, 429, 502, 503, 504})
+# So often, and not by chance, as a receiver that stumbles now and then would.
+_REFUSED_MOST: Final = 5
 _ANSWER_MOST: Final = 1_024
 _ERROR_MOST: Final = 300
 # Settled numbers that are remembered beyond the position.
@@ -132,15 +134,15 @@ def pause(attempts: int, first: int, jitter: float) -> int:
 class _Lane:
     """The deliveries of one device; ``failing`` since which attempt of the webhook its head fails, 0 for not.
 
-    ``alone`` when the receiver took deliveries of others meanwhile and refused this one again.
+    ``refused`` is how often the receiver refused it again although it had taken deliveries of others meanwhile.
     """
 
-    __slots__ = ("alone", "failing", "queue")
+    __slots__ = ("failing", "queue", "refused")
 
     def __init__(self) -> None:
         self.queue: deque[Delivery] = deque()
         self.failing = 0
-        self.alone = False
+        self.refused = 0
 
 
 class Outbox:
@@ -277,7 +279,8 @@ class Outbox:
         if not attempt.final:
             # What is final was decided by ourselves and says nothing about the receiver.
             lane.failing = lane.failing or self._attempt
-            lane.alone = lane.alone or (self._last_ok > lane.failing and attempt.status not in _OF_THE_RECEIVER)
+            if self._last_ok > lane.failing and attempt.status not in _OF_THE_RECEIVER:
+                lane.refused += 1
             self.failing_since = self.failing_since or now
         if attempt.retry_after:
             self.quiet_until = max(self.quiet_until, now + min(attempt.retry_after, self._bounds.give_up))
@@ -336,7 +339,7 @@ class Outbox:
 
     def _stops(self, lane: _Lane) -> bool:
         """Whether this lane stops the reading: full, and nothing says that only its own device is the trouble."""
-        return self._full(lane) and not lane.alone
+        return self._full(lane) and lane.refused < _REFUSED_MOST
 
     def _join(self, delivery: Delivery) -> None:
         lane = self._lanes.get(delivery.device)
@@ -364,7 +367,7 @@ class Outbox:
             heapq.heapify(self._later)
             self._ready.extend(device for _, device in back)
         self._last_ok, self.failing_since = self._attempt, 0
-        lane.failing, lane.alone = 0, False
+        lane.failing, lane.refused = 0, 0
         lane.queue.popleft()
         self._go_on(delivery.device, lane)
 

@@ -272,7 +272,7 @@ async def test_beyond_the_bound_of_a_device_the_rest_are_dead_letters_while_othe
             await house.work()
         # Full: reading stops until the receiver refuses it again although it takes others.
         assert told(receiver)["good"] == [1, 2, 3, 4]
-        await house.pass_time(10, 10)
+        await house.pass_time(330, 10)
         assert told(receiver)["good"] == list(range(1, 9))
         assert len(await house.rows(WAITING)) == 5
         dead = await house.rows(DEAD)
