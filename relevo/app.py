@@ -2,14 +2,10 @@
 
 import asyncio
 import contextlib
-import fcntl
 import gc
-import os
-import secrets
 import socket
 import sqlite3
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection, Request
@@ -20,36 +16,32 @@ from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
+from relevo.directory import PEPPER_FILE, DataDirectory
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Account, Role
-from relevo.domain.alerts import Alert, Alerts
+from relevo.domain.alerts import Alerts
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
-from relevo.domain.devices import Device, Registry
+from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.meters import RecentReadings
-from relevo.domain.notices import REPEATED_MS
-from relevo.domain.passwords import normalised
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
-from relevo.domain.records import Dropped, Kept, Record, RecordChange
+from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.sites import Site
-from relevo.domain.twins import Twin
 from relevo.domain.webhooks import Webhook, secret_of
-from relevo.errors import ConfigurationError, StoreUnavailable, TooMany
-from relevo.files import write_file
+from relevo.errors import ConfigurationError, TooMany
 from relevo.http import tokens
 from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
-from relevo.http.hashing import hash_now
 from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
-from relevo.http.tokens import SIGNING_KEYS, SigningKeys, Tokens
+from relevo.http.tokens import SigningKeys, Tokens
 from relevo.http.watching import Standing, Watching
 from relevo.intake import Intake
 from relevo.jobs.acting import Acting
@@ -68,6 +60,7 @@ from relevo.jobs.webhook_rows import WebhookRows
 from relevo.jobs.webhook_runner import Show
 from relevo.jobs.webhook_sender import WebhookSender
 from relevo.jobs.webhooks import Webhooks
+from relevo.loading import load
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.memory import give_back
@@ -86,13 +79,9 @@ from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
-from relevo.store import accounts, commands, devices, inbox, journal, latest, records, series
-from relevo.store import alerts as store_alerts
-from relevo.store import presence as store_presence
-from relevo.store import sessions as store_sessions
-from relevo.store import twins as store_twins
+from relevo.store import commands, journal, series
 from relevo.store.checkpoints import Checkpointer
-from relevo.store.db import FILE_NAME, core_on, open_writer
+from relevo.store.db import FILE_NAME
 from relevo.store.readers import Readers
 from relevo.store.schema import prepare
 from relevo.store.writer import Writer
@@ -101,9 +90,6 @@ from relevo.web import pages
 
 log = get_logger("relevo")
 
-ADMINISTRATOR: Final = "admin"
-PASSWORD_FILE: Final = "admin-password"  # noqa: S105 - a file's name
-PEPPER_FILE: Final = "secret.key"
 STOP_S: Final = 5.0
 _SETTLED_S: Final = 5.0
 WRONG_CODES_OF_PERSON: Final = 10
@@ -112,70 +98,6 @@ WRONG_CODES_WINDOW_S: Final = 600.0
 CHANNEL_TESTS_OF_PERSON: Final = 20
 CHANNEL_TESTS_WINDOW_S: Final = 600.0
 _REPLAYED_FOR_METERS: Final = 20_000
-
-
-class DataDirectory:
-    """The directory that holds everything, locked against a second server."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock: int | None = None
-
-    def open(self) -> None:
-        """Create and lock it. Raises :class:`ConfigurationError`."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the data directory {self.path} cannot be used: {error.strerror}; choose another with --data DIR"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(self._lock, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._lock)
-            self._lock = None
-            raise ConfigurationError(
-                f"the data directory {self.path} is used by another Relevo (process {holder}); "
-                "stop that one, or choose another with --data DIR"
-            ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
-
-    def secret_key(self) -> tuple[bytes, bool]:
-        """The secret under which device keys are hashed, and whether it was made just now."""
-        file = self.path / PEPPER_FILE
-        try:
-            return file.read_bytes(), False
-        except FileNotFoundError:
-            fresh = secrets.token_bytes(32)
-            write_file(file, fresh)
-            return fresh, True
-        except OSError as error:
-            raise ConfigurationError(f"{file} cannot be read: {error.strerror}; restore it from a backup") from error
-
-    def close(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-class Loaded(NamedTuple):
-    """What the database holds that is needed in memory."""
-
-    records: list[Record]
-    signing_keys: bytes
-    registered: list[Device]
-    documents: dict[str, bytes]
-    sessions: list[Any]
-    retained: list[Any]
-    commands: list[Command]
-    command_keys: list[tuple[str, str, str, str, int]]
-    presence: dict[str, tuple[bool, int]]
-    alerts: list[Alert]
-    twins: dict[str, Twin]
-    told: list[tuple[str, str, int, str]]
 
 
 class Application:
@@ -246,7 +168,7 @@ class Application:
         path = self.directory.path / FILE_NAME
         prepare(path)
         pepper, fresh = self.directory.secret_key()
-        loaded = self._load(path)
+        loaded, self.generated_password = load(path, self.directory, settings.admin_password, clock.now_ms())
         known, registered = loaded.records, loaded.registered
         bound = any(device.key_hash.startswith(HASH_PREFIX) for device in registered)
         if fresh and (bound or any(isinstance(one, Webhook) for one in known)):
@@ -525,53 +447,6 @@ class Application:
         except OSError as error:
             # Commands beside the server will say so; devices do not need them.
             log.warning("local_file_not_written", error=str(error))
-
-    def _load(self, path: Path) -> Loaded:
-        """What is needed in memory, and the first administrator."""
-        connection = open_writer(path)
-        core = None
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            core = core_on(connection)
-            known = records.load(core)
-            if not any(isinstance(one, Account) for one in known):
-                known.append(self._first_administrator(core))
-            signing_keys = accounts.secret(core, SIGNING_KEYS, SigningKeys.fresh())
-            registered, numbers = devices.load_all(core)
-            opened, keys = commands.load_open(core, self.clock.now_ms())
-            there = store_presence.load(core)
-            live = store_alerts.load_live(core, self.clock.now_ms())
-            told = inbox.recent(core, self.clock.now_ms() - REPEATED_MS)
-            core.commit()
-            if connection.in_transaction:
-                connection.execute("COMMIT")
-            by_number = latest.load_documents(connection)
-            documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
-            kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
-            twins = store_twins.load(connection)
-            return Loaded(
-                known, signing_keys, registered, documents, kept, retained, opened, keys, there, live, twins, told
-            )
-        finally:
-            if core is not None:
-                with contextlib.suppress(SQLAlchemyError, sqlite3.Error):
-                    core.close()
-                core.engine.dispose()
-            connection.close()
-
-    def _first_administrator(self, core: Any) -> Account:
-        password = self.settings.admin_password
-        if not password:
-            password = self.generated_password = secrets.token_urlsafe(12)
-            write_file(self.directory.path / PASSWORD_FILE, f"{password}\n".encode())
-        try:
-            password_hash = hash_now(normalised(password))
-        except StoreUnavailable as error:
-            raise ConfigurationError(f"the first administrator's password cannot be hashed: {error}") from error
-        now = self.clock.now_ms()
-        account = Account(ADMINISTRATOR, Role.ADMINISTRATOR.name.lower(), password_hash, now, password_changed_at=now)
-        records.apply(core, [Kept(account)])
-        return account
 
     def local_key(self) -> str:
         """An API key of the first administrator that lives as long as this process, for what runs beside the server."""

@@ -15,8 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from relevo.app import PASSWORD_FILE, Application, DataDirectory
+from relevo.app import Application
 from relevo.clock import ManualClock
+from relevo.directory import PASSWORD_FILE, DataDirectory
 from relevo.errors import ConfigurationError, Unauthenticated
 from relevo.settings import load
 from relevo.store.db import FILE_NAME
