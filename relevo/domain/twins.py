@@ -313,7 +313,7 @@ def check_document(values: dict[str, Any]) -> dict[str, Any]:
 def _fitting(twin: Twin, said: Mapping[str, Any], whole: bool) -> tuple[dict[str, Any], list[Invalid]]:
     """The reported values after what of ``said`` fits the limits; each key that does not is refused alone."""
     before = reported_values(twin)
-    out = {key: value for key, value in before.items() if (key in said if whole else said.get(key, value) is not None)}
+    out = {key: value for key, value in before.items() if said.get(key, None if whole else value) is not None}
     fresh = {
         key: value
         for key, value in said.items()

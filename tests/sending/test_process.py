@@ -1,6 +1,7 @@
 """The sending process: begun when it is needed, ended when it is not, and nobody's secret in it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,13 @@ async def sender() -> AsyncIterator[SendingProcess]:
 
 
 def ours() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "relevo.sending" in " ".join(one.cmdline())]
+    found = []
+    for one in psutil.Process().children():
+        # One that has just ended has no command line any more.
+        with contextlib.suppress(psutil.Error):
+            if "relevo.sending" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 async def test_it_begins_with_the_first_message_and_ends_after_a_quiet_while() -> None:
@@ -49,8 +56,9 @@ async def test_it_begins_with_the_first_message_and_ends_after_a_quiet_while() -
 async def test_one_that_was_killed_begins_anew(sender: SendingProcess) -> None:
     with WebHook() as hook:
         assert (await sender.send("json", hook.url, MESSAGE, 20)).ok
-        ours()[0].kill()
-        await asyncio.to_thread(lambda: psutil.wait_procs(ours(), 20))
+        (process,) = ours()
+        process.kill()
+        await asyncio.to_thread(psutil.wait_procs, [process], 20)
         outcomes = [await sender.send("json", hook.url, MESSAGE, 20) for _ in range(2)]
         assert outcomes[-1].ok
 
