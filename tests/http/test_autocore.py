@@ -161,8 +161,8 @@ def test_autocore_06_settings_are_403_while_closed_and_name_both_spellings_while
     end = time.monotonic() + 5
     while len(codes) < 3 and time.monotonic() < end:
         time.sleep(0.01)
-    client.loop_stop()
     client.disconnect()
+    client.loop_stop()
     assert [code.is_failure for code in codes] == [True, False, True]
     wrong = mqtt(server, body["username"], "wrong")
     assert not wrong.is_connected()
@@ -191,8 +191,8 @@ def test_autocore_06_a_board_with_its_key_gets_credentials_that_work(
         time.sleep(0.02)
     assert board.get(f"/api/devices/uuid/{uuid}").json()["status"] == "online"
     assert [code.is_failure for code in codes] == [False, True]
-    client.loop_stop()
     client.disconnect()
+    client.loop_stop()
     assert board.get("/api/mqtt/config", headers={"Authorization": "Bearer nonsense"}).status_code == 401
 
 
@@ -219,8 +219,8 @@ def test_autocore_13_status_of_an_unregistered_board_is_listed_and_creates_nothi
     client = mqtt(server, body["username"], body["password"])
     topic = "autocore/devices/esp32-000000000013/status"
     client.publish(topic, json.dumps({"uptime": 3}), 1).wait_for_publish(5)
-    client.loop_stop()
     client.disconnect()
+    client.loop_stop()
     (entry,) = unclaimed(server, "esp32-000000000013")
     assert entry["reason"] == "unclaimed"
     assert entry["last_seen"] >= entry["first_seen"]
@@ -262,8 +262,8 @@ def test_another_topic_prefix_is_told_to_boards_and_read(tmp_path: Path) -> None
         client = mqtt(server, body["username"], body["password"])
         for topic in ("house/relays/devices/moved/status", "autocore/devices/stayed/status"):
             client.publish(topic, json.dumps({"uptime": 3}), 1).wait_for_publish(5)
-        client.loop_stop()
         client.disconnect()
+        client.loop_stop()
         assert unclaimed(server, "moved")
         assert unclaimed(server, "stayed") == []
 

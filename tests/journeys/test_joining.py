@@ -64,8 +64,8 @@ def speak(server: RunningServer, topic: str, body: dict[str, Any], times: int = 
     end = time.monotonic() + 5
     while len(codes) < times and time.monotonic() < end:
         time.sleep(0.01)
-    client.loop_stop()
     client.disconnect()
+    client.loop_stop()
     return codes[-1]
 
 

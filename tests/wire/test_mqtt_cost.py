@@ -162,14 +162,14 @@ def test_a_flood_of_long_topics_is_not_kept() -> None:
 
 @versions
 @given(data=st.binary(max_size=200))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_any_bytes_cost_in_proportion(version: int, data: bytes) -> None:
     within_bounds(data, version)
 
 
 @versions
 @given(data=st.data(), changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_damaged_packets_cost_in_proportion(version: int, data: st.DataObject, changes: list[tuple[int, int]]) -> None:
     raw = bytearray(b"".join(one.data for one in data.draw(st.lists(packets(version), min_size=1, max_size=3))))
     for at, byte in changes:
