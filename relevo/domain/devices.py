@@ -12,6 +12,8 @@ from relevo.errors import FieldError, Invalid
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
 NAME_LIMIT: Final = 128
+CLAIMED: Final = "claimed"
+"""Attribute of a device that was claimed without a person, on a network where that is allowed."""
 CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash", "owner", "site"})
 
 
@@ -34,6 +36,11 @@ class Device(msgspec.Struct, gc=False):
     registered_seq: int = 0
     owner: str = ""
     site: str = ""
+
+
+def is_claimed(device: Device) -> bool:
+    """Whether somebody took it: a person, or anybody on a network where that needs no sign-in."""
+    return bool(device.owner) or device.attributes.get(CLAIMED) is True
 
 
 def check_id(text: str, field: str = "id") -> str:
