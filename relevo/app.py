@@ -168,7 +168,9 @@ class Application:
     async def _start(self) -> None:
         settings, clock = self.settings, self.clock
         if settings.database_url != "sqlite" or settings.broker_url:
-            raise ConfigurationError("database_url and broker_url have no effect in this version; remove them")
+            named = "database_url" if settings.database_url != "sqlite" else "broker_url"
+            origin = settings.origins.get(named, "default")
+            raise ConfigurationError(f"{named} ({origin}) has no effect in this version; remove it")
         self.directory.open()
         self._stack.callback(self.directory.close)
         path = self.directory.path / FILE_NAME

@@ -124,9 +124,14 @@ class Intake:
         if self._claims.screenings:
             self._turn_away(contract, decoded, sender)
         reporting = self._twins.reporting.get(contract, ())
+        sighted: set[str] = set()
         for external_id, event in decoded.events:
             device = self.device_id(contract, external_id)
             if not device:
+                if external_id in sighted and type(event) is not TelemetryReceived:
+                    # One message is one sighting, whatever else it says; what it measures is shown.
+                    continue
+                sighted.add(external_id)
                 device = self._stranger(dialect, external_id, event, out, sender)
                 if not device:
                     continue

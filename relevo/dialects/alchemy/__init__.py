@@ -105,10 +105,10 @@ class Alchemy:
             decoded.refused.append((serial, _problem("value_type", "configuracion", "must be an object")))
         if retained:
             state[_KEPT] = True
-        decoded.events.append((serial, StateReported("", received_ms, state)))
         readings = {name: value for name, value in parameters.items() if type(value) is not str}
         if readings and not retained:
             decoded.events.append((serial, TelemetryReceived("", received_ms, "server", received_ms, readings)))
+        decoded.events.append((serial, StateReported("", received_ms, state)))
         return decoded
 
     # Unclaimed
