@@ -19,6 +19,7 @@ NAMES: Final = {
 }
 """Our settings by the names that make them."""
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
+_EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - devices are on the network, not on this machine
 _HERE: Final = frozenset({"", "localhost"})
 
 
@@ -31,7 +32,7 @@ def values(env: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
     host, port = env.get("BACKEND_HOST", "").strip(), env.get("BACKEND_PORT", "").strip()
     if host or port:
-        keep("http", f"{_bracketed(host) or '0.0.0.0'}:{port or 5000}")
+        keep("http", f"{_bracketed(host) or _EVERYWHERE}:{port or 5000}")
     if env.get("PUBLIC_BACKEND_URL"):
         keep("public_url", env["PUBLIC_BACKEND_URL"])
     database = env.get("SQLALCHEMY_DATABASE_URI", "")
@@ -45,7 +46,7 @@ def values(env: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     if not _is_here(name):
         keep("broker_url", f"{'mqtts' if secure else 'mqtt'}://{_bracketed(name)}:{door or (8883 if secure else 1883)}")
     elif door:
-        keep("mqtts" if secure else "mqtt", f"0.0.0.0:{door}")
+        keep("mqtts" if secure else "mqtt", f"{_EVERYWHERE}:{door}")
     return found
 
 

@@ -121,8 +121,8 @@ the environment, the command line. `relevo settings` prints the values in force 
 names are refused. Switches take `on`/`off`, `true`/`false`, `1`/`0`; lists are separated by commas, or TOML lists in
 the file. An empty environment variable counts as absent.
 
-The names that contract alchemy's own server reads are taken too, below `RELEVO_…`. `SECRET_KEY` and `MQTT_KEEPALIVE` change
-nothing: keys are generated and kept in the data directory, and the MQTT door is the server's own. `MQTT_BROKER_URL` names
-this machine, or else the broker that is to replace the own door; a `sqlite` in `SQLALCHEMY_DATABASE_URI` is the database
-in the data directory.
+The names that contract alchemy's own server reads are taken too, below `RELEVO_…`. `SECRET_KEY` and `MQTT_KEEPALIVE`
+change nothing: keys are generated and kept in the data directory, and the MQTT door is the server's own.
+`MQTT_BROKER_URL` names this machine, or else the broker that is to replace the own door; a `sqlite` in
+`SQLALCHEMY_DATABASE_URI` is the database in the data directory.
 """

@@ -1,4 +1,4 @@
-"""Acceptance checks of contract alchemy (section 9), over real sockets with clients that know nothing of this server."""
+"""Acceptance checks of contract alchemy (section 9), over real sockets with clients that know no more of it."""
 
 import itertools
 import json

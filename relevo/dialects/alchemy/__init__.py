@@ -172,7 +172,7 @@ def _serial(body: dict[str, Any], of_topic: str) -> str:
     if not SERIAL.fullmatch(serial):
         raise _problem("serial_invalid", name, "must be a text of 1 to 64 characters of A-Z a-z 0-9 _ -")
     if of_topic and serial != of_topic:
-        raise _problem("serial_mismatch", name, f"is {serial!r}, in the topic {ascii(of_topic)[:70]}")
+        raise _problem("serial_mismatch", name, f"is {serial!r}, and {ascii(of_topic)[:70]} by topic or key")
     return serial
 
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from relevo.dialects.alchemy.objects import render
 from relevo.domain.devices import Device, is_claimed
 from relevo.errors import Forbidden, Invalid
-from relevo.http.alchemy import taking, updating
+from relevo.http.alchemy import bodies, taking, updating
 from relevo.http.alchemy.access import Asker, changer, controlled, devices, find, lister, person, reader, right
 from relevo.http.needs import claims_alchemy, lists_alchemy, reads_alchemy, writes_alchemy
 from relevo.http.services import Services, services_of
@@ -44,7 +44,12 @@ async def unclaimed(request: Request) -> Response:
     return _answer([_shown(wired, one) for one in waiting if right(wired, asker, one)])
 
 
-@router.post("/dispositivos/reclamar", dependencies=[claims_alchemy], summary="Claim a device by its QR code")
+@router.post(
+    "/dispositivos/reclamar",
+    dependencies=[claims_alchemy],
+    summary="Claim a device by its QR code",
+    openapi_extra=bodies.CLAIM,
+)
 async def claim(request: Request) -> Response:
     """200 with the device; 404 for a serial number never heard, 409 for a claimed one."""
     wired = services_of(request)
@@ -53,7 +58,13 @@ async def claim(request: Request) -> Response:
     return _answer({"mensaje": "Dispositivo reclamado correctamente"} | _shown(wired, device))
 
 
-@router.post("/dispositivos", dependencies=[claims_alchemy], status_code=201, summary="Create a device by hand")
+@router.post(
+    "/dispositivos",
+    dependencies=[claims_alchemy],
+    status_code=201,
+    summary="Create a device by hand",
+    openapi_extra=bodies.CREATE,
+)
 async def create(request: Request) -> Response:
     """201; 409 for a serial number that is known."""
     wired = services_of(request)
@@ -74,7 +85,9 @@ async def one_device(request: Request, number: str) -> Response:
     return shown
 
 
-@router.put("/dispositivos/{number}", dependencies=[writes_alchemy], summary="Change a device")
+@router.put(
+    "/dispositivos/{number}", dependencies=[writes_alchemy], summary="Change a device", openapi_extra=bodies.UPDATE
+)
 async def update(request: Request, number: str) -> Response:
     """Texts, ``configuracion``, ``estado`` and ``encendido``; what else the body holds is passed over."""
     wired = services_of(request)
@@ -83,7 +96,12 @@ async def update(request: Request, number: str) -> Response:
     return await _update(request, wired, asker, device, loads_object(await request.body()))
 
 
-@router.put("/dispositivos/{number}/estado", dependencies=[writes_alchemy], summary="Change a device's status")
+@router.put(
+    "/dispositivos/{number}/estado",
+    dependencies=[writes_alchemy],
+    summary="Change a device's status",
+    openapi_extra=bodies.STATUS,
+)
 async def set_status(request: Request, number: str) -> Response:
     """What older clients use."""
     wired = services_of(request)
@@ -102,7 +120,12 @@ async def _update(request: Request, wired: Services, asker: Asker, device: Devic
     return _answer({"mensaje": "Dispositivo actualizado correctamente"} | _shown(wired, device))
 
 
-@router.get("/dispositivos/{number}/logs", dependencies=[reads_alchemy], summary="What a device said, newest first")
+@router.get(
+    "/dispositivos/{number}/logs",
+    dependencies=[reads_alchemy],
+    summary="What a device said, newest first",
+    openapi_extra=bodies.PAGES,
+)
 async def logs(request: Request, number: str) -> Response:
     """``?page=1&per_page=50``; ``per_page`` is cut to 200."""
     wired = services_of(request)
