@@ -233,7 +233,7 @@ class Intake:
             return True
         epoch, count = self._waiting.get(dialect.name, (-1, 0))
         if epoch != self._registry.epoch:
-            count = sum(one.contract == dialect.name and not is_claimed(one) for one in self._registry.all())
+            count = sum(not is_claimed(one) for one in self._registry.of_contract(dialect.name))
             self._waiting[dialect.name] = self._registry.epoch, count
         on_the_way = (key for key in self._pending if key[0] == dialect.name and self._registry.find(*key) is None)
         return count + sum(1 for _ in on_the_way) < dialect.unclaimed_most

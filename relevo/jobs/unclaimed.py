@@ -78,8 +78,9 @@ class SilentUnclaimed:
     async def look(self) -> None:
         """Remove what is silent for a day by now. Raises :class:`QueueFull` or :class:`StoreUnavailable`."""
         before = self._clock.now_ms() - SILENT_MS
-        for device in self._registry.all():
-            if device.contract in self._contracts and not is_claimed(device) and self._silent_since(device, before):
+        waiting = [one for contract in sorted(self._contracts) for one in self._registry.of_contract(contract)]
+        for device in waiting:
+            if not is_claimed(device) and self._silent_since(device, before):
                 await self._pipeline.accept(self._end(device))
                 log.info("unclaimed_removed", device=device.id)
 

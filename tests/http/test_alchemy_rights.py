@@ -116,8 +116,12 @@ def test_a_household_sees_its_own_and_what_is_nobodys(
     assert ana.post(f"/api/v1/devices/{internal}/grants", json=share | {"account": "vic"}).status_code == 201
     assert vic.get(path).json()["nombre"] == "Ana's"
     assert vic.put(path, json={"estado": "on"}).status_code == 403
-    audited = server.api.get("/api/v1/audit", params={"target": internal}).json()["items"]
-    assert {line["action"] for line in audited} >= {"device.claim", "desired.change", "device.refused"}
+
+    def audited() -> set[str]:
+        lines = server.api.get("/api/v1/audit", params={"target": internal}).json()["items"]
+        return {line["action"] for line in lines}
+
+    eventually(lambda: audited() >= {"device.claim", "desired.change", "device.refused"})
 
 
 def test_the_stream_shows_what_one_may_view(

@@ -93,9 +93,7 @@ def read_texts(body: Mapping[str, Any]) -> dict[str, str]:
 
 def read_configuration(body: Mapping[str, Any]) -> dict[str, Any]:
     """``configuracion`` of ``body``, checked; empty when it is absent."""
-    given = body.get("configuracion")
-    if given is None:
-        return {}
+    given = body.get("configuracion", {})
     if type(given) is not dict:
         raise _problem("value_type", "configuracion", "must be an object")
     check_configuration(given)

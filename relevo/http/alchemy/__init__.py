@@ -9,11 +9,11 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from relevo.dialects.alchemy.objects import render
+from relevo.dialects.alchemy.objects import CONTRACT, render
 from relevo.domain.devices import Device, is_claimed
 from relevo.errors import Forbidden, Invalid
 from relevo.http.alchemy import bodies, taking, updating
-from relevo.http.alchemy.access import Asker, changer, controlled, devices, find, lister, person, reader, right
+from relevo.http.alchemy.access import Asker, changer, controlled, find, lister, person, reader, right
 from relevo.http.needs import claims_alchemy, lists_alchemy, reads_alchemy, writes_alchemy
 from relevo.http.services import Services, services_of
 from relevo.store import status_log
@@ -32,7 +32,7 @@ async def all_devices(request: Request) -> Response:
     """A bare array; with a device's key it holds that device alone."""
     wired = services_of(request)
     asker = reader(request, wired)
-    return _answer([_shown(wired, one) for one in devices(wired) if right(wired, asker, one)])
+    return _answer([_shown(wired, one) for one in wired.registry.of_contract(CONTRACT) if right(wired, asker, one)])
 
 
 @router.get("/dispositivos/no-reclamados", dependencies=[lists_alchemy], summary="Devices that nobody has claimed")
@@ -40,7 +40,7 @@ async def unclaimed(request: Request) -> Response:
     """A bare array."""
     wired = services_of(request)
     asker = lister(request, wired)
-    waiting = (one for one in devices(wired) if not is_claimed(one))
+    waiting = (one for one in wired.registry.of_contract(CONTRACT) if not is_claimed(one))
     return _answer([_shown(wired, one) for one in waiting if right(wired, asker, one)])
 
 

@@ -5,7 +5,6 @@ Unclaimed devices are nobody's: operators see them, so that one of them can clai
 """
 
 import re
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from starlette.requests import HTTPConnection
@@ -32,12 +31,6 @@ class Asker(NamedTuple):
     def name(self) -> str:
         """Whose doing it is, in stories."""
         return self.identity.name if self.identity else self.device or "open_control"
-
-
-def devices(wired: Services) -> Iterator[Device]:
-    """Every device of the contract, oldest first."""
-    found = [one for one in wired.registry.all() if one.contract == CONTRACT]
-    return iter(sorted(found, key=lambda one: one.registered_seq))
 
 
 def reader(request: HTTPConnection, wired: Services) -> Asker:
@@ -100,9 +93,9 @@ def right(wired: Services, asker: Asker, device: Device) -> Right:
 def find(wired: Services, asker: Asker, number: str) -> Device:
     """The device with this ``id``. Raises :class:`NotFound`."""
     if _NUMBER.fullmatch(number):
-        for device in devices(wired):
-            if device.registered_seq == int(number) and right(wired, asker, device):
-                return device
+        device = wired.registry.numbered(int(number))
+        if device is not None and device.contract == CONTRACT and right(wired, asker, device):
+            return device
     raise NotFound("Dispositivo no encontrado")
 
 
