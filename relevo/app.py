@@ -16,6 +16,7 @@ from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
+from relevo.dialect import LogsStatus
 from relevo.directory import PEPPER_FILE, DataDirectory
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Account, Role
@@ -35,6 +36,8 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook, secret_of
 from relevo.errors import ConfigurationError, TooMany
 from relevo.http import tokens
+from relevo.http.alchemy import access
+from relevo.http.alchemy.access import Onlooker
 from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
@@ -56,6 +59,7 @@ from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
 from relevo.jobs.scheduler import Scheduler
 from relevo.jobs.twins import Delivery
+from relevo.jobs.unclaimed import SilentUnclaimed
 from relevo.jobs.webhook_rows import WebhookRows
 from relevo.jobs.webhook_runner import Show
 from relevo.jobs.webhook_sender import WebhookSender
@@ -74,7 +78,7 @@ from relevo.notifications import Notifications
 from relevo.outbound import Guard, Outbound
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
-from relevo.realtime import sse, websocket
+from relevo.realtime import alchemy, sse, websocket
 from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
@@ -130,6 +134,8 @@ class Application:
         self._sites: dict[str, Site] = {}
         self._notifier: Notifier | None = None
         self._webhooks: Webhooks | None = None
+        self._updates: alchemy.Updates | None = None
+        self._silent: SilentUnclaimed | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -162,7 +168,9 @@ class Application:
     async def _start(self) -> None:
         settings, clock = self.settings, self.clock
         if settings.database_url != "sqlite" or settings.broker_url:
-            raise ConfigurationError("database_url and broker_url have no effect in this version; remove them")
+            named = "database_url" if settings.database_url != "sqlite" else "broker_url"
+            origin = settings.origins.get(named, "default")
+            raise ConfigurationError(f"{named} ({origin}) has no effect in this version; remove it")
         self.directory.open()
         self._stack.callback(self.directory.close)
         path = self.directory.path / FILE_NAME
@@ -186,19 +194,6 @@ class Application:
         keyring.load(one for one in known if isinstance(one, Credential))
         registry.reserved = lambda name: people.find(name) is not None or keyring.by_username(name) is not None
         self.bus = bus = Bus()
-        writer = Writer(
-            path,
-            settings.limits.timeline_entries,
-            settings.limits.unclaimed,
-            settings.commands.kept_per_device,
-            settings.notifications.kept_per_person,
-        )
-        writer.open()
-        self._stack.callback(writer.close)
-        checkpointer = Checkpointer(path)
-        self.pipeline = pipeline = Pipeline(writer, checkpointer, registry, bus, clock, settings.limits.queue_events)
-        self.readers = readers = Readers(path)
-        self._stack.callback(readers.close)
         dialects = contracts.load(
             {
                 "native": {
@@ -208,8 +203,23 @@ class Application:
                 },
                 "hidrometro": settings.hidrometro.model_dump(),
                 "autocore": settings.autocore.model_dump(),
+                "alchemy": settings.alchemy.model_dump(),
             }
         )
+        writer = Writer(
+            path,
+            settings.limits.timeline_entries,
+            settings.limits.unclaimed,
+            settings.commands.kept_per_device,
+            settings.notifications.kept_per_person,
+            {name: one.logged for name, one in dialects.items() if isinstance(one, LogsStatus)},
+        )
+        writer.open()
+        self._stack.callback(writer.close)
+        checkpointer = Checkpointer(path)
+        self.pipeline = pipeline = Pipeline(writer, checkpointer, registry, bus, clock, settings.limits.queue_events)
+        self.readers = readers = Readers(path)
+        self._stack.callback(readers.close)
         self.refusals = refusals = Refusals(pipeline, clock)
         self.claims = claims = Claims()
         for one in known:
@@ -420,8 +430,12 @@ class Application:
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
-        self._retention = Retention(pipeline, readers, clock, settings.limits.audit_days, self.tokens.forget_ended)
+        self._retention = Retention(
+            pipeline, readers, clock, settings.limits.audit_days, self.tokens.forget_ended, settings.alchemy.log_days
+        )
         self._retention.start()
+        self._silent = SilentUnclaimed(registry, presence, dialects, people, keyring, claims, pipeline, clock)
+        self._silent.start()
 
     async def _stop_jobs(self) -> None:
         for job in (
@@ -435,6 +449,7 @@ class Application:
             self._webhooks,
             self._deadlines,
             self._retention,
+            self._silent,
         ):
             if job is not None:
                 await job.stop()
@@ -483,8 +498,14 @@ class Application:
             set_cookie(response, signed_in.cookie, request.url.scheme == "https")
             return response
 
+        async def admit_alchemy(connection: HTTPConnection) -> Onlooker:
+            return access.admit(connection, services)
+
         live = (self.bus, replay, lambda: self.pipeline.committed_seq, self._views, admit, settings.limits.stream_queue)
         routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
+        self._updates = updates = alchemy.Updates(self.registry, self.twins.get)
+        self.bus.tap(updates.follow)
+        routes += alchemy.routes(updates, admit_alchemy, settings.alchemy.ping_s)
         routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
@@ -642,6 +663,8 @@ class Application:
         await asyncio.sleep(0)
         await self.mqtt.stop()
         self.bus.close()
+        if self._updates is not None:
+            self._updates.close()
         if self._http is not None:
             await self._http.stop(1.5)
         await self.auth.stop()

@@ -97,6 +97,33 @@ class NamesLoosely(Protocol):
         """
 
 
+@runtime_checkable
+class Introduces(Protocol):
+    """A self-registering dialect whose devices wait in the registry, claimed by nobody, until somebody takes them."""
+
+    # How many may wait; whoever comes when there is no room is listed outside.
+    unclaimed_most: int
+
+    def introduction(self) -> Description:
+        """What such a device is called until somebody knows better."""
+
+
+class Logged(NamedTuple):
+    """A line of the status log; an empty ``status`` is the one before, and ``unknown`` where there is none."""
+
+    status: str
+    parameters: dict[str, Any]
+    unknown: str = ""
+
+
+@runtime_checkable
+class LogsStatus(Protocol):
+    """A dialect whose devices have a log of what they said, kept for a time."""
+
+    def logged(self, event: AnyEvent) -> Logged | None:
+        """The line that ``event`` adds to the log of its device; ``None`` for none."""
+
+
 class Order(NamedTuple):
     """A command that the contract knows how to say.
 
@@ -154,6 +181,21 @@ class Reports(Protocol):
 
 
 @runtime_checkable
+class ReportsWhole(Protocol):
+    """A :class:`Reports` dialect: values of these keys take the place of the former ones instead of being merged."""
+
+    replaced: frozenset[str]
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """A dialect whose devices say what they are to be, which counts until somebody claims them."""
+
+    def proposed(self, event: AnyEvent) -> dict[str, Any] | None:
+        """What ``event`` adds to the desired document; ``None`` for nothing."""
+
+
+@runtime_checkable
 class Desirable(Protocol):
     """A dialect whose devices hear what they are to be (:mod:`relevo.domain.twins`)."""
 
@@ -171,6 +213,16 @@ class Desirable(Protocol):
         Raises :class:`relevo.errors.Invalid`, naming the field, for what the contract cannot say: asked before
         anything is taken.
         """
+
+
+@runtime_checkable
+class Polled(Protocol):
+    """A :class:`Desirable` dialect whose devices fetch what they are to be, perhaps without saying who they are."""
+
+    # What they report; of any other key a wish has agreed once it is stored, because nothing more will be heard of it.
+    answered: frozenset[str]
+    # Seconds in contact after which a wish has failed.
+    agree_within_s: float
 
 
 @runtime_checkable

@@ -8,9 +8,9 @@ told in the timeline.
 from typing import Any, Final
 
 from relevo.clock import Clock
-from relevo.dialect import Address, Decoded, Dialect, NamesLoosely
+from relevo.dialect import Address, Decoded, Description, Dialect, Introduces, NamesLoosely
 from relevo.dispatch import Dispatch
-from relevo.domain.devices import ID_PATTERN, Registry
+from relevo.domain.devices import ID_PATTERN, Registry, is_claimed
 from relevo.domain.events import (
     AnyEvent,
     DeviceAnswered,
@@ -29,6 +29,8 @@ from relevo.wire.topics import matches
 # Registrations on their way to the disk; the registry itself follows commits only.
 _PENDING_MOST: Final = 10_000
 BLOCKED: Final = "blocked"
+FIRST_MESSAGE: Final = "first message"
+"""Who registered a device that did it by itself."""
 
 
 class Intake:
@@ -51,6 +53,8 @@ class Intake:
         self._clock = clock
         self._pending: dict[tuple[str, str], str] = {}
         self._epoch = -1
+        # By contract: the registry's epoch, and how many of its devices nobody has claimed.
+        self._waiting: dict[str, tuple[int, int]] = {}
         self._pairing = pairing
         self._claims = claims
         self._dispatch = dispatch
@@ -120,9 +124,14 @@ class Intake:
         if self._claims.screenings:
             self._turn_away(contract, decoded, sender)
         reporting = self._twins.reporting.get(contract, ())
+        sighted: set[str] = set()
         for external_id, event in decoded.events:
             device = self.device_id(contract, external_id)
             if not device:
+                if external_id in sighted and type(event) is not TelemetryReceived:
+                    # One message is one sighting, whatever else it says; what it measures is shown.
+                    continue
+                sighted.add(external_id)
                 device = self._stranger(dialect, external_id, event, out, sender)
                 if not device:
                     continue
@@ -182,7 +191,14 @@ class Intake:
             reason = "identity_missing"
         elif reason == "registration_closed" and self.registration_open:
             reason = "registrations_busy" if ID_PATTERN.fullmatch(external_id) else "identity_unusable"
-        if dialect.self_registering and self.registration_open and ID_PATTERN.fullmatch(external_id):
+            if not self._room_for(dialect):
+                reason = "unclaimed_full"
+        if (
+            dialect.self_registering
+            and self.registration_open
+            and ID_PATTERN.fullmatch(external_id)
+            and reason != "unclaimed_full"
+        ):
             if self._epoch != self._registry.epoch:
                 self._epoch = self._registry.epoch
                 self._pending = {
@@ -191,9 +207,17 @@ class Intake:
             if len(self._pending) < _PENDING_MOST:
                 device = self._registry.free_id(contract, external_id)
                 self._pending[contract, external_id] = device
+                said = dialect.introduction() if isinstance(dialect, Introduces) else Description()
                 out.append(
                     DeviceRegistered(
-                        device, contract, external_id, external_id, "device", self._clock.now_ms(), by="first message"
+                        device,
+                        contract,
+                        external_id,
+                        said.name or external_id,
+                        said.type or "device",
+                        self._clock.now_ms(),
+                        by=FIRST_MESSAGE,
+                        attributes=dict(said.attributes),
                     )
                 )
                 return device
@@ -202,6 +226,17 @@ class Intake:
             out.append(UnclaimedReading(contract, external_id, event.ts, event.source, event.received, event.values))
         self.stranger(contract, external_id, reason, sender, values)
         return ""
+
+    def _room_for(self, dialect: Dialect) -> bool:
+        """Whether one more device of this contract may wait in the registry for somebody to claim it."""
+        if not isinstance(dialect, Introduces):
+            return True
+        epoch, count = self._waiting.get(dialect.name, (-1, 0))
+        if epoch != self._registry.epoch:
+            count = sum(not is_claimed(one) for one in self._registry.of_contract(dialect.name))
+            self._waiting[dialect.name] = self._registry.epoch, count
+        on_the_way = (key for key in self._pending if key[0] == dialect.name and self._registry.find(*key) is None)
+        return count + sum(1 for _ in on_the_way) < dialect.unclaimed_most
 
 
 def _rename(decoded: Decoded, names: set[str], own: str) -> None:

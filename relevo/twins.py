@@ -12,15 +12,24 @@ occasion, and a state can be told twice. Contracts without words for it get comm
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from relevo.clock import Clock
-from relevo.dialect import Commandable, Desirable, DesiredByCommand, Dialect, Reports
+from relevo.dialect import (
+    Commandable,
+    Desirable,
+    DesiredByCommand,
+    Dialect,
+    Polled,
+    Proposes,
+    Reports,
+    ReportsWhole,
+)
 from relevo.dispatch import Dispatch, Egress, Wish
 from relevo.domain import twins as rules
 from relevo.domain.commands import EXPIRED, KEY_LIMIT, NAME_LIMIT, Command
-from relevo.domain.devices import Device, Registry
+from relevo.domain.devices import Device, Registry, is_claimed
 from relevo.domain.events import (
     AnyEvent,
     DesiredAgreed,
@@ -161,12 +170,17 @@ class Twins:
         whole: bool = False,
         version: int | None = None,
         more: Sequence[Entry] = (),
+        named: Collection[str] | None = None,
+        said: Mapping[str, Any] | None = None,
     ) -> Twin:
         """Change the desired document and tell the device when it listens; returns the twin after the commit.
 
         ``values`` are merged into it, or with ``whole`` replace it. ``version`` is what the document must have.
-        ``more`` is committed with it. Raises :class:`NotFound`, :class:`Invalid` naming the field, :class:`Conflict`
-        naming the present version, :class:`QueueFull` and :class:`StoreUnavailable`.
+        ``named`` are the keys that are asked for now, all of ``values`` unless given. ``said`` is reported in the
+        device's stead, where its contract has it so. ``more`` is committed with it.
+
+        Raises :class:`NotFound`, :class:`Invalid` naming the field, :class:`Conflict` naming the present version,
+        :class:`QueueFull` and :class:`StoreUnavailable`.
         """
         device = self._registry.get(device_id)
         if device is None:
@@ -178,10 +192,14 @@ class Twins:
             rules.check_document({key: value for key, value in values.items() if value is not None})
         wanted = rules.check_document(values if whole else rules.merged(rules.desired_values(twin), values))
         now = self._clock.now_ms()
-        events = rules.desire(twin, device_id, wanted, values, now, by)
+        events = rules.desire(twin, device_id, wanted, values if named is None else named, now, by)
         for event in events:
             if isinstance(event, DesiredChanged):
-                self._check(device, event.values, event.version)
+                self._check(device.contract, device.external_id, event.values, event.version, device.attributes)
+        dialect = self._dialects[device.contract]
+        events += self._stored_agree(dialect, device_id, events, now)
+        if said:
+            events += self._reports(dialect, twin, device_id, said, now, by)[0]
         if self._pipeline.full:
             raise QueueFull("too much is waiting to be stored; try again in a moment")
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -196,15 +214,52 @@ class Twins:
             raise NotFound(f"no device {device_id!r}")
         return self.get(device_id)
 
-    def _check(self, device: Device, values: dict[str, Any], version: int) -> None:
-        dialect = self._dialects[device.contract]
+    def first(
+        self, contract: str, device: str, external_id: str, values: dict[str, Any], said: Mapping[str, Any], by: str
+    ) -> list[TwinEvent]:
+        """The events that are to be committed behind the registration of a new device, for it to begin like this.
+
+        Raises :class:`Invalid` naming the field.
+        """
+        dialect, now = self._dialects[contract], self._clock.now_ms()
+        events = rules.desire(Twin(), device, rules.check_document(values), values, now, by)
+        if events:
+            self._check(contract, external_id, values, 1, {})
+        events += self._stored_agree(dialect, device, events, now)
+        return events + self._reports(dialect, Twin(), device, said, now, by)[0]
+
+    @staticmethod
+    def _stored_agree(dialect: Dialect, device: str, events: Sequence[TwinEvent], now: int) -> list[TwinEvent]:
+        """Of devices that fetch what they are to be, nothing will be heard of keys that they never report."""
+        if not isinstance(dialect, Polled):
+            return []
+        keys = [
+            key
+            for event in events
+            if isinstance(event, DesiredChanged)
+            for key in event.values
+            if key not in dialect.answered
+        ]
+        return [DesiredAgreed(device, now, keys, rules.DELIVERED)] if keys else []
+
+    @staticmethod
+    def _reports(
+        dialect: Dialect, twin: Twin, device: str, said: Mapping[str, Any], now: int, by: str, whole: bool = False
+    ) -> tuple[list[TwinEvent], list[Invalid]]:
+        replaced = dialect.replaced if isinstance(dialect, ReportsWhole) else ()
+        return rules.report(twin, device, said, now, by, whole, replaced)
+
+    def _check(
+        self, contract: str, external_id: str, values: dict[str, Any], version: int, attributes: Mapping[str, Any]
+    ) -> None:
+        dialect = self._dialects[contract]
         if isinstance(dialect, Desirable):
-            dialect.desired_message(device.external_id, values, version, device.attributes)
+            dialect.desired_message(external_id, values, version, attributes)
         elif isinstance(dialect, DesiredByCommand):
             for key, value in values.items():
-                dialect.desired_order(key, value, device.attributes)
+                dialect.desired_order(key, value, attributes)
         elif values:
-            words = f"cannot be desired of a device of contract {device.contract}"
+            words = f"cannot be desired of a device of contract {contract}"
             errors = [FieldError(f"values.{key}", words, "desired_unknown") for key in values]
             raise Invalid("desired_unknown", f"values {words}", errors)
 
@@ -218,17 +273,51 @@ class Twins:
         """
         assert isinstance(dialect, Reports)
         said = dialect.reported(event)
-        return self.report(device, said, False, where, sender)[0] if said else ()
+        events = self.report(device, said, False, where, sender, dialect)[0] if said else []
+        wanted = dialect.proposed(event) if isinstance(dialect, Proposes) else None
+        return events + self._proposed(dialect, device, wanted, where, sender) if wanted else events
+
+    def _proposed(
+        self, dialect: Dialect, device: str, wanted: dict[str, Any], where: str, sender: str
+    ) -> list[TwinEvent]:
+        """What a device says it is to be, merged into what it is to be while nobody has claimed it."""
+        known = self._registry.get(device)
+        if known is not None and is_claimed(known):
+            return []
+        twin, now = (self._newest(device) if known is not None else Twin()), self._clock.now_ms()
+        before = rules.desired_values(twin)
+        values = {key: value for key, value in (before | wanted).items() if value is not None}
+        try:
+            rules.check_document(values)
+            self._check(dialect.name, known.external_id if known else "", values, twin.desired_version + 1, {})
+        except Invalid as problem:
+            self._refusals.refuse(device, where, problem.reason, f"configuration: {problem.message}", sender)
+            return []
+        events = rules.desire(twin, device, values, (), now, device)
+        events += self._stored_agree(dialect, device, events, now)
+        if known is not None and events:
+            self._submit(device, events)
+            return []
+        return events
 
     def report(
-        self, device: str, said: dict[str, Any], whole: bool, where: str, sender: str
+        self,
+        device: str,
+        said: dict[str, Any],
+        whole: bool,
+        where: str,
+        sender: str,
+        dialect: Dialect | None = None,
     ) -> tuple[list[TwinEvent], list[Invalid]]:
         """As :meth:`heard`, for a report as such; with what of it was refused, which is told already."""
         now = self._clock.now_ms()
-        if self._registry.get(device) is None:
-            events, refused = rules.report(Twin(), device, said, now, device, whole)
+        known = self._registry.get(device)
+        if known is None:
+            assert dialect is not None
+            events, refused = self._reports(dialect, Twin(), device, said, now, device, whole)
         else:
-            events, refused = rules.report(self._newest(device), device, said, now, device, whole)
+            speaks = dialect or self._dialects[known.contract]
+            events, refused = self._reports(speaks, self._newest(device), device, said, now, device, whole)
             if events:
                 self._submit(device, events)
                 events = []
@@ -464,7 +553,9 @@ class Twins:
         at = round((self._clock.monotonic() - quiet_s) * 1000)
         unbroken = self.egress is not None and self.egress.is_connected(device.id)
         contact.heard(at, unbroken, rule_of(device.contract, device.attributes).silence_ms)
-        over = contact.exhausted(rules.agree_within_ms(device.attributes, self._agree_within_s))
+        dialect = self._dialects[device.contract]
+        within_s = dialect.agree_within_s if isinstance(dialect, Polled) else self._agree_within_s
+        over = contact.exhausted(rules.agree_within_ms(device.attributes, within_s))
         if over:
             events = rules.give_up(self._newest(device.id), device.id, over, self._clock.now_ms())
             if events:

@@ -12,6 +12,8 @@ from relevo.errors import FieldError, Invalid
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
 NAME_LIMIT: Final = 128
+CLAIMED: Final = "claimed"
+"""Attribute of a device that was claimed without a person, on a network where that is allowed."""
 CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash", "owner", "site"})
 
 
@@ -34,6 +36,11 @@ class Device(msgspec.Struct, gc=False):
     registered_seq: int = 0
     owner: str = ""
     site: str = ""
+
+
+def is_claimed(device: Device) -> bool:
+    """Whether somebody took it: a person, or anybody on a network where that needs no sign-in."""
+    return bool(device.owner) or device.attributes.get(CLAIMED) is True
 
 
 def check_id(text: str, field: str = "id") -> str:
@@ -65,6 +72,7 @@ class Registry:
         self._by_id: dict[str, Device] = {}
         self._by_identity: dict[tuple[str, str], Device] = {}
         self._by_key: dict[str, str] = {}
+        self._by_number: dict[int, Device] = {}
         # Raised by every change, so that whoever remembers an answer knows when to ask again.
         self.epoch = 0
         # Names that no device may get by itself, because somebody else comes to the MQTT door with them.
@@ -82,6 +90,15 @@ class Registry:
 
     def find(self, contract: str, external_id: str) -> Device | None:
         return self._by_identity.get((contract, external_id))
+
+    def numbered(self, registered_seq: int) -> Device | None:
+        """The device that this event registered."""
+        return self._by_number.get(registered_seq)
+
+    def of_contract(self, contract: str) -> list[Device]:
+        """The devices of one contract, in the order in which they were registered."""
+        found = [device for device in self._by_id.values() if device.contract == contract]
+        return sorted(found, key=lambda device: device.registered_seq)
 
     def by_key(self, key_hash: str) -> str:
         """The id of the device with this key, empty for none."""
@@ -129,6 +146,7 @@ class Registry:
             if device is not None:
                 self._by_identity.pop((device.contract, device.external_id), None)
                 self._by_key.pop(device.key_hash, None)
+                self._by_number.pop(device.registered_seq, None)
                 self.epoch += 1
 
     def _put(self, device: Device) -> None:
@@ -138,5 +156,7 @@ class Registry:
         if device.key_hash:
             self._by_key[device.key_hash] = device.id
         self._by_id[device.id] = device
+        if device.registered_seq:
+            self._by_number[device.registered_seq] = device
         self._by_identity[(device.contract, device.external_id)] = device
         self.epoch += 1

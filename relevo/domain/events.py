@@ -108,6 +108,19 @@ class StateReported(Event, tag="sr"):
     state: dict[str, Any]
 
 
+class StatusSet(Event, tag="ss"):
+    """Somebody set the status of a device over its contract, in the device's stead.
+
+    ``status`` and ``parameters`` are what it has by that; the configuration that it fetches is :class:`DesiredChanged`.
+    """
+
+    device: str
+    at: int
+    status: str
+    parameters: dict[str, Any] = {}
+    by: str = ""
+
+
 class DeviceEventReported(Event, tag="er"):
     """A device told about something that happened to it."""
 
@@ -398,6 +411,7 @@ AnyEvent: TypeAlias = (
     | DeviceDisconnected
     | PresenceChanged
     | StateReported
+    | StatusSet
     | DeviceEventReported
     | DeviceAnswered
     | CommandQueued

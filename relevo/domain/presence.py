@@ -35,11 +35,14 @@ class Rule(NamedTuple):
 
 
 RULES: Final[dict[str, Rule]] = {
-    # Sections 6, 5, 3 of the contracts: what was heard decides, a connection that says nothing does not.
+    # Sections 6, 5, 3 and 7 of the contracts: what was heard decides, a connection that says nothing does not.
     "autocore": Rule(90_000, False),
     "hidrometro": Rule(60_000, False),
     "thingsnxt": Rule(20_000, False),
+    "alchemy": Rule(30_000, False),
 }
+# Contracts whose devices may be silent for at least as long as their rule says, however often they are expected.
+_AT_LEAST: Final = frozenset({"alchemy"})
 _OTHERS: Final = Rule(60_000, True)
 
 
@@ -97,7 +100,8 @@ def rule_of(contract: str, attributes: Mapping[str, Any]) -> Rule:
     rule = RULES.get(contract, _OTHERS)
     every = attributes.get(EXPECTED)
     if isinstance(every, int | float) and not isinstance(every, bool) and 0 < every < 1e8:
-        return Rule(round(every * 1000 * INTERVALS), False)
+        silence = round(every * 1000 * INTERVALS)
+        return Rule(max(silence, rule.silence_ms) if contract in _AT_LEAST else silence, False)
     return rule
 
 

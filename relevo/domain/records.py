@@ -67,6 +67,13 @@ class AuditForgotten(msgspec.Struct):
     before: int
 
 
+class StatusLogForgotten(msgspec.Struct):
+    """Of the lines of the status log up to number ``through`` those older than ``before`` (ms UTC) are gone."""
+
+    through: int
+    before: int
+
+
 class InboxRead(msgspec.Struct):
     """``account`` read the notification ``id``, empty for all of theirs, at ``at`` (ms UTC)."""
 
@@ -89,12 +96,13 @@ class InboxForgotten(msgspec.Struct):
 
 
 InboxChange: TypeAlias = InboxRead | InboxDropped | InboxForgotten
-RecordChange: TypeAlias = Kept | Dropped | AuditForgotten | InboxChange | DeliveryChange
+RecordChange: TypeAlias = Kept | Dropped | AuditForgotten | StatusLogForgotten | InboxChange | DeliveryChange
 RECORD_CHANGES: Final = frozenset(
     {
         Kept,
         Dropped,
         AuditForgotten,
+        StatusLogForgotten,
         InboxRead,
         InboxDropped,
         InboxForgotten,

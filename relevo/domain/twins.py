@@ -17,7 +17,7 @@ What is desired and reported already has agreed at once, unless an earlier wish 
 *Contact* is what was heard of the device after the wish; time in which it was away counts for nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -164,13 +164,20 @@ def _is_so_already(twin: Twin, key: str, value: Any) -> bool:
 
 
 def report(
-    twin: Twin, device: str, said: Mapping[str, Any], at: int, by: str, whole: bool = False
+    twin: Twin,
+    device: str,
+    said: Mapping[str, Any],
+    at: int,
+    by: str,
+    whole: bool = False,
+    replaced: Collection[str] = (),
 ) -> tuple[list[TwinEvent], list[Invalid]]:
     """The events of a device's report, and what of it is refused.
 
-    ``said`` is merged into the reported document (RFC 7396: null takes a key away), or with ``whole`` replaces it.
+    ``said`` is merged into the reported document (RFC 7396: null takes a key away), or with ``whole`` replaces it. The
+    values of ``replaced`` keys take the place of the former ones in any case.
     """
-    new, refused = _fitting(twin, said, whole)
+    new, refused = _fitting(twin, said, whole, replaced)
     values = {key: value for key, value in new.items() if key not in twin.reported or not _is(twin, key, value)}
     removed = [key for key in twin.reported if key not in new]
     events: list[TwinEvent] = []
@@ -310,7 +317,9 @@ def check_document(values: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _fitting(twin: Twin, said: Mapping[str, Any], whole: bool) -> tuple[dict[str, Any], list[Invalid]]:
+def _fitting(
+    twin: Twin, said: Mapping[str, Any], whole: bool, replaced: Collection[str]
+) -> tuple[dict[str, Any], list[Invalid]]:
     """The reported values after what of ``said`` fits the limits; each key that does not is refused alone."""
     before = reported_values(twin)
     out = {key: value for key, value in before.items() if said.get(key, None if whole else value) is not None}
@@ -324,7 +333,10 @@ def _fitting(twin: Twin, said: Mapping[str, Any], whole: bool) -> tuple[dict[str
     # Before they are merged, because what is nested too deep cannot be.
     fresh, refused = check_values(fresh, LIMITS)
     if not whole:
-        fresh, more = check_values({key: _merged_value(before.get(key), value) for key, value in fresh.items()}, LIMITS)
+        merges = {
+            key: value if key in replaced else _merged_value(before.get(key), value) for key, value in fresh.items()
+        }
+        fresh, more = check_values(merges, LIMITS)
         refused += more
     if len({*out, *fresh}) <= KEYS_MOST and len(_encode(out | fresh)) <= BYTES_MOST:
         return out | fresh, refused

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
-from relevo.http import autocore, errors, hidrometro
+from relevo.http import alchemy, autocore, errors, hidrometro
 from relevo.http.api import (
     alerts,
     audit,
@@ -90,7 +90,27 @@ _STREAM_PATHS: dict[str, Any] = {
                 "422": {"description": "Unknown kind, or no sequence number"},
             },
         }
-    }
+    },
+    "/stream/dispositivos": {
+        "get": {
+            "tags": ["alchemy"],
+            "summary": "Changes of devices as server-sent events (contract alchemy)",
+            NEEDS: "everybody on a private network while `open_reads` is on, otherwise everybody who is signed in, for "
+            "the devices they may view",
+            "parameters": [
+                {"name": name, "in": "query", "required": False, "schema": {"type": "string"}, "description": what}
+                for name, what in (
+                    ("serial", "One serial number alone."),
+                    ("reclamado", "`true` or `false`: only devices that are claimed, or are not."),
+                    ("eventos", "`nombrados` names every event `device_update`."),
+                )
+            ],
+            "responses": {
+                "200": {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+                "401": {"description": "No credential"},
+            },
+        }
+    },
 }
 
 
@@ -123,6 +143,7 @@ GROUPS: Final = (
     system,
     hidrometro,
     autocore,
+    alchemy,
 )
 
 

@@ -29,13 +29,14 @@ from relevo.http.tokens import Tokens
 from relevo.pipeline import Pipeline
 
 COOKIE: Final = "relevo_session"
+DEVICE_TOKEN: Final = "x-device-token"  # noqa: S105 - a header's name
 # The name of keys that are never written down, see Application.local_key.
 LOCAL: Final = "(local)"
 TICKET_S: Final = 60
 _LINK_S: Final = 600
 _TICKETS_MOST: Final = 10_000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_TICKET_PATHS: Final = frozenset({"/api/v1/stream", "/api/v1/ws"})
+_TICKET_PATHS: Final = frozenset({"/api/v1/stream", "/api/v1/ws", "/stream/dispositivos"})
 # Contract hidrometro, section 9.7, for every way of signing in. One name from one address, any name from one address,
 # one account from anywhere: a mistyped password must not shut a whole house out, nor may names be tried in turn.
 _FAILURES_OF_PAIR: Final = 10
@@ -327,11 +328,12 @@ def bearer(connection: HTTPConnection) -> str:
 
 
 def _secrets(connection: HTTPConnection) -> Iterator[tuple[str | None, str]]:
-    """What a device may have shown: a Bearer token, or user name and password of HTTP Basic.
+    """What a device may have shown: a Bearer token, the same as ``X-Device-Token``, or user name and password of HTTP
+    Basic.
 
     RFC 7617 ends the user name at the first colon, but device ids and MQTT user names may contain some.
     """
-    token = bearer(connection)
+    token = bearer(connection) or connection.headers.get(DEVICE_TOKEN, "").strip()
     if token:
         yield None, token
         return

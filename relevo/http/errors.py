@@ -39,15 +39,18 @@ _STATUS: dict[type[RelevoError], int] = {
     QueueFull: 503,
     StoreUnavailable: 503,
 }
+_ALWAYS_400 = frozenset({"hidrometro", "alchemy"})
 _WHOLE_BODY = frozenset({"json_malformed", "utf8_invalid", "json_too_deep", "json_duplicate_key", "payload_empty"})
 
 
 def style_of(path: str) -> str:
-    """``native``, ``hidrometro`` or ``detail`` (the plain form most contracts share)."""
+    """``native``, ``hidrometro``, ``alchemy`` or ``detail`` (the plain form most contracts share)."""
     if path.startswith("/api/v1/"):
         return "native"
     if path in _HIDROMETRO or path.startswith(("/api/alerts", "/api/clientes", "/api/debug")):
         return "hidrometro"
+    if path == "/dispositivos" or path.startswith(("/dispositivos/", "/stream/dispositivos")):
+        return "alchemy"
     return "detail"
 
 
@@ -63,6 +66,10 @@ def render(
     style = style_of(path)
     if style == "hidrometro":
         return JSONResponse({"error": detail}, status, headers=dict(headers or {}))
+    if style == "alchemy":
+        told = [f"{one.field}: {one.message}" for one in errors or ()]
+        more = {"detalle": "; ".join(told)} if told and told != [detail] else {}
+        return JSONResponse({"error": detail, **more}, status, headers=dict(headers or {}))
     if style == "detail":
         return JSONResponse({"detail": detail}, status, headers=dict(headers or {}))
     # RFC 9457
@@ -83,10 +90,10 @@ def answer(path: str, error: RelevoError) -> Response:
     reason = ""
     if isinstance(error, Invalid):
         errors, reason = error.errors, error.reason
-        if error.reason in _WHOLE_BODY or (style_of(path) == "hidrometro"):
-            status = 400
-        elif error.reason in ("body_too_large", "batch_too_long"):
+        if error.reason in ("body_too_large", "batch_too_long"):
             status = 413
+        elif error.reason in _WHOLE_BODY or style_of(path) in _ALWAYS_400:
+            status = 400
     elif isinstance(error, TooMany):
         headers["Retry-After"] = str(error.retry_after)
     elif status == 401:
@@ -120,7 +127,8 @@ def install(app: FastAPI, methods_of: Callable[[str], list[str]]) -> None:
             for one in error.errors()
         ]
         first = errors[0]
-        return render(request.url.path, 422, f"{first.field}: {first.message}", errors, "invalid")
+        status = 400 if style_of(request.url.path) == "alchemy" else 422
+        return render(request.url.path, status, f"{first.field}: {first.message}", errors, "invalid")
 
     async def on_defect(request: Request, error: Exception) -> Response:
         log.error("request_failed", path=request.url.path, exc_info=error)

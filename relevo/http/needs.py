@@ -113,6 +113,24 @@ open_reads: Final = Depends(
 while_pairing: Final = Depends(
     _Nobody("everybody on a private network while pairing or `open_registration` is open, otherwise operators")
 )
+reads_alchemy: Final = Depends(
+    _Nobody(
+        "everybody on a private network while `open_reads` is on, otherwise who may view the device, operators while "
+        "it is unclaimed, and a device with its key for itself"
+    )
+)
+lists_alchemy: Final = Depends(
+    _Nobody("everybody on a private network while `open_reads` is on, otherwise operators, of what nobody has claimed")
+)
+writes_alchemy: Final = Depends(
+    _Nobody(
+        "everybody on a private network while `open_control` is on, otherwise who may control the device, operators "
+        "while it is unclaimed, and a device with its key for its own status"
+    )
+)
+claims_alchemy: Final = Depends(
+    _Nobody("everybody on a private network while `open_control` is on, otherwise operators")
+)
 Viewer = Annotated[Identity, _person(Role.VIEWER)]
 Operator = Annotated[Identity, _person(Role.OPERATOR)]
 Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]

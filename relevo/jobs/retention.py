@@ -1,4 +1,4 @@
-"""What is kept for a time and then dropped: signing keys that no living token needs, old lines of the audit log.
+"""What is kept for a time and then dropped: signing keys that no living token needs, old lines of audit and status log.
 
 The audit log loses whole days (UTC), so that the lines which tell of that are one a day and breed no others.
 """
@@ -11,11 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.clock import Clock
 from relevo.domain.events import Audited
-from relevo.domain.records import AuditForgotten, RecordChange
+from relevo.domain.records import AuditForgotten, RecordChange, StatusLogForgotten
 from relevo.errors import QueueFull, StoreUnavailable
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
-from relevo.store import audit
+from relevo.store import audit, status_log
 from relevo.store.readers import Readers
 
 log = get_logger("relevo.jobs")
@@ -38,14 +38,16 @@ class Retention:
         clock: Clock,
         audit_days: int,
         ended_keys: Callable[[], RecordChange | None],
+        status_days: int = 0,
     ) -> None:
-        """``audit_days`` 0 keeps the audit log for ever; ``ended_keys`` gives the change that drops signing keys,
-        ``None`` while there are none."""
+        """``audit_days`` and ``status_days`` 0 keep these logs for ever; ``ended_keys`` gives the change that drops
+        signing keys, ``None`` while there are none."""
         self._pipeline = pipeline
         self._readers = readers
         self._clock = clock
         self._audit_days = audit_days
         self._ended_keys = ended_keys
+        self._status_days = status_days
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -77,6 +79,8 @@ class Retention:
             log.info("signing_keys_dropped")
         if self._audit_days:
             await self._forget_audit()
+        if self._status_days:
+            await self._forget_status()
 
     async def _forget_audit(self) -> None:
         now = self._clock.now_ms()
@@ -89,3 +93,12 @@ class Retention:
             told = Audited(now, _SELF, "audit.forget", "audit", detail)
             await self._pipeline.accept([AuditForgotten(through, before), told])
             log.info("audit_forgotten", removed=count)
+
+    async def _forget_status(self) -> None:
+        before = self._clock.now_ms() - self._status_days * _DAY_MS
+        while True:
+            count, through = await self._readers.run_core(status_log.over, before, FORGOTTEN_AT_ONCE)
+            if not count:
+                return
+            await self._pipeline.accept([StatusLogForgotten(through, before)])
+            log.info("status_log_forgotten", removed=count)

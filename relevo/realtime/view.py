@@ -42,6 +42,7 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.DeviceChanged: "device",
     ev.DeviceRemoved: "device",
     ev.StateReported: "state",
+    ev.StatusSet: "state",
     ev.DeviceEventReported: "event",
     ev.DeviceAnswered: "answer",
     ev.CommandQueued: "command",
@@ -163,6 +164,8 @@ class Views:
                 out |= {"device": event.device, "change": "removed", "at": event.at}
             case ev.StateReported():
                 out |= {"device": event.device, "state": event.state, "at": event.at}
+            case ev.StatusSet():
+                out |= {"device": event.device, "state": {"status": event.status}, "at": event.at, "by": event.by}
             case ev.DeviceEventReported():
                 out |= {"device": event.device, "event": event.event, "at": event.at}
             case ev.DeviceAnswered():

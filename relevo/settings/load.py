@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, get_origin
 from pydantic import BaseModel, ValidationError
 
 from relevo.errors import ConfigurationError
+from relevo.settings import alchemy
 from relevo.settings.table import SWITCHES, Settings
 
 PREFIX = "RELEVO_"
@@ -95,6 +96,7 @@ def _profile(profile: Found | None) -> Source:
 def _environment(env: Mapping[str, str]) -> Source:
     # An empty variable counts as absent: compose files pass them on as ${NAME:-}.
     source = {name: Found(env[key], f"environment {key}") for key, name in CONTRACT_NAMES.items() if env.get(key)}
+    source |= {name: Found(*value) for name, value in alchemy.values(env).items()}
     fields = names()
     by_key = {environment_name(name): name for name in fields}
     for key, text in env.items():

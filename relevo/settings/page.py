@@ -3,8 +3,19 @@
 import re
 from typing import Any, NamedTuple
 
+from relevo.settings import alchemy
 from relevo.settings.load import CONTRACT_NAMES, environment_name, names
-from relevo.settings.table import Autocore, Commands, Hidrometro, Limits, Notifications, Settings, Twins, Webhooks
+from relevo.settings.table import (
+    Alchemy,
+    Autocore,
+    Commands,
+    Hidrometro,
+    Limits,
+    Notifications,
+    Settings,
+    Twins,
+    Webhooks,
+)
 
 MASK = "********"
 
@@ -66,6 +77,8 @@ def settings_page() -> str:
             notes.append("Secret.")
         if name in contract:
             notes.append(f"Also `{contract[name]}`.")
+        if name in alchemy.NAMES:
+            notes.append(f"Contract alchemy: {', '.join(f'`{one}`' for one in alchemy.NAMES[name])}.")
         sections.setdefault(group, []).append(
             f"| `{inner}` | `{environment_name(name)}` | {default} | {' '.join(filter(None, notes))} |"
         )
@@ -78,6 +91,7 @@ def settings_page() -> str:
         "hidrometro": f"## [hidrometro]\n\n{Hidrometro.__doc__}\n",
         "twins": f"## [twins]\n\n{Twins.__doc__}\n",
         "autocore": f"## [autocore]\n\n{Autocore.__doc__}\n",
+        "alchemy": f"## [alchemy]\n\n{Alchemy.__doc__}\n",
     }
     for group, lines in sections.items():
         parts += [
@@ -106,4 +120,9 @@ A later source wins: the default, the profile, `relevo.toml` (in the data direct
 the environment, the command line. `relevo settings` prints the values in force and where each came from. Unknown
 names are refused. Switches take `on`/`off`, `true`/`false`, `1`/`0`; lists are separated by commas, or TOML lists in
 the file. An empty environment variable counts as absent.
+
+The names that contract alchemy's own server reads are taken too, below `RELEVO_…`. `SECRET_KEY` and `MQTT_KEEPALIVE`
+change nothing: keys are generated and kept in the data directory, and the MQTT door is the server's own.
+`MQTT_BROKER_URL` names this machine, or else the broker that is to replace the own door; a `sqlite` in
+`SQLALCHEMY_DATABASE_URI` is the database in the data directory.
 """

@@ -352,6 +352,25 @@ class Autocore(Table):
     )
 
 
+class Alchemy(Table):
+    """Devices on one shared topic that people claim, see ``contracts/alchemy.md``."""
+
+    topic_estado: Topic = Field(
+        default="dispositivos/estado",
+        description="Topic on which all devices publish; one with a key of its own may put its serial number before "
+        "the last level.",
+    )
+    unclaimed: int = Field(
+        default=100, ge=1, le=100_000, description="Most devices that wait for somebody to claim them."
+    )
+    log_days: int = Field(
+        default=30, ge=0, le=36_500, description="Days a line of a device's log is kept; 0 keeps it for ever."
+    )
+    ping_s: float = Field(
+        default=25.0, ge=1, le=29, description="Seconds of silence after which live streams show a sign of life."
+    )
+
+
 class Webhooks(Table):
     """Events sent to other programs, see ``docs/webhooks.md``."""
 
@@ -491,6 +510,7 @@ class Settings(Table):
     webhooks: Webhooks = Field(default=Webhooks())
     hidrometro: Hidrometro = Field(default=Hidrometro())
     autocore: Autocore = Field(default=Autocore())
+    alchemy: Alchemy = Field(default=Alchemy())
     notifications: Notifications = Field(default=Notifications())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -38,13 +38,14 @@ from relevo.domain.records import (
     Kept,
     Record,
     RecordChange,
+    StatusLogForgotten,
     key_of,
 )
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook
-from relevo.store import audit, inbox, webhooks
+from relevo.store import audit, inbox, status_log, webhooks
 from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
 
@@ -346,6 +347,8 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
             inbox.apply(core, change)
         elif isinstance(change, AuditForgotten):
             audit.forget(core, change.through, change.before)
+        elif isinstance(change, StatusLogForgotten):
+            status_log.forget(core, change.through, change.before)
         else:
             webhooks.apply(core, change)
 

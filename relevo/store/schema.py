@@ -20,6 +20,7 @@ from relevo.store import (
     presence,
     records,
     sessions,
+    status_log,
     timeline,
     twins,
     unclaimed,
@@ -29,7 +30,7 @@ from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0011"
+HEAD: Final = "0012"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -48,6 +49,7 @@ TABLES: Final = (
     twins.twins,
     inbox.notifications,
     webhooks.deliveries,
+    status_log.status_log,
 )
 
 

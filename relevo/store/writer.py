@@ -26,6 +26,7 @@ from relevo.store import (
     presence,
     records,
     sessions,
+    status_log,
     timeline,
     twins,
     unclaimed,
@@ -34,6 +35,7 @@ from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
 
 _VOLATILE: Final = ev.UnclaimedReading
+_STATUS: Final = frozenset({ev.StateReported, ev.StatusSet})
 _FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS | TWIN_EVENTS
 
 
@@ -79,13 +81,16 @@ class Writer:
         unclaimed_entries: int,
         commands_kept: int = 1_000,
         inbox_kept: int = 1_000,
+        loggers: status_log.Loggers | None = None,
     ) -> None:
+        """``loggers`` say which events of a contract add to the status log."""
         self._path = path
         self._unclaimed_entries = unclaimed_entries
         self._timeline = timeline.TimelineWriter(timeline_entries)
         self._commands = commands.CommandWriter(commands_kept)
         self._alerts = alerts.AlertWriter()
         self._inbox_kept = inbox_kept
+        self._loggers = loggers or {}
         self._connection: sqlite3.Connection | None = None
         self._core: Connection | None = None
         self._states: dict[str, latest.DeviceState] = {}
@@ -194,6 +199,7 @@ class Writer:
                         presence.forget(core, event.device)
                         alerts.remove(core, event.device)
                         twins.forget(core, event.device)
+                        status_log.remove(core, event.device)
                 slow.append(event)
                 if type(event) in _FOLLOWED:
                     batch.followed.append((len(kept), event))
@@ -233,6 +239,7 @@ class Writer:
         came: list[ev.PresenceChanged] = []
         raised: list[ev.AlertChanged] = []
         became: list[TwinEvent] = []
+        said: list[status_log.Line] = []
         for event in slow:
             if type(event) is ev.DeviceRemoved:
                 # Whoever has its name next must not read its story, nor what this batch would still add to it.
@@ -243,6 +250,7 @@ class Writer:
                 came = [one for one in came if one.device != gone]
                 raised = [one for one in raised if one.device != gone]
                 became = [one for one in became if one.device != gone]
+                said = [one for one in said if one.device != gone]
                 continue
             if type(event) in COMMAND_EVENTS:
                 moved.append(event)  # type: ignore[arg-type]
@@ -253,6 +261,11 @@ class Writer:
                 came.append(event)
             if type(event) is ev.AlertChanged and event.device in self._numbers:
                 raised.append(event)
+            if type(event) in _STATUS and event.device in self._numbers:  # type: ignore[union-attr]
+                log = self._loggers.get(self._identities[event.device][0])  # type: ignore[union-attr]
+                logged = log(event) if log is not None else None
+                if logged is not None:
+                    said.append(status_log.Line(event.device, event.at, logged))  # type: ignore[union-attr]
             if type(event) in TWIN_EVENTS and event.device in self._numbers:  # type: ignore[union-attr]
                 became.append(event)  # type: ignore[arg-type]
             if type(event) is ev.NotificationRaised:
@@ -270,6 +283,9 @@ class Writer:
             self._alerts.apply(core, raised)
         if moved:
             self._commands.apply(core, moved)
+        if said:
+            # Before the twins: a line without a status has the one from before this batch.
+            status_log.add(core, said)
         if became:
             twins.follow(connection, became)
         if lines:

@@ -31,6 +31,16 @@ EXPECTED = {
     "a device with its key; everybody on a private network while pairing or `open_mqtt_config` is open": (
         NO, LOGIN, LOGIN, LOGIN, LOGIN,
     ),
+    "everybody on a private network while `open_reads` is on, otherwise who may view the device, operators while it is "
+    "unclaimed, and a device with its key for itself": (LOGIN, OK, OK, OK, OK),
+    "everybody on a private network while `open_reads` is on, otherwise operators, of what nobody has claimed": (
+        LOGIN, NO, OK, OK, OK,
+    ),
+    "everybody on a private network while `open_reads` is on, otherwise everybody who is signed in, for the devices "
+    "they may view": (LOGIN, OK, OK, OK, OK),
+    "everybody on a private network while `open_control` is on, otherwise who may control the device, operators while "
+    "it is unclaimed, and a device with its key for its own status": (LOGIN, OK, OK, OK, OK),
+    "everybody on a private network while `open_control` is on, otherwise operators": (LOGIN, NO, OK, OK, OK),
     "operators": (LOGIN, NO, OK, OK, OK),
     "operators for the devices they may control, and a device with its key for itself": (LOGIN, NO, OK, OK, OK),
     "administrators": (LOGIN, NO, NO, NO, OK),
@@ -108,7 +118,7 @@ def test_every_route_answers_each_of_five_identities_as_the_table_says(
             if "{device_id}" in path:
                 assert clients["owner"].post("/api/v1/devices", json={"id": device}).status_code == 201
             address = re.sub(r"\{[\w:]+\}", "x", path.replace("{device_id}", device))
-            if path.endswith("/stream"):
+            if path.endswith("/stream") or path.startswith("/stream/"):
                 with client.stream("GET", address) as answer:
                     found = outcome(answer) if answer.status_code != 200 else OK
             else:

@@ -13,7 +13,7 @@ from relevo.bus import Bus
 from relevo.domain.devices import Registry
 from relevo.http.api import telemetry
 from relevo.http.app import GROUPS
-from relevo.realtime import sse
+from relevo.realtime import alchemy, sse
 from relevo.realtime.view import Views
 from relevo.web.pages import STATIC
 from tests.http.conftest import BODY_BYTES
@@ -21,6 +21,7 @@ from tests.http.problems import problem
 from tests.running import RunningServer
 
 OPEN_TO_ALL = {("post", f"/api/v1/auth/{name}") for name in ("login", "logout", "refresh")}
+ENDLESS = ("/api/v1/stream", "/stream/dispositivos")
 built = pytest.mark.skipif(not (STATIC / "index.html").exists(), reason="the interface is not built")
 
 
@@ -32,6 +33,7 @@ def served() -> set[tuple[str, str]]:
     """Every route that answers requests of programs, with its method."""
     found = set()
     live = sse.routes(Bus(), never, int, Views(Registry()), never, 10)
+    live += alchemy.routes(alchemy.Updates(Registry(), never), never, 25)
     for route in [*(one for group in GROUPS for one in group.router.routes), *telemetry.routes, *live]:
         for method in getattr(route, "methods", None) or ():
             path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)  # type: ignore[attr-defined]
@@ -231,8 +233,8 @@ def test_a_forged_host_appears_in_no_answer_and_in_no_line_of_the_log(
         assert refused.status_code == 421, path
         assert "evil.example" not in refused.text + str(refused.headers)
         for headers in (forged, forged | html, forged | {"Authorization": f"Bearer {server.token}"}):
-            # One does not end, one ends the session that every test here uses, one tells administrators of these.
-            private = ("/api/v1/stream", "/api/v1/auth/logout", "/api/v1/system/timeline")
+            # Two do not end, one ends the session that every test here uses, one tells administrators of these.
+            private = (*ENDLESS, "/api/v1/auth/logout", "/api/v1/system/timeline")
             if path in private and "Authorization" in headers:
                 continue
             for method in ("GET", "POST"):

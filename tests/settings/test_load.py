@@ -143,3 +143,35 @@ def test_lists_are_separated_by_commas_or_json(tmp_path: Path, text: str) -> Non
 def test_a_bracketed_address_in_a_list_is_not_json(tmp_path: Path) -> None:
     settings = load({"data": tmp_path}, {"RELEVO_HTTP_EXTRA": "[::1]:5000,8081"})
     assert [(x.host, x.port) for x in settings.http_extra_listen] == [("::1", 5000), ("0.0.0.0", 8081)]
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"BACKEND_HOST": "127.0.0.1", "BACKEND_PORT": "5001"}, {"http": "127.0.0.1:5001"}),
+        ({"BACKEND_HOST": "::1"}, {"http": "[::1]:5000"}),
+        ({"BACKEND_PORT": "5000"}, {"http": "0.0.0.0:5000"}),
+        ({"BACKEND_PORT": "5000", "RELEVO_HTTP": ":80"}, {"http": "0.0.0.0:80"}),
+        ({"PUBLIC_BACKEND_URL": "http://192.168.1.10:5000/"}, {"public_url": "http://192.168.1.10:5000"}),
+        ({"MQTT_BROKER_URL": "localhost", "MQTT_BROKER_PORT": "1884"}, {"mqtt": "0.0.0.0:1884", "broker_url": ""}),
+        ({"MQTT_BROKER_PORT": "8884", "MQTT_TLS_ENABLED": "true"}, {"mqtts": "0.0.0.0:8884", "mqtt": "0.0.0.0:1883"}),
+        ({"MQTT_BROKER_URL": "broker.lan"}, {"broker_url": "mqtt://broker.lan:1883"}),
+        ({"MQTT_BROKER_URL": "broker.lan", "MQTT_TLS_ENABLED": "1"}, {"broker_url": "mqtts://broker.lan:8883"}),
+        ({"MQTT_BROKER_URL": "", "MQTT_TLS_ENABLED": "false"}, {"broker_url": "", "mqtt": "0.0.0.0:1883"}),
+        ({"SQLALCHEMY_DATABASE_URI": "sqlite:///app.db"}, {"database_url": "sqlite"}),
+        (
+            {"SQLALCHEMY_DATABASE_URI": "postgresql+psycopg2://u:p@db/x"},
+            {"database_url": "postgresql://u:p@db/x"},
+        ),
+        ({"SECRET_KEY": "dev", "MQTT_KEEPALIVE": "60"}, {"http": "0.0.0.0:8000", "mqtt": "0.0.0.0:1883"}),
+    ],
+)
+def test_names_of_contract_alchemy_are_taken(env: dict[str, str], expected: dict[str, str], tmp_path: Path) -> None:
+    settings = load({"data": tmp_path}, env)
+    assert {name: getattr(settings, name) for name in expected} == expected
+
+
+def test_a_wrong_value_under_a_name_of_contract_alchemy_is_told_with_that_name() -> None:
+    assert "from environment BACKEND_HOST, BACKEND_PORT: " in refusal(
+        env={"BACKEND_HOST": "127.0.0.1", "BACKEND_PORT": "five"}
+    )

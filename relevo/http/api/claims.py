@@ -67,7 +67,7 @@ def _label(body: Claim) -> Label:
     return Label(body.contract, body.external_id, body.code)
 
 
-def _by_code(request: Request, wired: Services, identity: Identity, label: Label) -> ClaimCode:
+def by_code(request: Request, wired: Services, identity: Identity, label: Label) -> ClaimCode:
     """The code that was shown. Raises :class:`Invalid`, and :class:`TooMany` for somebody who guesses."""
     address = address_of(request)
     wait = max(wired.guesses_of_person.wait_s(identity.name), wired.guesses_of_address.wait_s(address))
@@ -98,7 +98,7 @@ async def claim(request: Request, response: Response, wired: Wired, identity: Op
     check_storable([body.name, body.type, body.site, *body.tags], "name, type, site or tags")
     check_storable([label.serial, label.name, label.type], "external_id")
     if label.code:
-        code = _by_code(request, wired, identity, label)
+        code = by_code(request, wired, identity, label)
         contract, external_id = code.contract, code.external_id
     else:
         contract, external_id = label.contract, normalised(wired, label.contract, label.serial)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.credentials import Credential
-from relevo.domain.devices import NAME_LIMIT, Device, check_id
+from relevo.domain.devices import NAME_LIMIT, Device, check_id, is_claimed
 from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved
 from relevo.domain.grants import Grant, Right
 from relevo.domain.records import Dropped
@@ -104,7 +104,7 @@ def render(wired: Services, device: Device, right: Right) -> dict[str, Any]:
         "external_id": device.external_id,
         "online": wired.online(device),
         "last_seen": iso(last_seen),
-        "claimed": bool(device.owner),
+        "claimed": is_claimed(device),
         "owner": device.owner or None,
         "site": device.site,
         "right": right.name.lower(),

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from relevo.domain.devices import Device
+from relevo.domain.devices import CLAIMED, Device, is_claimed
 from relevo.domain.events import DeviceChanged, Noticed
 from relevo.domain.grants import Grant
 from relevo.domain.records import Dropped, Kept, RecordChange
@@ -75,15 +75,18 @@ async def release(request: Request, response: Response, wired: Wired, held: Owns
     """Let a device belong to nobody; whoever has the fresh code in the answer may claim it."""
     device = held.device
     with wired.claims.taking(device.contract, device.external_id):
-        if not device.owner:
+        if not is_claimed(device):
             raise Conflict(f"device {device.id!r} belongs to nobody already")
+        changes: dict[str, Any] = {"owner": ""}
+        if CLAIMED in device.attributes:
+            changes["attributes"] = {name: value for name, value in device.attributes.items() if name != CLAIMED}
         now = wired.clock.now_ms()
         # In nobody's name: even the one who released it has to show the code.
         code, text = fresh_code(wired, device.contract, device.external_id, "", None)
         await wired.pipeline.accept(
             [
-                DeviceChanged(device.id, now, {"owner": ""}, held.identity.name),
-                Noticed(device.id, now, "released", f"by {held.identity.name}, it was {device.owner}'s"),
+                DeviceChanged(device.id, now, changes, held.identity.name),
+                Noticed(device.id, now, "released", f"by {held.identity.name}, it was {device.owner or 'somebody'}'s"),
                 wired.audited(request, held.identity, "device.release", device.id, {"from": device.owner}),
                 *_endings(wired, device),
                 Kept(code),
