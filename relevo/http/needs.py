@@ -104,6 +104,7 @@ def _on_device(right: Right) -> Any:
 
 
 open_to_all: Final = Depends(_Nobody("everybody"))
+device_token: Final = Depends(_Nobody("a device with its token"))
 mqtt_settings: Final = Depends(
     _Nobody("a device with its key; everybody on a private network while pairing or `open_mqtt_config` is open")
 )
@@ -112,6 +113,9 @@ open_reads: Final = Depends(
 )
 while_pairing: Final = Depends(
     _Nobody("everybody on a private network while pairing or `open_registration` is open, otherwise operators")
+)
+while_registration: Final = Depends(
+    _Nobody("everybody on a private network while `open_registration` is on, otherwise administrators")
 )
 Viewer = Annotated[Identity, _person(Role.VIEWER)]
 Operator = Annotated[Identity, _person(Role.OPERATOR)]
