@@ -244,7 +244,7 @@ async def delete_widget(wired: Wired, identity: Viewer, id: str) -> dict[str, An
 @router.post("/widgets/{id}/state", summary="Switch a switch")
 async def switch(request: Request, wired: Wired, identity: Viewer, id: str) -> dict[str, Any]:  # noqa: A002
     """``{"state": 1}``: desired of the device from now on, and back when that is on the disk."""
-    widget = widget_for(wired, identity, id)
+    widget_for(wired, identity, id)
     try:
         body = msgspec.json.decode(await request.body())
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -252,7 +252,7 @@ async def switch(request: Request, wired: Wired, identity: Viewer, id: str) -> d
     if not isinstance(body, dict) or "state" not in body:
         raise HTTPException(400, "state is missing")
     state = state_of(body["state"])
-    widget, device, key = switch_for(wired, identity, id)
+    _, device, key = switch_for(wired, identity, id)
     audited = wired.audited(request, identity, "device.desire", device.id, {"keys": [key]})
     await wired.twins.desire(device.id, wanted(device, key, state), identity.name, more=[audited])
     return {"message": "ok", "state": state, "virtual_pin": key, "timestamp": iso(wired.clock.now_ms())}

@@ -1,4 +1,4 @@
-"""The app's webhooks (contract thingsnxt, section 4): webhooks like any other, in the contract's words and signature."""
+"""The app's webhooks (contract thingsnxt, section 4): webhooks like any other in other words."""
 
 import secrets
 from typing import Annotated, Any
