@@ -105,6 +105,7 @@ def _on_device(right: Right) -> Any:
 
 open_to_all: Final = Depends(_Nobody("everybody"))
 device_token: Final = Depends(_Nobody("a device with its token"))
+refresh_token: Final = Depends(_Nobody("who has a refresh token"))
 mqtt_settings: Final = Depends(
     _Nobody("a device with its key; everybody on a private network while pairing or `open_mqtt_config` is open")
 )

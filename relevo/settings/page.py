@@ -4,7 +4,17 @@ import re
 from typing import Any, NamedTuple
 
 from relevo.settings.load import CONTRACT_NAMES, environment_name, names
-from relevo.settings.table import Autocore, Commands, Hidrometro, Limits, Notifications, Settings, Twins, Webhooks
+from relevo.settings.table import (
+    Autocore,
+    Commands,
+    Hidrometro,
+    Limits,
+    Notifications,
+    Settings,
+    Thingsnxt,
+    Twins,
+    Webhooks,
+)
 
 MASK = "********"
 
@@ -78,6 +88,7 @@ def settings_page() -> str:
         "hidrometro": f"## [hidrometro]\n\n{Hidrometro.__doc__}\n",
         "twins": f"## [twins]\n\n{Twins.__doc__}\n",
         "autocore": f"## [autocore]\n\n{Autocore.__doc__}\n",
+        "thingsnxt": f"## [thingsnxt]\n\n{Thingsnxt.__doc__}\n",
     }
     for group, lines in sections.items():
         parts += [

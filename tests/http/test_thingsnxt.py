@@ -94,7 +94,8 @@ def test_thingsnxt_no_page_shows_another_ones_token(
     token = owned["device_token"]
     for path in ("/devices", "/api/v1/devices", "/dashboards", f"/api/v1/devices/{owned['id']}", "/api/v1/audit"):
         assert token not in server.api.get(path).text
-    assert token in server.api.get(f"/devices/{owned['id']}/token").text
+    headers = {"Authorization": f"Bearer {server.token}"}
+    assert token in anonymous.get(f"/devices/{owned['id']}/token", headers=headers).text
     assert anonymous.get(f"/devices/{owned['id']}/token").status_code == 401
 
 

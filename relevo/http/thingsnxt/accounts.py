@@ -17,7 +17,7 @@ from relevo.errors import Conflict, FieldError, Forbidden, Invalid, Unauthentica
 from relevo.http.api.names import check_name, taking_name
 from relevo.http.api.users import removal
 from relevo.http.auth import SignedIn, bearer
-from relevo.http.needs import Viewer, open_to_all, while_registration
+from relevo.http.needs import Viewer, open_to_all, refresh_token, while_registration
 from relevo.http.services import Services, Wired, address_of
 from relevo.http.thingsnxt import shapes
 from relevo.http.thingsnxt.rates import limited
@@ -132,7 +132,7 @@ async def _sign_in(request: Request, response: Response, wired: Services, name: 
     return _pair(signed_in)
 
 
-@router.post("/refresh", dependencies=[open_to_all, limited], summary="Exchange a refresh token")
+@router.post("/refresh", dependencies=[refresh_token, limited], summary="Exchange a refresh token")
 async def refresh(request: Request, response: Response, wired: Wired) -> dict[str, Any]:
     """``refresh_token`` in the JSON body, or in the query unless `token_in_query` is off. Good once."""
     shown: Any = ""
