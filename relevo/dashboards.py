@@ -56,6 +56,7 @@ class Dashboards:
         self._keyring = keyring
         self.dashboards: dict[str, Dashboard] = {}
         self.widgets: dict[str, Widget] = {}
+        self._on_device: dict[str, dict[str, Widget]] = {}
         self._salts: dict[str, str] = {}
         self._watchers: dict[str, list[Callable[[Change], None]]] = {}
         # Open WebSockets of the app.
@@ -67,7 +68,10 @@ class Dashboards:
             case Kept(Dashboard() as dashboard):
                 self.dashboards[dashboard.id] = dashboard
             case Kept(Widget() as widget):
+                self._forget(widget.id)
                 self.widgets[widget.id] = widget
+                if widget.device:
+                    self._on_device.setdefault(widget.device, {})[widget.id] = widget
                 self._tell(Change(CHANGED, widget))
             case Kept(TokenSalt(device, salt)):
                 self._salts[device] = salt
@@ -76,13 +80,22 @@ class Dashboards:
             case Dropped(kind, key) if kind is Dashboard:
                 self.dashboards.pop(key, None)
             case Dropped(kind, key) if kind is Widget:
-                gone = self.widgets.pop(key, None)
+                gone = self._forget(key)
                 if gone is not None:
                     self._tell(Change(DELETED, gone))
             case Dropped(kind, key) if kind is TokenSalt:
                 self._salts.pop(key, None)
             case Dropped(kind, key) if kind is Schedule:
                 self._tell_schedule(CANCELLED, key, 0)
+
+    def _forget(self, widget_id: str) -> Widget | None:
+        gone = self.widgets.pop(widget_id, None)
+        if gone is not None and gone.device:
+            held = self._on_device[gone.device]
+            del held[widget_id]
+            if not held:
+                del self._on_device[gone.device]
+        return gone
 
     def follow(self, event: AnyEvent) -> None:
         """A device that is gone takes its widgets along."""
@@ -106,7 +119,7 @@ class Dashboards:
         return sorted(found, key=lambda one: (one.position, one.created_at, one.id))
 
     def of_device(self, device: str) -> list[Widget]:
-        return [one for one in self.widgets.values() if device and one.device == device]
+        return list(self._on_device.get(device, {}).values())
 
     def belongings(self, account: str) -> list[RecordChange]:
         """What goes with a person."""

@@ -10,6 +10,7 @@ from relevo.http.needs import NEEDS
 OUTSIDE: Final = {
     "GET /": "everybody",
     "GET /docs": "everybody",
+    "GET /redoc": "everybody",
     "GET /openapi.json": "everybody",
     "GET /metrics": "everybody who is signed in",
     "GET /ui": "everybody",

@@ -111,11 +111,7 @@ def test_every_route_answers_each_of_five_identities_as_the_table_says(
             continue
         assert needs in EXPECTED, f"{method} {path}: {needs!r}"
         for identity, wanted in zip(IDENTITIES, EXPECTED[needs], strict=True):
-            client = (
-                people[identity]()
-                if path.endswith(("/logout", "/me/password"))
-                else clients[identity]
-            )
+            client = people[identity]() if path.endswith(("/logout", "/me/password")) else clients[identity]
             device = f"of-the-owner-{n}-{identity}"
             if "{device_id}" in path:
                 assert clients["owner"].post("/api/v1/devices", json={"id": device}).status_code == 201

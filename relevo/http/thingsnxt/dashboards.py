@@ -202,12 +202,16 @@ async def create_widget(wired: Wired, identity: Viewer, body: NewWidget) -> dict
 @router.get("/widgets/{id}", summary="The widgets of a dashboard")
 async def widgets(wired: Wired, identity: Viewer, id: str) -> list[dict[str, Any]]:  # noqa: A002
     dashboard = dashboard_for(wired, identity, id)
-    found = []
-    for one in wired.dashboards.on(dashboard.id):
-        shown = shapes.widget(wired, one)
-        coming = [at for schedule in schedules_of(wired, one) if (at := pending_at(wired, schedule))]
-        found.append(shown | ({"next_schedule": iso(min(coming))} if coming else {}))
-    return found
+    coming: dict[str, int] = {}
+    for schedule in wired.schedules.all.values():
+        at = pending_at(wired, schedule)
+        if at:
+            whose = widget_of(schedule.id)
+            coming[whose] = min(at, coming.get(whose, at))
+    return [
+        shapes.widget(wired, one) | ({"next_schedule": iso(coming[one.id])} if one.id in coming else {})
+        for one in wired.dashboards.on(dashboard.id)
+    ]
 
 
 @router.patch("/widgets/{id}", summary="Change a widget")

@@ -161,7 +161,11 @@ async def rotate(request: Request, response: Response, wired: Wired, identity: V
     return shapes.shown_device(wired, wired.registry.get(device.id) or device, token)
 
 
-@router.get("/telemetry/history", summary="Past values of a device")
+@router.get(
+    "/telemetry/history",
+    summary="Past values of a device",
+    responses={404: {"description": "There is none, or none that the one who asks may know of"}},
+)
 async def history(
     wired: Wired,
     identity: Viewer,

@@ -1,5 +1,6 @@
 """What this contract's objects look like in answers, and whose they are."""
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ def user_id(account: str) -> str:
     return _hashed("user", account)
 
 
+@lru_cache(maxsize=65_536)
 def _hashed(kind: str, name: str) -> str:
     return blake2b(f"{kind}\n{name}".encode(), digest_size=12).hexdigest()
 

@@ -111,7 +111,12 @@ async def post_by_token(request: Request) -> Response:
     )
 
 
-@router.get("/telemetry/latest", dependencies=[device_token], summary="What a token device is, and is to be")
+@router.get(
+    "/telemetry/latest",
+    dependencies=[device_token],
+    summary="What a token device is, and is to be",
+    responses={404: {"description": "A token of no device here"}, 422: {"description": "No token"}},
+)
 async def latest(request: Request) -> Response:
     """Asked by devices every few seconds, and by the app with the token of a device beside its own."""
     wired = services_of(request)
