@@ -84,7 +84,7 @@ from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
-from relevo.store import commands, journal, series
+from relevo.store import commands, inbox, journal, series
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
 from relevo.store.readers import Readers

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.journeys.live import eventually
+from tests.post import MailServer
 from tests.running import ADMIN_PASSWORD, RunningServer
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "thingsnxt" / "telemetry.json").read_text())
@@ -145,3 +147,26 @@ def test_thingsnxt_old_apps_see_tokens_only_where_that_is_switched_on(tmp_path: 
         assert made["device_token"].encode() not in b"".join(
             path.read_bytes() for path in (tmp_path / "data").glob("relevo.db*")
         )
+
+
+def test_thingsnxt_a_forgotten_password_is_replaced_with_a_code_that_came_by_mail(tmp_path: Path) -> None:
+    with MailServer() as post:
+        env = {"RELEVO_NOTIFICATIONS__SMTP_URL": post.url, "RELEVO_NOTIFICATIONS__MAIL_FROM": "relevo@example.org"}
+        with RunningServer(tmp_path / "data", env=env) as server:
+            assert server.api.post("/signup", json=SIGNUP).status_code == 200
+            with httpx.Client(base_url=server.http, trust_env=False, timeout=10) as person:
+                assert person.post("/forgot-password", json={"email": SIGNUP["email"]}).status_code == 200
+                eventually(lambda: post.mails, 20)
+                (mail,) = post.mails
+                body = mail.get_body(("plain",))
+                assert body is not None
+                code = re.findall(r"\b[0-9A-F]{20}\b", body.get_content())[0]
+                server.canaries.plant(code)
+                assert person.get("/verify-reset-token", params={"token": code.lower()}).json() == {"valid": True}
+                new = {"token": code, "new_password": "Rainy-day-43"}
+                assert person.post("/reset-password", json=new).status_code == 200
+                assert person.post("/reset-password", json=new).status_code == 400
+                login = {"email": SIGNUP["email"], "password": "Rainy-day-43"}
+                assert person.post("/login", json=login).status_code == 200
+                old = {"email": SIGNUP["email"], "password": SIGNUP["password"]}
+                assert person.post("/login", json=old).status_code == 400
