@@ -7,6 +7,7 @@ import socket
 import sqlite3
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
@@ -16,10 +17,11 @@ from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
+from relevo.dashboards import Dashboards
 from relevo.dialect import LogsStatus
 from relevo.directory import PEPPER_FILE, DataDirectory
 from relevo.dispatch import Dispatch
-from relevo.domain.accounts import Account, Role
+from relevo.domain.accounts import Account, Identity, Role
 from relevo.domain.alerts import Alerts
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
@@ -34,7 +36,7 @@ from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook, secret_of
-from relevo.errors import ConfigurationError, TooMany
+from relevo.errors import ConfigurationError, Forbidden, TooMany, Unauthenticated
 from relevo.http import tokens
 from relevo.http.alchemy import access
 from relevo.http.alchemy.access import Onlooker
@@ -44,6 +46,8 @@ from relevo.http.auth import LOCAL, Auth
 from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
+from relevo.http.thingsnxt import rates as app_rates
+from relevo.http.thingsnxt import shapes as app_shapes
 from relevo.http.tokens import SigningKeys, Tokens
 from relevo.http.watching import Standing, Watching
 from relevo.intake import Intake
@@ -79,11 +83,12 @@ from relevo.outbound import Guard, Outbound
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.realtime import alchemy, sse, websocket
+from relevo.realtime import thingsnxt as app_streams
 from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
-from relevo.store import commands, journal, series
+from relevo.store import commands, inbox, journal, series
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
 from relevo.store.readers import Readers
@@ -101,6 +106,7 @@ WRONG_CODES_OF_ADDRESS: Final = 30
 WRONG_CODES_WINDOW_S: Final = 600.0
 CHANNEL_TESTS_OF_PERSON: Final = 20
 CHANNEL_TESTS_WINDOW_S: Final = 600.0
+APP_WINDOW_S: Final = 60.0
 _REPLAYED_FOR_METERS: Final = 20_000
 
 
@@ -204,6 +210,7 @@ class Application:
                 "hidrometro": settings.hidrometro.model_dump(),
                 "autocore": settings.autocore.model_dump(),
                 "alchemy": settings.alchemy.model_dump(),
+                "thingsnxt": settings.thingsnxt.model_dump(),
             }
         )
         writer = Writer(
@@ -256,7 +263,11 @@ class Application:
         )
         pipeline.event_followers.append(twins.follow)
         bus.tap(twins.watch)
-        self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch, twins)
+        self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch, twins, keyring)
+        dashboards = Dashboards(pipeline, keyring)
+        for one in known:
+            dashboards.apply(Kept(one))
+        pipeline.event_followers.append(dashboards.follow)
         self.tokens = Tokens(people, SigningKeys.decode(loaded.signing_keys), clock.now_ms)
         self.auth = auth = Auth(
             people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url
@@ -276,7 +287,7 @@ class Application:
         pipeline.record_followers += [scheduler.apply, self._follow_sites]
         for one in known:
             self._follow_sites(Kept(one))
-        pipeline.record_followers.append(self.tokens.apply)
+        pipeline.record_followers += [self.tokens.apply, dashboards.apply]
         told = settings.notifications
         self.notifications = notifications = Notifications(people, registry, pipeline, clock, told.language, told.zone)
         notifications.load(known, loaded.told)
@@ -394,6 +405,9 @@ class Application:
             pairing=pairing,
             claims=claims,
             notifications=notifications,
+            dashboards=dashboards,
+            app_requests=Attempts(clock, settings.thingsnxt.requests_per_minute or 1, APP_WINDOW_S),
+            send_reset=notifier.send_reset,
             test_channel=notifier.test,
             channel_tests=Attempts(clock, CHANNEL_TESTS_OF_PERSON, CHANNEL_TESTS_WINDOW_S),
             guesses_of_person=Attempts(clock, WRONG_CODES_OF_PERSON, WRONG_CODES_WINDOW_S),
@@ -506,6 +520,7 @@ class Application:
         self._updates = updates = alchemy.Updates(self.registry, self.twins.get)
         self.bus.tap(updates.follow)
         routes += alchemy.routes(updates, admit_alchemy, settings.alchemy.ping_s)
+        routes += app_streams.routes(self._app_means(services), settings.limits.stream_queue)
         routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
@@ -543,6 +558,49 @@ class Application:
             shown = ServerTls(settings.tls_cert, settings.tls_key, None)
             self.mqtt.keep_fresh(shown)
             await self._http.start([secure], shown.context)
+
+    def _app_means(self, services: Services) -> app_streams.Means:
+        """What the live views of the thingsnxt app are made of."""
+        auth = self.auth
+
+        def of_text(text: str) -> Identity:
+            try:
+                return auth.redeem(text)
+            except Unauthenticated:
+                if self.settings.token_in_query is False:
+                    raise
+            if services.keyring.device_of(text.encode(errors="replace"), self.clock.now_ms()):
+                raise Forbidden("a device's token")
+            if self.people.sign_in_by_secret(tokens.hash_secret(text)) is not None:
+                raise Forbidden("a refresh token")
+            return self.tokens.identity(text)
+
+        def of_request(connection: HTTPConnection) -> Identity:
+            identity = auth.identify(connection)
+            if isinstance(connection, Request):
+                app_rates.count(services, connection, "user", identity.name)
+            return identity
+
+        async def newest(account: str) -> list[dict[str, Any]]:
+            rows = await self.readers.run_core(inbox.page, account, app_streams.INITIAL_MOST, None, False)
+            return [app_shapes.notification(services, **row) for row in rows]
+
+        return app_streams.Means(
+            bus=self.bus,
+            registry=self.registry,
+            dashboards=services.dashboards,
+            now_ms=self.clock.now_ms,
+            of_request=of_request,
+            of_text=of_text,
+            good=self.people.good,
+            theirs=lambda identity, device: app_shapes.is_theirs(services, identity, device),
+            readings=lambda device: app_shapes.for_devices(self.twins.readings(device)[0]),
+            public_id=app_shapes.public_id,
+            widget=lambda widget: app_shapes.widget(services, widget),
+            device=lambda device: app_shapes.shown_device(services, device, app_shapes.MASK),
+            notification=lambda event: app_shapes.notification(services, **msgspec.structs.asdict(event)),
+            newest=newest,
+        )
 
     def _origin_allowed(self, connection: HTTPConnection) -> bool:
         """Browsers say whose page it is; programs say nothing."""

@@ -30,12 +30,14 @@ class Decoded:
 
     ``events`` are pairs ``(external identity, event)`` with ``event.device`` empty: the intake puts the registry id
     in. ``refused`` are pairs of identity and problem. ``notices`` are ``(identity, kind, detail)`` of things worth a
-    line in the timeline that lost nothing, such as ``("d1", "clock_boot_relative", "ts 184233 …")``.
+    line in the timeline that lost nothing, such as ``("d1", "clock_boot_relative", "ts 184233 …")``. ``token`` is what
+    the message proves itself with, empty when it has nothing; ``None`` where the contract asks for nothing.
     """
 
     events: list[tuple[str, AnyEvent]] = field(default_factory=list)
     refused: list[tuple[str, Invalid]] = field(default_factory=list)
     notices: list[tuple[str, str, str]] = field(default_factory=list)
+    token: str | None = None
 
 
 class Dialect(Protocol):
@@ -223,6 +225,26 @@ class Polled(Protocol):
     answered: frozenset[str]
     # Seconds in contact after which a wish has failed.
     agree_within_s: float
+
+
+@runtime_checkable
+class ReportsAmongReadings(Protocol):
+    """A :class:`Reports` dialect whose telemetry holds state among measurements.
+
+    What a reading says is state where :meth:`is_state` says so, and of keys of which something was desired: every other
+    measurement would be a change of the reported document.
+    """
+
+    def is_state(self, key: str) -> bool:
+        """Whether ``key`` is state whatever is desired."""
+
+
+@runtime_checkable
+class DesiredOneByOne(Protocol):
+    """A :class:`Desirable` dialect whose messages hold one key each."""
+
+    def desired_key(self, external_id: str, key: str, value: Any, at_ms: int) -> Said:
+        """The message for one key, desired at ``at_ms`` (milliseconds UTC)."""
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from typing import Any, Final
 from relevo.clock import Clock
 from relevo.dialect import Address, Decoded, Description, Dialect, Introduces, NamesLoosely
 from relevo.dispatch import Dispatch
-from relevo.domain.devices import ID_PATTERN, Registry, is_claimed
+from relevo.domain.devices import ID_PATTERN, Device, Registry, is_claimed
 from relevo.domain.events import (
     AnyEvent,
     DeviceAnswered,
@@ -20,6 +20,7 @@ from relevo.domain.events import (
     UnclaimedSeen,
 )
 from relevo.domain.joining import Claims
+from relevo.domain.keyring import Keyring
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
 from relevo.refusals import Refusals
@@ -46,8 +47,11 @@ class Intake:
         claims: Claims,
         dispatch: Dispatch,
         twins: Twins,
+        keyring: Keyring | None = None,
     ) -> None:
+        """Without a ``keyring`` no token is right."""
         self._registry = registry
+        self._keyring = keyring
         self._dialects = dialects
         self._refusals = refusals
         self._clock = clock
@@ -111,6 +115,23 @@ class Intake:
             message = f"device {speaker!r} may not speak for {external_id[:64]!r}"
             decoded.refused.append((own, Invalid("not_its_own", message)))
 
+    def _proven_only(self, contract: str, decoded: Decoded, speaker: str) -> None:
+        """Refuse what comes without the right token; with a credential of its own a device may leave it out."""
+        ((external_id, *_), *_) = decoded.events
+        device = self._registry.find(contract, external_id)
+        token = decoded.token or ""
+        problem = Invalid("bad_credentials", f"{'wrong' if token else 'missing'} device_token")
+        if device is None:
+            problem = Invalid("device_unknown", f"no {contract} device {external_id[:64]!r}")
+        elif self._fits(device, token) if token else speaker == device.id:
+            return
+        decoded.events = []
+        decoded.refused = [(external_id, problem)]
+
+    def _fits(self, device: Device, token: str) -> bool:
+        secret = token.encode(errors="replace")
+        return self._keyring is not None and self._keyring.fits(device, secret, self._clock.now_ms())
+
     def events(self, dialect: Dialect, decoded: Decoded, where: str, sender: str, speaker: str = "") -> list[AnyEvent]:
         """The events to submit for a decoded message; refusals and strangers are told on the way.
 
@@ -121,6 +142,8 @@ class Intake:
         contract = dialect.name
         if speaker:
             self._own_only(dialect, decoded, speaker)
+        if decoded.token is not None and decoded.events:
+            self._proven_only(contract, decoded, speaker)
         if self._claims.screenings:
             self._turn_away(contract, decoded, sender)
         reporting = self._twins.reporting.get(contract, ())

@@ -20,10 +20,12 @@ from relevo.dialect import (
     Commandable,
     Desirable,
     DesiredByCommand,
+    DesiredOneByOne,
     Dialect,
     Polled,
     Proposes,
     Reports,
+    ReportsAmongReadings,
     ReportsWhole,
 )
 from relevo.dispatch import Dispatch, Egress, Wish
@@ -50,6 +52,7 @@ from relevo.errors import Conflict, FieldError, Invalid, NotFound, QueueFull, Re
 from relevo.log import get_logger
 from relevo.pipeline import Entry, Outcome, Pipeline
 from relevo.refusals import Refusals
+from relevo.store.latest import Latest, values_of
 
 log = get_logger("relevo.twins")
 
@@ -129,6 +132,26 @@ class Twins:
         """What is shown of a device by key: what it is to be while that is pending, otherwise what it reports."""
         return rules.effective(self.get(device))
 
+    def readings(self, device: str) -> tuple[dict[str, Any], int]:
+        """The newest readings with what the device is to be in their place while that is pending.
+
+        A wish that agreed by its delivery stays where the device says nothing of the key. With the time of the newest
+        reading (milliseconds UTC), 0 for none.
+        """
+        latest = self._latest(device)
+        found = {key: value for key, (value, _, _) in latest.items()}
+        twin = self.get(device)
+        for key, wish in twin.desired.items():
+            if wish.state == rules.PENDING or (
+                wish.state == rules.AGREED and key not in found and key not in twin.reported
+            ):
+                found[key] = wish.value
+        return found, max((at for _, at, _ in latest.values()), default=0)
+
+    def _latest(self, device: str) -> Latest:
+        data = self._pipeline.documents.get(device)
+        return values_of(data)[0] if data else {}
+
     async def changed(self, device: str, since: int, wait_s: float) -> bool:
         """Whether the desired version is beyond ``since``, now or within ``wait_s`` seconds.
 
@@ -192,7 +215,15 @@ class Twins:
             rules.check_document({key: value for key, value in values.items() if value is not None})
         wanted = rules.check_document(values if whole else rules.merged(rules.desired_values(twin), values))
         now = self._clock.now_ms()
-        events = rules.desire(twin, device_id, wanted, values if named is None else named, now, by)
+        if measured := self._measured(device, twin, values):
+            # Part of the reported document from now on, because something is desired of it.
+            twin = twin.copy()
+            learned, _ = rules.report(twin, device_id, measured, now, device_id)
+            for event in learned:
+                rules.apply(twin, event)
+        else:
+            learned = []
+        events = learned + rules.desire(twin, device_id, wanted, values if named is None else named, now, by)
         for event in events:
             if isinstance(event, DesiredChanged):
                 self._check(device.contract, device.external_id, event.values, event.version, device.attributes)
@@ -249,6 +280,13 @@ class Twins:
         replaced = dialect.replaced if isinstance(dialect, ReportsWhole) else ()
         return rules.report(twin, device, said, now, by, whole, replaced)
 
+    def _measured(self, device: Device, twin: Twin, keys: Iterable[str]) -> dict[str, Any]:
+        """What the device said of ``keys`` while nobody desired anything of them."""
+        if not isinstance(self._dialects[device.contract], ReportsAmongReadings):
+            return {}
+        latest = self._latest(device.id)
+        return {key: latest[key][0] for key in keys if key in latest and key not in twin.reported}
+
     def _check(
         self, contract: str, external_id: str, values: dict[str, Any], version: int, attributes: Mapping[str, Any]
     ) -> None:
@@ -273,6 +311,9 @@ class Twins:
         """
         assert isinstance(dialect, Reports)
         said = dialect.reported(event)
+        if said and isinstance(dialect, ReportsAmongReadings):
+            desired = self._newest(device).desired
+            said = {key: value for key, value in said.items() if key in desired or dialect.is_state(key)}
         events = self.report(device, said, False, where, sender, dialect)[0] if said else []
         wanted = dialect.proposed(event) if isinstance(dialect, Proposes) else None
         return events + self._proposed(dialect, device, wanted, where, sender) if wanted else events
@@ -449,12 +490,16 @@ class Twins:
         if not topics or not self.egress.hears(device_id, topics):
             return
         try:
-            said = dialect.desired_message(device.external_id, delta, twin.desired_version, device.attributes)
+            if isinstance(dialect, DesiredOneByOne):
+                wishes = [(key, twin.desired[key]) for key in delta]
+                said = [dialect.desired_key(device.external_id, key, one.value, one.at) for key, one in wishes]
+            else:
+                said = [dialect.desired_message(device.external_id, delta, twin.desired_version, device.attributes)]
         except Invalid as problem:
             # Taken when the device's attributes were others.
             self._refusals.notice(device_id, "desired_unsayable", problem.message)
             return
-        if self.egress.say(device_id, said, "", 0):
+        if all(self.egress.say(device_id, one, "", 0) for one in said):
             self._told[device_id] = twin.desired_version
             self._was_delivered(device, delta)
 

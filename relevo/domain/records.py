@@ -13,6 +13,7 @@ from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import DeliveriesForgotten, DeliveryChange, DeliveryDropped, DeliveryKept, WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
@@ -42,6 +43,9 @@ Record: TypeAlias = (
     | ChannelHealth
     | NoticePreferences
     | OutboxEntry
+    | Dashboard
+    | Widget
+    | TokenSalt
     | Webhook
     | WebhookProgress
 )

@@ -51,6 +51,13 @@ from relevo.http.needs import NEEDS, need_of
 from relevo.http.rates import Rates
 from relevo.http.request_ids import RequestIds
 from relevo.http.services import Services
+from relevo.http.thingsnxt import accounts as app_accounts
+from relevo.http.thingsnxt import dashboards as app_dashboards
+from relevo.http.thingsnxt import devices as app_devices
+from relevo.http.thingsnxt import hooks as app_hooks
+from relevo.http.thingsnxt import inbox as app_inbox
+from relevo.http.thingsnxt import telemetry as app_telemetry
+from relevo.http.thingsnxt import timing as app_timing
 from relevo.http.turnstile import Turnstile
 
 _POLICY = (
@@ -144,6 +151,13 @@ GROUPS: Final = (
     hidrometro,
     autocore,
     alchemy,
+    app_telemetry,
+    app_accounts,
+    app_devices,
+    app_dashboards,
+    app_timing,
+    app_inbox,
+    app_hooks,
 )
 
 
@@ -261,6 +275,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         [
             Route("/", _root, methods=["GET"]),
             Route("/docs", _docs, methods=["GET"]),
+            Route("/redoc", _docs, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             *more,
         ]

@@ -34,6 +34,7 @@ DEVICE_TOKEN: Final = "x-device-token"  # noqa: S105 - a header's name
 LOCAL: Final = "(local)"
 TICKET_S: Final = 60
 _LINK_S: Final = 600
+_RESET_S: Final = 3_600
 _TICKETS_MOST: Final = 10_000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _TICKET_PATHS: Final = frozenset({"/api/v1/stream", "/api/v1/ws", "/stream/dispositivos"})
@@ -49,11 +50,13 @@ _COLONS_MOST: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Good once: to sign a browser in as ``account``, or to open a stream as ``identity``."""
+    """Good once: to open a stream as ``identity``; or for ``account``, to sign a browser in (``link``) or to choose
+    another password (``reset``)."""
 
     account: str
     identity: Identity | None
     until: float
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,16 +184,31 @@ class Auth:
 
     def new_link(self, account: str) -> str:
         """A one-time ticket that signs a browser in as ``account``, good for ten minutes."""
-        return self._keep_ticket(Ticket(account, None, self._clock.monotonic() + _LINK_S))
+        return self._keep_ticket(Ticket(account, None, self._clock.monotonic() + _LINK_S, "link"))
 
     def new_ticket(self, identity: Identity) -> str:
         """A one-time ticket that opens a stream or WebSocket as ``identity``, good for a minute."""
         return self._keep_ticket(Ticket("", identity, self._clock.monotonic() + TICKET_S))
 
-    def _keep_ticket(self, ticket: Ticket) -> str:
+    def new_reset(self, account: str) -> str:
+        """A one-time code with which ``account`` may choose another password, good for an hour."""
+        code = secrets.token_hex(10).upper()
+        return self._keep_ticket(Ticket(account, None, self._clock.monotonic() + _RESET_S, "reset"), code)
+
+    def reset_of(self, code: str, *, spend: bool) -> Account | None:
+        """Whose such a code is; with ``spend`` this is its one time."""
+        key = tokens.hash_secret(code.strip().upper())
+        found = self._tickets.get(key)
+        if found is None or found.purpose != "reset" or found.until < self._clock.monotonic():
+            return None
+        if spend:
+            del self._tickets[key]
+        return self.people.accounts.get(found.account)
+
+    def _keep_ticket(self, ticket: Ticket, text: str = "") -> str:
         if len(self._tickets) >= _TICKETS_MOST:
             del self._tickets[next(iter(self._tickets))]
-        text = secrets.token_urlsafe(18)
+        text = text or secrets.token_urlsafe(18)
         self._tickets[tokens.hash_secret(text)] = ticket
         return text
 
@@ -198,10 +216,14 @@ class Auth:
         """The account of a sign-in link, once."""
         key = tokens.hash_secret(text)
         found = self._tickets.get(key)
-        if found is None or not found.account:
+        if found is None or found.purpose != "link":
             return None
         del self._tickets[key]
         return self.people.accounts.get(found.account) if found.until >= self._clock.monotonic() else None
+
+    def redeem(self, text: str) -> Identity:
+        """Who made a ticket, once. Raises :class:`Unauthenticated`."""
+        return self._redeem_ticket(text)
 
     def _redeem_ticket(self, text: str) -> Identity:
         key = tokens.hash_secret(text)

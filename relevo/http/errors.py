@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -28,6 +28,30 @@ from relevo.log import get_logger
 log = get_logger("relevo.http")
 
 _HIDROMETRO = frozenset({"/api/login", "/api/current", "/api/history", "/api/data", "/api/cmd"})
+_THINGSNXT: Final = frozenset(
+    {
+        "devices",
+        "telemetry",
+        "widgets",
+        "dashboards",
+        "notifications",
+        "events",
+        "webhooks",
+        "me",
+        "signup",
+        "token",
+        "login",
+        "refresh",
+        "logout",
+        "forgot-password",
+        "verify-reset-token",
+        "reset-password",
+        "app",
+        "health",
+    }
+)
+TOO_MANY: Final = "Too many requests. Please try again later."
+NOT_SIGNED_IN: Final = "Could not validate credentials"
 _STATUS: dict[type[RelevoError], int] = {
     Unauthenticated: 401,
     Forbidden: 403,
@@ -44,13 +68,15 @@ _WHOLE_BODY = frozenset({"json_malformed", "utf8_invalid", "json_too_deep", "jso
 
 
 def style_of(path: str) -> str:
-    """``native``, ``hidrometro``, ``alchemy`` or ``detail`` (the plain form most contracts share)."""
+    """``native``, ``hidrometro``, ``alchemy``, ``thingsnxt`` or ``detail`` (the plain form most contracts share)."""
     if path.startswith("/api/v1/"):
         return "native"
     if path in _HIDROMETRO or path.startswith(("/api/alerts", "/api/clientes", "/api/debug")):
         return "hidrometro"
     if path == "/dispositivos" or path.startswith(("/dispositivos/", "/stream/dispositivos")):
         return "alchemy"
+    if path.split("/", 2)[1:2] and path.split("/", 2)[1] in _THINGSNXT:
+        return "thingsnxt"
     return "detail"
 
 
@@ -70,7 +96,11 @@ def render(
         told = [f"{one.field}: {one.message}" for one in errors or ()]
         more = {"detalle": "; ".join(told)} if told and told != [detail] else {}
         return JSONResponse({"error": detail, **more}, status, headers=dict(headers or {}))
-    if style == "detail":
+    if style == "thingsnxt" and status == 422:
+        listed = errors or [FieldError("", detail, reason or "invalid")]
+        said = [{"loc": _place(one.field), "msg": one.message, "type": one.reason} for one in listed]
+        return JSONResponse({"detail": said}, status, headers=dict(headers or {}))
+    if style != "native":
         return JSONResponse({"detail": detail}, status, headers=dict(headers or {}))
     # RFC 9457
     body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
@@ -80,6 +110,13 @@ def render(
     if errors:
         body["errors"] = [{"field": one.field, "message": one.message, "reason": one.reason} for one in errors]
     return JSONResponse(body, status, headers=dict(headers or {}), media_type="application/problem+json")
+
+
+def _place(field: str) -> list[str]:
+    """Where a field is, as the framework of the original writes it."""
+    if field.startswith(("query.", "path.", "header.")):
+        return field.split(".")
+    return ["body", *field.split(".")] if field and field != "body" else ["body"]
 
 
 def answer(path: str, error: RelevoError) -> Response:
@@ -100,7 +137,18 @@ def answer(path: str, error: RelevoError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:
         headers["Retry-After"] = "2"
-    return render(path, status, str(error), errors, reason, headers)
+    detail = str(error)
+    if style_of(path) == "thingsnxt":
+        # Section 3 and 4 of the contract: duplicates are bad requests, and a body that is no JSON breaks its schema.
+        if isinstance(error, Invalid):
+            status = 413 if error.reason in ("data_too_large", "body_too_large") else 422
+        elif isinstance(error, Conflict):
+            status = 400
+        elif isinstance(error, TooMany):
+            detail = TOO_MANY
+        elif status == 401:
+            detail = NOT_SIGNED_IN
+    return render(path, status, detail, errors, reason, headers)
 
 
 def install(app: FastAPI, methods_of: Callable[[str], list[str]]) -> None:

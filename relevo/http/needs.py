@@ -104,6 +104,8 @@ def _on_device(right: Right) -> Any:
 
 
 open_to_all: Final = Depends(_Nobody("everybody"))
+device_token: Final = Depends(_Nobody("a device with its token"))
+refresh_token: Final = Depends(_Nobody("who has a refresh token"))
 mqtt_settings: Final = Depends(
     _Nobody("a device with its key; everybody on a private network while pairing or `open_mqtt_config` is open")
 )
@@ -130,6 +132,9 @@ writes_alchemy: Final = Depends(
 )
 claims_alchemy: Final = Depends(
     _Nobody("everybody on a private network while `open_control` is on, otherwise operators")
+)
+while_registration: Final = Depends(
+    _Nobody("everybody on a private network while `open_registration` is on, otherwise administrators")
 )
 Viewer = Annotated[Identity, _person(Role.VIEWER)]
 Operator = Annotated[Identity, _person(Role.OPERATOR)]

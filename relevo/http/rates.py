@@ -24,8 +24,15 @@ from relevo.http.services import Services, address_of
 _EXEMPT: Final = ("/healthz", "/health", "/ui", "/docs", "/redoc", "/openapi.json", "/logout")
 # Every device of contract alchemy asks every three seconds, without saying who it is while that is open.
 _POLLED: Final = "/dispositivos"
+_TOKEN_PATHS: Final = frozenset({"/telemetry", "/telemetry/latest"})
 _TOLD_EVERY_S: Final = 60.0
 _CLEANED_EVERY_S: Final = 10.0
+
+
+def _by_token(path: str) -> bool:
+    """Paths whose askers prove themselves in the body or the query; they are counted where that is read
+    (:mod:`relevo.http.thingsnxt.rates`), or boards behind one router would lock each other out."""
+    return path in _TOKEN_PATHS or (path.startswith("/devices/") and path.endswith("/telemetry"))
 
 
 class _Storage(MemoryStorage):
@@ -61,7 +68,7 @@ class Rates:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or path == "/" or path.startswith(_EXEMPT):
+        if scope["type"] != "http" or path == "/" or path.startswith(_EXEMPT) or _by_token(path):
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)

@@ -10,6 +10,7 @@ from relevo.http.needs import NEEDS
 OUTSIDE: Final = {
     "GET /": "everybody",
     "GET /docs": "everybody",
+    "GET /redoc": "everybody",
     "GET /openapi.json": "everybody",
     "GET /metrics": "everybody who is signed in",
     "GET /ui": "everybody",
@@ -17,6 +18,9 @@ OUTSIDE: Final = {
     "GET /ui/{path}": "everybody; what a page shows it asks for as whoever is signed in",
     "GET /ui/enter/{ticket}": "who has the one-time ticket",
     "WebSocket /api/v1/ws": "everybody who is signed in, for the devices they may view",
+    "GET /events/stream": "everybody who is signed in, for what is theirs",
+    "GET /notifications/stream": "everybody who is signed in, for what is theirs",
+    "WebSocket /ws": "everybody who is signed in, for what is theirs",
     "WebSocket /mqtt": "as MQTT over TCP",
     "WebSocket /": "as MQTT over TCP",
 }

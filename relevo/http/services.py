@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends
@@ -12,9 +12,10 @@ from starlette.requests import HTTPConnection
 from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.clock import Clock
+from relevo.dashboards import Dashboards
 from relevo.dialect import Dialect
 from relevo.dispatch import Dispatch
-from relevo.domain.accounts import Identity
+from relevo.domain.accounts import Account, Identity
 from relevo.domain.alerts import Alerts
 from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel
@@ -142,6 +143,11 @@ class Services:
     pairing: Pairing
     claims: Claims
     notifications: Notifications
+    dashboards: Dashboards
+    # Requests of the contract thingsnxt, by who asks.
+    app_requests: Attempts
+    # Sends somebody a code with which to choose another password.
+    send_reset: Callable[[Account, str], None]
     # Sends a test through a channel.
     test_channel: Callable[[Channel], Awaitable[Sent]]
     channel_tests: Attempts
@@ -154,11 +160,14 @@ class Services:
     figures: Callable[[], dict[str, Any]]
     ready: Callable[[], list[str]]
     started_at: int
+    # When devices last asked over HTTP (milliseconds UTC), which is no reading.
+    polled: dict[str, int] = field(default_factory=dict)
 
     def latest(self, device_id: str) -> tuple[Latest, int]:
         """The committed latest values of a device, and when it was last heard (milliseconds UTC, 0 is never)."""
         data = self.pipeline.documents.get(device_id)
-        return values_of(data) if data else ({}, 0)
+        values, heard = values_of(data) if data else ({}, 0)
+        return values, max(heard, self.polled.get(device_id, 0))
 
     def online(self, device: Device) -> bool:
         return self.presence.online(device.id)

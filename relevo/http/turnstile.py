@@ -17,7 +17,18 @@ from relevo.errors import TooMany
 from relevo.http import errors
 from relevo.http.services import address_of
 
-_PATHS: Final = frozenset({"/api/v1/auth/login", "/api/v1/auth/refresh", "/api/login", "/login", "/token"})
+_PATHS: Final = frozenset(
+    {
+        "/api/v1/auth/login",
+        "/api/v1/auth/refresh",
+        "/api/login",
+        "/login",
+        "/token",
+        "/refresh",
+        "/signup",
+        "/reset-password",
+    }
+)
 _TOGETHER: Final = 2
 _WAITING_MOST: Final = 64
 _RETRY_S: Final = 2

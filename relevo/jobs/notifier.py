@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from relevo.clock import Clock
+from relevo.domain.accounts import Account
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry, without_secrets
 from relevo.domain.devices import Registry
 from relevo.domain.notices import GIVE_UP_MS, quiet_until, retry_after
@@ -53,6 +54,13 @@ class Sender(Protocol):
         """Leave nothing behind."""
 
 
+_RESET: Final = {
+    "en": ("A code for a new password", "{code}\n\nGood for one hour, once. Ignore it if you did not ask for it."),
+    "es": ("Un código para una contraseña nueva", "{code}\n\nVale una hora y una vez. Si no lo pidió, ignórelo."),
+    "pt": ("Um código para uma nova senha", "{code}\n\nVale uma hora e uma vez. Se não o pediu, ignore-o."),
+}
+
+
 class Notifier:
     """All channels. :meth:`look` begins what is due; the task around it only sleeps."""
 
@@ -81,6 +89,7 @@ class Notifier:
         self._link = link
         self.counts: Counter[str] = Counter()
         # By channel: when messages left (monotonic seconds), until when it is left alone (ms UTC), what is under way.
+        self._resets: set[asyncio.Task[None]] = set()
         self._left: dict[str, deque[float]] = {}
         self._pause: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -102,7 +111,7 @@ class Notifier:
     async def stop(self) -> None:
         """Leave the rest for the next start. Harmless when it never began."""
         task, self._task = self._task, None
-        tasks = [*([task] if task else []), *self._tasks.values()]
+        tasks = [*([task] if task else []), *self._tasks.values(), *self._resets]
         for one in tasks:
             one.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -224,6 +233,25 @@ class Notifier:
                     await self._send(self._notifications.channels[channel_id], entries)
                 finally:
                     self._notifications.leaving -= names
+
+    def send_reset(self, account: Account, code: str) -> None:
+        """Send ``code``, with which ``account`` may choose another password, to their address; to nowhere else.
+
+        Back at once, so that nobody learns from the time it takes whether there is such an account.
+        """
+        task = asyncio.create_task(self._send_reset(account, code), name="reset code")
+        self._resets.add(task)
+        task.add_done_callback(self._resets.discard)
+
+    async def _send_reset(self, account: Account, code: str) -> None:
+        channel = Channel("", account.name, "", "email", "mailto:", self._clock.now_ms())
+        language = self._notifications.language_of(account.name)
+        title, text = _RESET[language]
+        now = self._clock.now_ms()
+        entry = OutboxEntry("", account.name, "", "", now, False, now, "info", "", "", title, text.format(code=code))
+        sent = await self._sender.send("email", account.email, self._message(channel, [entry], 0), SEND_S)
+        if not sent.ok:
+            log.warning("reset_code_not_sent", account=account.name, error=sent.detail)
 
     async def _send(self, channel: Channel, entries: list[OutboxEntry]) -> None:
         self._left.setdefault(channel.id, deque()).append(self._clock.monotonic())

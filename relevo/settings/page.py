@@ -13,6 +13,7 @@ from relevo.settings.table import (
     Limits,
     Notifications,
     Settings,
+    Thingsnxt,
     Twins,
     Webhooks,
 )
@@ -92,6 +93,7 @@ def settings_page() -> str:
         "twins": f"## [twins]\n\n{Twins.__doc__}\n",
         "autocore": f"## [autocore]\n\n{Autocore.__doc__}\n",
         "alchemy": f"## [alchemy]\n\n{Alchemy.__doc__}\n",
+        "thingsnxt": f"## [thingsnxt]\n\n{Thingsnxt.__doc__}\n",
     }
     for group, lines in sections.items():
         parts += [

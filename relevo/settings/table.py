@@ -409,6 +409,24 @@ class Webhooks(Table):
     per_owner: int = Field(default=50, ge=1, le=10_000, description="Most webhooks of one person.")
 
 
+class Thingsnxt(Table):
+    """Token devices and their app, see ``contracts/thingsnxt.md``."""
+
+    topic_prefix: str = Field(
+        default="thingsnxt",
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.:-]+(/[A-Za-z0-9_.:-]+)*$",
+        description="Root of the topics of devices that speak MQTT.",
+    )
+    requests_per_minute: int = Field(
+        default=100,
+        ge=0,
+        le=1_000_000,
+        description="Most requests within 60 s of one device token, one person, or one address without either, on "
+        "paths of thingsnxt; 0 for no limit.",
+    )
+
+
 class Settings(Table):
     """Every setting of Relevo. ``Settings()`` holds the defaults; :func:`relevo.settings.load` fills it."""
 
@@ -490,7 +508,11 @@ class Settings(Table):
         json_schema_extra={"default_text": "on when HTTP listens on this machine only"},
     )
     open_control: bool = Field(default=False, description="Changes and claims of alchemy need no sign-in.")
-    token_in_query: bool = Field(default=False, description="Tokens are also taken from the URL.")
+    token_in_query: bool | None = Field(
+        default=None,
+        description="Tokens of thingsnxt are also taken from the URL; its firmware and its app know no other way.",
+        json_schema_extra={"default_text": "on, for `device_token` of `/telemetry/latest`, `/ws` and `/refresh`"},
+    )
     legacy_show_tokens: bool = Field(default=False, description="Device tokens appear in lists of thingsnxt.")
     anonymous_mqtt: bool = Field(
         default=False, description="MQTT clients without an account may use the anonymous topics."
@@ -511,6 +533,7 @@ class Settings(Table):
     hidrometro: Hidrometro = Field(default=Hidrometro())
     autocore: Autocore = Field(default=Autocore())
     alchemy: Alchemy = Field(default=Alchemy())
+    thingsnxt: Thingsnxt = Field(default=Thingsnxt())
     notifications: Notifications = Field(default=Notifications())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

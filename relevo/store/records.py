@@ -25,6 +25,7 @@ from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
@@ -306,6 +307,33 @@ outbox = Table(
     _time("tried_at"),
 )
 
+dashboards = Table(
+    "dashboards",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("name"),
+    _text("description"),
+    _time("created_at"),
+)
+widgets = Table(
+    "widgets",
+    metadata,
+    _text("id", primary_key=True),
+    _text("dashboard"),
+    _text("account"),
+    _text("device"),
+    _text("type"),
+    _text("label"),
+    Column("config", JSON, nullable=False),
+    _time("created_at"),
+    Column("value", JSON, nullable=False),
+    _time("width"),
+    _time("height"),
+    _time("position"),
+)
+token_salts = Table("token_salts", metadata, _text("id", primary_key=True), _text("salt"))
+
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
     Secret: secrets,
@@ -326,6 +354,9 @@ TABLES: Final[dict[type[Record], Table]] = {
     ChannelHealth: channel_health,
     NoticePreferences: notice_preferences,
     OutboxEntry: outbox,
+    Dashboard: dashboards,
+    Widget: widgets,
+    TokenSalt: token_salts,
     Webhook: webhook_table,
     WebhookProgress: webhook_progress,
 }

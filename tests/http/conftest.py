@@ -20,6 +20,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         "RELEVO_LIMITS__BATCH_ITEMS": "50",
         "RELEVO_OPEN_READS": "false",
         "RELEVO_LIMITS__REQUESTS_PER_MINUTE_OF_ADDRESS": "0",
+        "RELEVO_THINGSNXT__REQUESTS_PER_MINUTE": "0",
+        "RELEVO_TOKEN_IN_QUERY": "false",
     }
     with RunningServer(tmp_path_factory.mktemp("http") / "data", env=env) as one:
         yield one

@@ -13,6 +13,7 @@ EXAMPLES = os.environ.get("RELEVO_EXAMPLES", "10")
 
 def test_generated_requests_get_described_answers(tmp_path: Path) -> None:
     env = {f"RELEVO_LIMITS__REQUESTS_PER_MINUTE_OF_{kind}": "0" for kind in ("USER", "ADDRESS")}
+    env["RELEVO_THINGSNXT__REQUESTS_PER_MINUTE"] = "0"
     with RunningServer(tmp_path / "data", env=env) as server:
         key = server.api.post("/api/v1/keys", json={"name": "generated", "scopes": ["manage"]}).json()["key"]
         server.register("one")

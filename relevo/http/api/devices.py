@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import NAME_LIMIT, Device, check_id, is_claimed
-from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved
+from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRegistered, DeviceRemoved
 from relevo.domain.grants import Grant, Right
-from relevo.domain.records import Dropped
+from relevo.domain.records import Dropped, RecordChange
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.names import check_name
 from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
@@ -232,17 +232,19 @@ async def change_device(request: Request, wired: Wired, held: Owns, body: Device
 @router.delete("/devices/{device_id}", status_code=204)
 async def delete_device(request: Request, wired: Wired, held: Owns) -> None:
     """Remove a device with its credentials, shares and claim codes; connections end at once."""
-    device_id = held.device.id
-    shares = wired.auth.people.shares_of_device(device_id)
-    await wired.pipeline.accept(
-        [
-            DeviceRemoved(device_id, wired.clock.now_ms(), held.identity.name),
-            *(Dropped(Credential, one.id) for one in wired.keyring.of_device(device_id)),
-            *(Dropped(Grant, one.id) for one in shares),
-            *spent(wired, held.device.contract, held.device.external_id),
-            wired.audited(request, held.identity, "device.delete", device_id),
-        ]
-    )
+    audited = wired.audited(request, held.identity, "device.delete", held.device.id)
+    await wired.pipeline.accept([*removal(wired, held.device, held.identity.name), audited])
+
+
+def removal(wired: Services, device: Device, by: str) -> list[AnyEvent | RecordChange]:
+    """What goes when ``by`` removes ``device``."""
+    shares = wired.auth.people.shares_of_device(device.id)
+    return [
+        DeviceRemoved(device.id, wired.clock.now_ms(), by),
+        *(Dropped(Credential, one.id) for one in wired.keyring.of_device(device.id)),
+        *(Dropped(Grant, one.id) for one in shares),
+        *spent(wired, device.contract, device.external_id),
+    ]
 
 
 class TimelineEntry(BaseModel):

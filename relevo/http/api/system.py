@@ -37,10 +37,18 @@ async def system(wired: Wired, identity: Viewer) -> dict[str, Any]:
         "started_at": iso(wired.started_at),
         "uptime_s": (now - wired.started_at) // 1000,
         "profile": settings.profile,
-        "switches": {name: bool(getattr(settings, name)) for name in SWITCHES} | {"open_reads": settings.reads_open},
+        "switches": {name: bool(getattr(settings, name)) for name in SWITCHES}
+        | {"open_reads": settings.reads_open, "token_in_query": _tokens_in_query(wired)},
         "pairing": pairing_state(wired),
         "devices": len(wired.registry),
     } | wired.figures()
+
+
+def _tokens_in_query(wired: Services) -> bool:
+    """By the switch; without a word about it, while there is anything that knows no other way."""
+    if wired.settings.token_in_query is not None:
+        return wired.settings.token_in_query
+    return any(device.contract == "thingsnxt" for device in wired.registry.all())
 
 
 class FormerKey(BaseModel):

@@ -6,7 +6,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from relevo.domain.accounts import Account, ApiKey, Role, SignIn
+from relevo.domain.accounts import Account, ApiKey, Identity, Role, SignIn
 from relevo.domain.deliveries import DeliveriesForgotten, WebhookProgress
 from relevo.domain.events import AnyEvent, DeviceChanged
 from relevo.domain.grants import Grant
@@ -179,14 +179,19 @@ async def change_user(
 @router.delete("/users/{name}", status_code=204)
 async def delete_user(request: Request, wired: Wired, identity: Administrator, name: str) -> None:
     """Remove a person with all that is theirs. Their devices belong to nobody then."""
-    account = _find(wired, name)
+    await wired.pipeline.accept(removal(request, wired, identity, _find(wired, name)))
+
+
+def removal(request: Request, wired: Services, identity: Identity, account: Account) -> list[RecordChange | AnyEvent]:
+    """What goes when ``identity`` removes ``account``. Raises :class:`Conflict` for the last administrator."""
     _check_administrators(wired, account, stays=False)
+    name = account.name
     people = wired.auth.people
     now = wired.clock.now_ms()
     timed = [one.id for one in wired.schedules.all.values() if one.owner == name]
     hooks = [one.id for one in wired.webhooks.all.values() if one.owner == name]
     owned = [device for device in wired.registry.all() if device.owner == name]
-    gone: list[RecordChange | AnyEvent] = [
+    return [
         Dropped(Account, name),
         *(Dropped(SignIn, one.id) for one in people.sign_ins_of(name)),
         *(Dropped(ApiKey, one.id) for one in people.api_keys_of(name)),
@@ -194,9 +199,9 @@ async def delete_user(request: Request, wired: Wired, identity: Administrator, n
         *(Dropped(Rule, one.id) for one in wired.rules.all.values() if one.owner == name),
         *(Dropped(kind, one) for one in timed for kind in (Schedule, ScheduleProgress)),
         *wired.notifications.belongings(name),
+        *wired.dashboards.belongings(name),
         *(Dropped(kind, one) for one in hooks for kind in (Webhook, WebhookProgress)),
         *(DeliveriesForgotten(one) for one in hooks),
         *(DeviceChanged(device.id, now, {"owner": ""}, identity.name) for device in owned),
         wired.audited(request, identity, "user.delete", name, {"devices_released": len(owned)}),
     ]
-    await wired.pipeline.accept(gone)
