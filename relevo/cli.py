@@ -139,8 +139,11 @@ def demo(data: Data = None, http: Http = None, mqtt: Mqtt = None, config: Config
 @app.command()
 def simulate(
     devices: Annotated[int, typer.Option(min=1, max=100_000, help="How many devices.")] = 10,
-    contract: Annotated[str, typer.Option(help="native or hidrometro.")] = "native",
-    rate: Annotated[float, typer.Option(min=0.001, help="Messages a second, all devices together.")] = 10.0,
+    contract: Annotated[str, typer.Option(help="native, autocore, hidrometro, emqx, thingsnxt or alchemy.")] = "native",
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Messages a second, all devices together; unset: as often as the contract says."),
+    ] = None,
     per_device: Annotated[bool, typer.Option("--per-device", help="The rate is of each device.")] = False,
     duration: Annotated[float, typer.Option(min=0.1, help="Seconds to send.")] = 60.0,
     count: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
@@ -150,11 +153,14 @@ def simulate(
     ),
     username: Annotated[str, typer.Option(help="Administrator's name.")] = "admin",
     password: Annotated[str, typer.Option(envvar="RELEVO_ADMIN_PASSWORD", help="Administrator's password.")] = "",
-    qos: Annotated[int, typer.Option(min=0, max=1)] = 1,
+    mqtt_username: Annotated[str, typer.Option(help="Broker account of devices that have no key.")] = "",
+    mqtt_password: Annotated[str, typer.Option(envvar="RELEVO_SIMULATED_MQTT_PASSWORD", help="Its password.")] = "",
+    qos: Annotated[int | None, typer.Option(min=0, max=1, help="Unset: the contract's own.")] = None,
+    steer: Annotated[float, typer.Option(min=0.0, help="Seconds between two changes by an operator, 0 for none.")] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same values.")] = 1,
     verify: Annotated[bool, typer.Option(help="Read everything back and compare.")] = True,
 ) -> None:
-    """Send readings of simulated devices over real sockets and read them back.
+    """Let simulated devices of a contract live over real sockets, and read back what they sent.
 
     Prints a JSON report; ends with 1 when something acknowledged is missing.
     """
@@ -175,7 +181,10 @@ def simulate(
             http=http,
             username=username,
             password=password,
+            mqtt_username=mqtt_username,
+            mqtt_password=mqtt_password,
             qos=qos,
+            steer=steer,
             seed=seed,
             verify=verify,
         )

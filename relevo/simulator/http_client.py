@@ -44,6 +44,8 @@ class HttpClient:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise HttpFailed(f"not an HTTP address: {base!r}")
         self.token = ""
+        self.headers: dict[str, str] = {}
+        self._netloc = parts.netloc
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._root = parts.path.rstrip("/")
@@ -57,6 +59,11 @@ class HttpClient:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+    def stranger(self) -> "HttpClient":
+        """A connection to the same server that shows no credential."""
+        base = f"{'https' if self._tls else 'http'}://{self._netloc}{self._root}"
+        return HttpClient(base, timeout=self._timeout, tls=self._tls)
 
     def close(self) -> None:
         """Drop the connection; the next request opens a new one."""
@@ -76,6 +83,10 @@ class HttpClient:
     async def post(self, path: str, body: object) -> Answer:
         """POST a JSON body."""
         return await self.request("POST", path, body)
+
+    async def put(self, path: str, body: object) -> Answer:
+        """PUT a JSON body."""
+        return await self.request("PUT", path, body)
 
     async def delete(self, path: str) -> Answer:
         """DELETE."""
@@ -114,6 +125,7 @@ class HttpClient:
                 head.append("Content-Type: application/json")
             if self.token:
                 head.append(f"Authorization: Bearer {self.token}")
+            head += [f"{name}: {value}" for name, value in self.headers.items()]
             writer.write(("\r\n".join(head) + "\r\n\r\n").encode() + payload)
             await writer.drain()
             status, headers = await self._head(reader)

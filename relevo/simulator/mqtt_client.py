@@ -48,6 +48,7 @@ class Login:
     keep_alive: int = 30
     clean: bool = False
     tls: ssl.SSLContext | None = None
+    will: packets.Will | None = None
 
 
 @dataclass(slots=True)
@@ -63,7 +64,8 @@ class Delivery:
 class MqttClient:
     """One device's connection. ``window`` is how many QoS 1 messages may wait for PUBACK at once.
 
-    ``on_message`` sees every incoming message; ``repeated`` counts messages that were sent again.
+    ``on_message`` sees every incoming message, ``on_connected`` every beginning of a connection, once the subscriptions
+    are asked for; ``repeated`` counts messages that were sent again.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class MqttClient:
         rng: random.Random | None = None,
         clock: Clock | None = None,
         on_message: Callable[[packets.Message], None] | None = None,
+        on_connected: Callable[[], None] | None = None,
     ) -> None:
         self.login = login
         self.online = asyncio.Event()
@@ -82,6 +85,7 @@ class MqttClient:
         self._rng = rng or random.Random()
         self._clock: Clock = clock or SystemClock()
         self._on_message = on_message
+        self._on_connected = on_connected
         self._room = asyncio.Semaphore(window)
         self._in_flight: dict[int, Delivery] = {}
         self._filters: dict[str, int] = {}
@@ -197,7 +201,9 @@ class MqttClient:
     def greet(self, link: "_Link") -> None:
         """The socket is open."""
         login = self.login
-        link.write(packets.connect(login.client_id, login.username, login.password, login.keep_alive, login.clean))
+        link.write(
+            packets.connect(login.client_id, login.username, login.password, login.keep_alive, login.clean, login.will)
+        )
 
     def receive(self, link: "_Link", packet: packets.Packet) -> None:
         """A complete packet arrived."""
@@ -232,6 +238,8 @@ class MqttClient:
         for delivery in self._in_flight.values():
             self._send(link, delivery)
         self.online.set()
+        if self._on_connected:
+            self._on_connected()
 
 
 class _Link(asyncio.Protocol):

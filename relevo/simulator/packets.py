@@ -51,10 +51,23 @@ def packet(first: int, body: bytes) -> bytes:
             return bytes(header) + body
 
 
-def connect(client_id: str, username: str, password: str, keep_alive: int, clean: bool) -> bytes:
+class Will(NamedTuple):
+    """What the server is to say in the name of a client that is cut off, at QoS 1."""
+
+    topic: str
+    payload: bytes
+    retain: bool = True
+
+
+def connect(
+    client_id: str, username: str, password: str, keep_alive: int, clean: bool, will: Will | None = None
+) -> bytes:
     """CONNECT; ``keep_alive`` in seconds, no credentials when ``username`` is empty."""
     flags = 0x02 if clean else 0
     body = text(client_id)
+    if will:
+        flags |= 0x0C | 0x20 * will.retain
+        body += text(will.topic) + len(will.payload).to_bytes(2, "big") + will.payload
     if username:
         flags |= 0xC0
         body += text(username) + text(password)

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
-from relevo.simulator.fleet import SimulatedDevice
+from relevo.simulator.device import SimulatedDevice
 from relevo.simulator.http_client import HttpClient, HttpFailed
 from relevo.simulator.ledger import Point
 
 _PAGE = 10_000
 _EXAMPLES = 10
+_CLOCKS_DIFFER_MS = 60_000
 
 
 @dataclass(slots=True)
@@ -17,7 +18,9 @@ class ReadBack:
 
     compared: int = 0
     missing: int = 0
+    unstored: int = 0
     duplicated: int = 0
+    foreign: int = 0
     examples: list[str] = field(default_factory=list)
 
     def note(self, word: str, series: str, points: list[Point]) -> None:
@@ -26,13 +29,19 @@ class ReadBack:
         self.examples += [f"{word} {series} {ts} {value}" for ts, value in points[:room]]
 
 
-async def read_back(http: HttpClient, fleet: Iterable[SimulatedDevice]) -> ReadBack:
-    """Compare every ledger with what is stored. Raises :class:`HttpFailed` when the server does not answer."""
+async def read_back(http: HttpClient, fleet: Iterable[SimulatedDevice], first_ms: int, last_ms: int) -> ReadBack:
+    """Compare every ledger with what is stored. Raises :class:`HttpFailed` when the server does not answer.
+
+    ``first_ms`` to ``last_ms`` is when the fleet lived, for devices whose readings have the server's time.
+    """
     found = ReadBack()
     for one in fleet:
         span = one.ledger.span()
         if span is None:
             continue
+        if not one.timed:
+            # The server's clock may differ from this one.
+            span = (first_ms - _CLOCKS_DIFFER_MS, last_ms + _CLOCKS_DIFFER_MS)
         device = one.enrolled.device
         for key in one.ledger.keys():  # noqa: SIM118 - a ledger is no dictionary
             stored = [point async for point in points(http, device, key, *span)]
@@ -40,8 +49,10 @@ async def read_back(http: HttpClient, fleet: Iterable[SimulatedDevice]) -> ReadB
             found.compared += len(stored)
             found.missing += len(verdict.missing)
             found.duplicated += len(verdict.duplicated)
-            found.note("missing", f"{device} {key}", verdict.missing)
-            found.note("duplicated", f"{device} {key}", verdict.duplicated)
+            found.unstored += len(verdict.unstored)
+            found.foreign += len(verdict.foreign)
+            for word in ("missing", "unstored", "duplicated", "foreign"):
+                found.note(word, f"{device} {key}", getattr(verdict, word))
     return found
 
 

@@ -3,9 +3,11 @@ from collections.abc import Callable
 
 import pytest
 
+from relevo.clock import SystemClock
 from relevo.simulator.cast import members, office_rows
 from relevo.simulator.contracts import CONTRACTS
-from relevo.simulator.generators import Counter, Flow, Generator, NoisySine, OnOff, RandomWalk, source
+from relevo.simulator.device import Enrolled, Gear, Tally
+from relevo.simulator.generators import Counter, Flow, Generator, NoisySine, OnOff, RandomWalk, Value, source
 
 MAKERS: dict[str, Callable[[int], Generator]] = {
     "walk": lambda seed: RandomWalk(source(seed, "d", "k"), 0.0, 10.0, 3.0),
@@ -55,8 +57,14 @@ def test_a_switch_is_on_for_its_share_of_the_time() -> None:
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_a_contracts_devices_measure_the_same_for_the_same_seed(name: str) -> None:
-    first, second = (CONTRACTS[name].measuring(9, "dev") for _ in range(2))
-    assert [first(float(t)) for t in range(100)] == [second(float(t)) for t in range(100)]
+    def values() -> list[dict[str, Value]]:
+        gear = Gear("http://127.0.0.1:1", "127.0.0.1", 1, SystemClock(), Tally(), seed=9)
+        device = CONTRACTS[name].device(Enrolled("dev", "dev", more={"pin": "v0", "token": "t"}), gear)
+        return [device.measure(1_700_000_000.0 + t) for t in range(100)]
+
+    first = values()
+    assert first == values()
+    assert len({repr(one) for one in first}) > 3
 
 
 def test_the_cast_has_a_dozen_different_members_that_all_measure_something() -> None:

@@ -35,9 +35,27 @@ def test_a_repeated_message_without_a_number_may_be_stored_as_often_as_it_was_se
     assert made.compare("t", [(1, 5.0)] * 3).duplicated == [(1, 5.0)]
 
 
-def test_what_others_wrote_is_not_judged() -> None:
+def test_what_this_device_never_said_is_foreign() -> None:
     verdict = ledger((1, 5.0, True)).compare("t", [(1, 5.0), (9, 1.0), (9, 1.0)])
     assert (verdict.missing, verdict.duplicated) == ([], [])
+    assert verdict.foreign == [(9, 1.0)]
+
+
+def test_without_a_time_of_their_own_readings_are_counted_by_value() -> None:
+    made = Ledger(timed=False)
+    for value in (5.0, 5.0, 6.0):
+        made.sent([("t", 1, value)]).acknowledged = True
+    assert made.compare("t", [(700, 5.0), (701, 6.0), (702, 5.0)]).missing == []
+    assert made.compare("t", [(700, 5.0), (701, 6.0)]).missing == [(0, 5.0)]
+    assert made.compare("t", [(700, 5.0), (701, 6.0), (702, 6.0), (703, 5.0)]).duplicated == [(0, 6.0)]
+
+
+def test_what_was_sent_at_qos_0_and_is_not_there_is_told_apart() -> None:
+    made = Ledger(timed=False)
+    made.sent([("t", 1, 5.0)], assured=False)
+    made.sent([("t", 2, 5.0)]).acknowledged = True
+    verdict = made.compare("t", [(700, 5.0)])
+    assert (verdict.missing, verdict.unstored) == ([], [(0, 5.0)])
 
 
 def test_whole_numbers_and_switches_compare_by_value() -> None:

@@ -7,6 +7,9 @@ def test_connect_is_what_the_standard_says_byte_for_byte() -> None:
     assert packets.connect("ab", "u", "p", 30, clean=True) == (
         b"\x10\x14" + b"\x00\x04MQTT\x04\xc2\x00\x1e" + b"\x00\x02ab" + b"\x00\x01u" + b"\x00\x01p"
     )
+    assert packets.connect("ab", "", "", 30, clean=True, will=packets.Will("t", b"x")) == (
+        b"\x10\x14\x00\x04MQTT\x04\x2e\x00\x1e\x00\x02ab\x00\x01t\x00\x01x"
+    )
     assert packets.connect("ab", "", "", 30, clean=False) == b"\x10\x0e\x00\x04MQTT\x04\x00\x00\x1e\x00\x02ab"
 
 

@@ -11,7 +11,8 @@ def report(**changes: object) -> Report:
     values: dict[str, object] = {
         "devices": 1, "contract": "native", "sent": 3, "acknowledged": 3, "repeated": 0, "seconds": 1.0, "rate": 3.0,
         "p50_ms": 1.0, "p95_ms": 1.0, "p99_ms": 1.0, "verified": True, "readings_compared": 3, "missing": 0,
-        "duplicated": 0,
+        "duplicated": 0, "unstored": 0, "foreign": 0, "polls": 0, "poll_p99_ms": None, "told": 0, "obeyed": 0,
+        "strays": 0,
     }  # fmt: skip
     return Report(**(values | changes))  # type: ignore[arg-type]
 
@@ -20,6 +21,8 @@ def test_a_missing_reading_or_a_refused_device_makes_the_exit_code_1() -> None:
     assert report().exit_code == 0
     assert report(missing=1).exit_code == 1
     assert report(problems=["refused"]).exit_code == 1
+    assert report(strays=1).exit_code == 1
+    assert report(foreign=1).exit_code == 1
 
 
 def test_the_report_is_json_with_every_figure() -> None:

@@ -50,11 +50,26 @@ async def test_a_killed_and_restarted_server_lost_nothing_and_has_nothing_twice(
 async def test_claimed_water_meters_are_found_again_by_their_contract(tmp_path: Path) -> None:
     with RunningServer(tmp_path / "data", env={"RELEVO_PROFILE": "lab"}) as server:
         report = await simulate(
-            options(server, devices=4, contract="hidrometro", rate=0.45, per_device=True, duration=6.0)
+            options(server, devices=4, contract="hidrometro", rate=0.45, per_device=True, duration=6.0, qos=1)
         )
     assert report.problems == []
     assert report.acknowledged == report.sent >= 4
     assert (report.missing, report.duplicated) == (0, 0), report.examples
+
+
+@pytest.mark.parametrize("contract", ["native", "autocore", "thingsnxt", "alchemy"])
+async def test_devices_of_a_contract_live_as_they_do_and_do_as_they_are_told(tmp_path: Path, contract: str) -> None:
+    with RunningServer(tmp_path / "data", env={"RELEVO_PROFILE": "lab"}) as server:
+        report = await simulate(
+            options(server, devices=6, contract=contract, rate=1.0, per_device=True, duration=8.0, steer=0.2)
+        )
+    assert report.problems == []
+    assert report.sent >= 24
+    assert report.acknowledged == report.sent or contract in ("alchemy", "autocore"), report
+    assert report.told == report.obeyed > 0
+    found = (report.missing, report.unstored, report.duplicated, report.foreign, report.strays)
+    assert found == (0, 0, 0, 0, 0), report.examples
+    assert report.polls > 6 or contract not in ("thingsnxt", "alchemy")
 
 
 async def test_a_count_is_kept_to_the_message(running: RunningServer) -> None:

@@ -1,0 +1,68 @@
+"""Devices of the native contract: ``relevo/{device}/telemetry`` with a time, named values and a number to recognise
+repetitions by; commands answered on ``response``."""
+
+import json
+from collections.abc import Iterable
+
+from relevo.simulator.device import Enrolled, Outgoing, Reading, SimulatedDevice
+from relevo.simulator.generators import Generator, NoisySine, OnOff, RandomWalk, Value, source
+from relevo.simulator.http_client import HttpClient
+from relevo.simulator.packets import Message
+from relevo.simulator.words import compact
+
+NAME = "native"
+PERIOD_S = 1.0
+_OBEYED_WITHIN_S = 15.0
+
+
+async def enrol(http: HttpClient, names: Iterable[str], account: tuple[str, str]) -> list[Enrolled]:
+    """Register every device. Raises :class:`HttpFailed` when the server declines one."""
+    enrolled = []
+    for number, name in enumerate(names, 1):
+        body = (await http.post("/api/v1/devices", {"id": name, "name": name, "type": "simulated"})).expect(201)
+        enrolled.append(Enrolled(name, name, number, name, str(body["key"])))
+    return enrolled
+
+
+class Device(SimulatedDevice):
+    """A climate sensor with a fan that can be told to turn."""
+
+    numbered = True
+    _signals: dict[str, Generator] | None = None
+
+    def measure(self, t: float) -> dict[str, Value]:
+        if self._signals is None:
+            seed, name = self.gear.seed, self.name
+            self._signals = {
+                "temperature_c": NoisySine(source(seed, name, "temperature_c"), 21.0, 4.0, 900.0, 0.05),
+                "humidity_pct": RandomWalk(source(seed, name, "humidity_pct"), 30.0, 75.0, 0.3),
+                "light_lux": RandomWalk(source(seed, name, "light_lux"), 0.0, 1_200.0, 15.0, 1),
+                "fan_on": OnOff(source(seed, name, "fan_on"), 40.0, 90.0),
+            }
+        return {key: signal.at(t) for key, signal in self._signals.items()}
+
+    def words(self, reading: Reading) -> Outgoing:
+        payload = {"ts": reading.ts, "values": reading.values, "boot": reading.boot, "seq": reading.seq}
+        stored = tuple((key, reading.ts, value) for key, value in reading.values.items())
+        return Outgoing(f"relevo/{self.name}/telemetry", compact(payload), stored)
+
+    async def connected(self) -> None:
+        if self.gear.steered:
+            self.mqtt.subscribe(f"relevo/{self.name}/command")
+
+    def hears(self, message: Message) -> None:
+        asked = json.loads(message.payload)
+        if message.topic != f"relevo/{self.name}/command" or asked["name"] != "fan":
+            self.gear.tally.strays += 1
+            return
+        self.obeys("speed", asked["params"]["speed"])
+        self.soon(self._answer({"id": asked["id"], "ok": True}))
+
+    async def _answer(self, answer: dict[str, object]) -> None:
+        await self.mqtt.publish(f"relevo/{self.name}/response", compact(answer))
+
+    async def steer(self, operator: HttpClient) -> bool | None:
+        speed = self.expected["speed"] = self.rng.randrange(1_000_000)
+        body = {"name": "fan", "params": {"speed": speed}}
+        (await operator.post(f"/api/v1/devices/{self.enrolled.device}/commands", body)).expect(200, 202)
+        return await self.came("speed", speed, _OBEYED_WITHIN_S)
