@@ -13,9 +13,10 @@ again later; numbered readings are recognised then.
 import asyncio
 import sqlite3
 import threading
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from relevo.bus import Bus
@@ -52,6 +53,7 @@ class Outcome:
 # Nearly every message is one of these, and nearly every one is stored whole.
 _WHOLE: Final = (Outcome(0), Outcome(1), Outcome(2))
 
+COMMIT_BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
 Done = Callable[[Any, Outcome], None]
 Entry = AnyEvent | Change | RecordChange
 _Item = tuple[Sequence[Entry], Done | None, Any]
@@ -75,6 +77,14 @@ class Counters:
     duplicates: int = 0
     lost: int = 0
     failed_commits: int = 0
+    # How long group commits took, with the last for whatever took longer than the longest; added to by the writer.
+    commit_times: list[int] = field(default_factory=lambda: [0] * (len(COMMIT_BOUNDS_S) + 1))
+    commit_seconds: float = 0.0
+
+    def committed_in(self, seconds: float) -> None:
+        """A group commit took this long."""
+        self.commit_times[bisect_left(COMMIT_BOUNDS_S, seconds)] += 1
+        self.commit_seconds += seconds
 
 
 def classify(error: sqlite3.Error) -> StoreState:
@@ -237,7 +247,9 @@ class Pipeline:
             batch = Batch([event for item in items for event in item[0]])
             try:
                 if batch.events:
+                    began = self._clock.monotonic()
                     self._writer.write(batch, self._clock.now_ms())
+                    self.counters.committed_in(self._clock.monotonic() - began)
             except Exception as error:
                 cause = getattr(error, "orig", None) or error
                 if not isinstance(cause, sqlite3.Error) or (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _POISON:

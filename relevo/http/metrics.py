@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from relevo.domain.accounts import Role
 from relevo.http.services import Services, services_of
+from relevo.pipeline import COMMIT_BOUNDS_S, Counters
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -66,6 +67,7 @@ class _Figures:
         counters = wired.pipeline.counters
         yield CounterMetricFamily("relevo_events", "Events committed.", value=counters.events)
         yield CounterMetricFamily("relevo_commits", "Group commits.", value=counters.commits)
+        yield _commit_times(counters)
         yield CounterMetricFamily("relevo_duplicates", "Numbered readings seen before.", value=counters.duplicates)
         yield CounterMetricFamily("relevo_commits_failed", "Commits that failed.", value=counters.failed_commits)
         yield GaugeMetricFamily("relevo_waiting", "Submissions waiting for their commit.", value=wired.pipeline.waiting)
@@ -112,6 +114,17 @@ class _Figures:
         for kind, count in sorted(wired.refusals.notices.items()):
             noticed.add_metric((kind,), count)
         yield noticed
+
+
+def _commit_times(counters: Counters) -> "Metric":
+    from prometheus_client.core import HistogramMetricFamily
+
+    found, so_far = [], 0
+    for bound, count in zip((*(f"{one:g}" for one in COMMIT_BOUNDS_S), "+Inf"), counters.commit_times, strict=True):
+        so_far += count
+        found.append((bound, float(so_far)))
+    what = "Seconds that a group commit took, with its sync to disk."
+    return HistogramMetricFamily("relevo_commit_seconds", what, buckets=found, sum_value=counters.commit_seconds)
 
 
 def _enabled(wired: Services) -> int:
