@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 
 from relevo import dialects as contracts
+from relevo.appearances import Appearances
 from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.bus import Bus
@@ -38,7 +39,7 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook, secret_of
 from relevo.errors import ConfigurationError, Forbidden, TooMany, Unauthenticated
 from relevo.http import tokens
-from relevo.http.alchemy import access
+from relevo.http.alchemy import access, foreign
 from relevo.http.alchemy.access import Onlooker
 from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
@@ -213,6 +214,9 @@ class Application:
                 "thingsnxt": settings.thingsnxt.model_dump(),
             }
         )
+        appearances = Appearances(registry, dialects)
+        for one in known:
+            appearances.apply(Kept(one))
         writer = Writer(
             path,
             settings.limits.timeline_entries,
@@ -220,6 +224,7 @@ class Application:
             settings.commands.kept_per_device,
             settings.notifications.kept_per_person,
             {name: one.logged for name, one in dialects.items() if isinstance(one, LogsStatus)},
+            appearances.lines,
         )
         writer.open()
         self._stack.callback(writer.close)
@@ -262,6 +267,9 @@ class Application:
             settings.twins.agree_within_s,
         )
         pipeline.event_followers.append(twins.follow)
+        appearances.start(pipeline, twins)
+        pipeline.record_followers.append(appearances.apply)
+        pipeline.event_followers.append(appearances.follow)
         bus.tap(twins.watch)
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch, twins, keyring)
         dashboards = Dashboards(pipeline, keyring)
@@ -406,6 +414,7 @@ class Application:
             claims=claims,
             notifications=notifications,
             dashboards=dashboards,
+            appearances=appearances,
             app_requests=Attempts(clock, settings.thingsnxt.requests_per_minute or 1, APP_WINDOW_S),
             send_reset=notifier.send_reset,
             test_channel=notifier.test,
@@ -517,7 +526,9 @@ class Application:
 
         live = (self.bus, replay, lambda: self.pipeline.committed_seq, self._views, admit, settings.limits.stream_queue)
         routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
-        self._updates = updates = alchemy.Updates(self.registry, self.twins.get)
+        self._updates = updates = alchemy.Updates(
+            self.registry, self.twins.get, lambda device: foreign.of(services, device)
+        )
         self.bus.tap(updates.follow)
         routes += alchemy.routes(updates, admit_alchemy, settings.alchemy.ping_s)
         routes += app_streams.routes(self._app_means(services), settings.limits.stream_queue)
@@ -585,6 +596,10 @@ class Application:
             rows = await self.readers.run_core(inbox.page, account, app_streams.INITIAL_MOST, None, False)
             return [app_shapes.notification(services, **row) for row in rows]
 
+        def readings(device_id: str) -> dict[str, Any]:
+            device = self.registry.get(device_id)
+            return app_shapes.for_devices(app_shapes.values_of(services, device)) if device is not None else {}
+
         return app_streams.Means(
             bus=self.bus,
             registry=self.registry,
@@ -594,7 +609,7 @@ class Application:
             of_text=of_text,
             good=self.people.good,
             theirs=lambda identity, device: app_shapes.is_theirs(services, identity, device),
-            readings=lambda device: app_shapes.for_devices(self.twins.readings(device)[0]),
+            readings=readings,
             public_id=app_shapes.public_id,
             widget=lambda widget: app_shapes.widget(services, widget),
             device=lambda device: app_shapes.shown_device(services, device, app_shapes.MASK),

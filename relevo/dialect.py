@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from relevo.domain.capabilities import Capability
 from relevo.domain.commands import Command
 from relevo.domain.events import AnyEvent
 from relevo.errors import Invalid
@@ -169,6 +170,30 @@ class Commandable(Protocol):
 
     def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
         """What ``event``, which the command's device caused, says about a command that was sent; mostly nothing."""
+
+
+@runtime_checkable
+class Capable(Protocol):
+    """A dialect that says what its devices can do in words that all share (:mod:`relevo.domain.capabilities`)."""
+
+    def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
+        """What a device with these attributes, of which these values are known, can do."""
+
+
+@runtime_checkable
+class Switchable(Protocol):
+    """A :class:`Capable` dialect whose devices have relays or switches."""
+
+    def turned(self, key: str, on: bool) -> dict[str, Any]:
+        """What has to be desired of a device for its relay or switch ``key`` to be on or off."""
+
+
+@runtime_checkable
+class Hosts(Protocol):
+    """A dialect whose clients can be shown relays and switches of other contracts as devices of theirs."""
+
+    def switched(self, on: bool) -> Logged:
+        """The line of the status log when such a one was switched."""
 
 
 @runtime_checkable

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from relevo.dialect import Address, Decoded, Order, Said, Verdict
+from relevo.domain.capabilities import METER, Capability, sensors
 from relevo.domain.commands import CONFIRMED, Command
 from relevo.domain.events import AnyEvent, TelemetryReceived
 from relevo.domain.times import DAY, YEAR_2020, ClockRule, repair
@@ -140,6 +141,9 @@ class Hidrometro:
         if command.name in ("simulate", "simSetFlow") and flow and event.values.get("flowLmin") == flow:
             return Verdict(CONFIRMED, result={"flowLmin": flow})
         return None
+
+    def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
+        return [Capability(METER, "totalLiters"), *sensors(known, ("totalLiters",))]
 
     def options(self) -> dict[str, Any]:
         return {name: getattr(self._options, name) for name in Options.__slots__}

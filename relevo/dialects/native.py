@@ -29,6 +29,7 @@ from typing import Any, Final
 import msgspec
 
 from relevo.dialect import Address, Decoded, Order, Said, Verdict
+from relevo.domain.capabilities import SWITCH, Capability, sensors
 from relevo.domain.commands import CONFIRMED, FAILED, Command
 from relevo.domain.devices import ID_PATTERN, check_id
 from relevo.domain.events import (
@@ -107,6 +108,14 @@ class Native:
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         own = f"relevo/{external_id}"
         return tuple(f"{own}/{channel}" for channel in CHANNELS), (f"{own}/command", f"{own}/desired")
+
+    def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
+        """What is true or false of its state is a switch."""
+        switches = [Capability(SWITCH, key) for key, value in known.items() if type(value) is bool]
+        return switches + sensors(known)
+
+    def turned(self, key: str, on: bool) -> dict[str, Any]:
+        return {key: on}
 
     def options(self) -> dict[str, Any]:
         return {"keys_per_reading": self._limits.keys, "batch_items": self._options.batch_items}

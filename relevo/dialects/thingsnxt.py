@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from relevo.dialect import Address, Decoded, Said
+from relevo.domain.capabilities import SWITCH, Capability, is_on, sensors
 from relevo.domain.events import AnyEvent, TelemetryReceived
 from relevo.domain.telemetry import TelemetryLimits, check_values
 from relevo.errors import FieldError, Invalid
@@ -114,6 +115,14 @@ class Thingsnxt:
         if retained:
             return Decoded(notices=[(address.external_id, "retained_skipped", "a kept telemetry message is old")])
         return decoded(address.external_id, read_body(payload), received_ms)
+
+    def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
+        """Virtual pins that are 0 or 1 are switches (section 2)."""
+        pins = [key for key, value in known.items() if PIN.fullmatch(key) and is_on(value) is not None]
+        return [Capability(SWITCH, key) for key in pins] + sensors(known, pins)
+
+    def turned(self, key: str, on: bool) -> dict[str, Any]:
+        return {key: int(on)}
 
     # Desired and reported state
 

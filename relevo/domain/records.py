@@ -10,6 +10,7 @@ import msgspec
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
+from relevo.domain.capabilities import Appearance
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
@@ -48,6 +49,7 @@ Record: TypeAlias = (
     | TokenSalt
     | Webhook
     | WebhookProgress
+    | Appearance
 )
 
 

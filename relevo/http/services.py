@@ -9,6 +9,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from relevo.appearances import Appearances
 from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.clock import Clock
@@ -144,6 +145,7 @@ class Services:
     claims: Claims
     notifications: Notifications
     dashboards: Dashboards
+    appearances: Appearances
     # Requests of the contract thingsnxt, by who asks.
     app_requests: Attempts
     # Sends somebody a code with which to choose another password.

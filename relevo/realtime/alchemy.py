@@ -21,6 +21,7 @@ from relevo.domain.events import (
     DesiredChanged,
     DeviceChanged,
     DeviceRegistered,
+    ReportedChanged,
     StateReported,
     StatusSet,
 )
@@ -31,6 +32,7 @@ QUEUE: Final = 100
 LOOK_S: Final = 5.0
 _NAMED: Final = "device_update"
 _SAID: Final = frozenset({StateReported, StatusSet})
+_SWITCHED: Final = frozenset({ReportedChanged, DesiredChanged})
 _CHANGED: Final = frozenset({DeviceRegistered, DeviceChanged, DesiredChanged})
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -55,8 +57,8 @@ class Stream:
         self.waiting: deque[bytes] = deque(maxlen=QUEUE)
         self.ready = asyncio.Event()
 
-    def wants(self, device: Device, claimed: bool) -> bool:
-        if self._serial and device.external_id != self._serial:
+    def wants(self, device: Device, serial: str, claimed: bool) -> bool:
+        if self._serial and serial != self._serial:
             return False
         return (self._claimed is None or claimed is self._claimed) and self.onlooker.sees(device)
 
@@ -66,11 +68,18 @@ class Stream:
 
 
 class Updates:
-    """Follows every commit. ``twin_of`` is the committed twin of a device."""
+    """Follows every commit. ``twin_of`` is the committed twin of a device, ``appearances`` the device objects under
+    which one of another contract appears here."""
 
-    def __init__(self, registry: Registry, twin_of: Callable[[str], Twin]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        twin_of: Callable[[str], Twin],
+        appearances: Callable[[Device], list[dict[str, Any]]] = lambda device: [],
+    ) -> None:
         self._registry = registry
         self._twin_of = twin_of
+        self._appearances = appearances
         self.streams: set[Stream] = set()
         self.closed = False
 
@@ -79,6 +88,7 @@ class Updates:
         if not self.streams:
             return
         said: dict[str, list[AnyEvent]] = {}
+        switched: set[str] = set()
         for event in events:
             kind = type(event)
             if kind in _SAID:
@@ -86,6 +96,13 @@ class Updates:
                 said.setdefault(event.device, []).append(event)  # type: ignore[union-attr]
             elif kind in _CHANGED:
                 said.setdefault(event.device, [])  # type: ignore[union-attr]
+            if kind in _SWITCHED:
+                switched.add(event.device)  # type: ignore[union-attr]
+        for device_id in switched:
+            device = self._registry.get(device_id)
+            if device is not None and device.contract != CONTRACT:
+                for body in self._appearances(device):
+                    self._offer(device, body)
         for device_id, each in said.items():
             device = self._registry.get(device_id)
             if device is not None and device.contract == CONTRACT:
@@ -99,9 +116,12 @@ class Updates:
         if isinstance(event, StateReported):
             # Two messages in one commit are two updates.
             body |= {name: event.state[name] for name in ("estado", "parametros") if name in event.state}
+        self._offer(device, body)
+
+    def _offer(self, device: Device, body: dict[str, Any]) -> None:
         data = _encode(body | {"event": _NAMED})
         for stream in self.streams:
-            if stream.wants(device, body["reclamado"]):
+            if stream.wants(device, body["serial_number"], body["reclamado"]):
                 stream.offer(data)
 
     def close(self) -> None:

@@ -40,11 +40,13 @@ _ABOUT_DEVICES: Final = frozenset(
         ev.TelemetryReceived,
         ev.DesiredChanged,
         ev.DesiredFailed,
+        ev.ReportedChanged,
         ev.PresenceChanged,
         ev.DeviceRegistered,
         ev.DeviceRemoved,
     }
 )
+CONTRACT: Final = "thingsnxt"
 _encode: Final = msgspec.json.Encoder().encode
 Message = dict[str, Any]
 
@@ -108,6 +110,9 @@ class Viewer:
                 yield from self._values(event.device, event.values, event.ts)
             case ev.DesiredChanged():
                 yield from self._values(event.device, [*event.values, *event.removed], event.at)
+            case ev.ReportedChanged() if not self._is_own(event.device):
+                # Of a device of this contract its telemetry has said so.
+                yield from self._values(event.device, event.values, event.at)
             case ev.DesiredFailed():
                 yield from self._values(event.device, event.keys, event.at)
             case ev.PresenceChanged():
@@ -125,6 +130,10 @@ class Viewer:
                 self._shown.pop(event.device, None)
             case ev.NotificationRaised() if not event.repeats:
                 yield {"type": "notification", "notification": self._means.notification(event)}
+
+    def _is_own(self, device_id: str) -> bool:
+        device = self._means.registry.get(device_id)
+        return device is not None and device.contract == CONTRACT
 
     def of_change(self, change: Change) -> Message:
         """What the app is told of a change of a widget."""

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
 from relevo.domain.bulk import Bulk
+from relevo.domain.capabilities import Appearance
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
@@ -332,6 +333,17 @@ widgets = Table(
     _time("height"),
     _time("position"),
 )
+appearances = Table(
+    "appearances",
+    metadata,
+    _text("id", primary_key=True),
+    _text("contract"),
+    _text("device"),
+    _text("key"),
+    Column("texts", JSON, nullable=False),
+    _time("at"),
+    _text("by"),
+)
 token_salts = Table("token_salts", metadata, _text("id", primary_key=True), _text("salt"))
 
 TABLES: Final[dict[type[Record], Table]] = {
@@ -359,6 +371,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     TokenSalt: token_salts,
     Webhook: webhook_table,
     WebhookProgress: webhook_progress,
+    Appearance: appearances,
 }
 # Records with documents of their own shape inside.
 _NESTED: Final = frozenset({Schedule, Rule, NoticePreferences})
@@ -374,6 +387,8 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
         elif isinstance(change, Dropped):
             table = TABLES[change.kind]
             core.execute(delete(table).where(_key(table) == change.key))
+            if change.kind is Appearance:
+                status_log.remove(core, status_log.of_appearance(change.key))
         elif isinstance(change, InboxRead | InboxDropped | InboxForgotten):
             inbox.apply(core, change)
         elif isinstance(change, AuditForgotten):

@@ -28,6 +28,11 @@ status_log = Table(
 )
 
 
+def of_appearance(number: str) -> str:
+    """Under which name the lines of an appearance are kept; no device has a space in its id."""
+    return f"appearance {number}"
+
+
 class Line(NamedTuple):
     """What ``device`` said, ``at`` in milliseconds UTC."""
 

@@ -5,7 +5,7 @@ they are thrown away and read again, so that a reading whose commit failed is ne
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,8 +82,10 @@ class Writer:
         commands_kept: int = 1_000,
         inbox_kept: int = 1_000,
         loggers: status_log.Loggers | None = None,
+        appear: Callable[[ev.ReportedChanged], list[status_log.Line]] = lambda event: [],
     ) -> None:
-        """``loggers`` say which events of a contract add to the status log."""
+        """``loggers`` say which events of a contract add to the status log; ``appear`` what a change of reported state
+        adds to those of the devices that appear in another contract."""
         self._path = path
         self._unclaimed_entries = unclaimed_entries
         self._timeline = timeline.TimelineWriter(timeline_entries)
@@ -91,6 +93,7 @@ class Writer:
         self._alerts = alerts.AlertWriter()
         self._inbox_kept = inbox_kept
         self._loggers = loggers or {}
+        self._appear = appear
         self._connection: sqlite3.Connection | None = None
         self._core: Connection | None = None
         self._states: dict[str, latest.DeviceState] = {}
@@ -268,6 +271,8 @@ class Writer:
                     said.append(status_log.Line(event.device, event.at, logged))  # type: ignore[union-attr]
             if type(event) in TWIN_EVENTS and event.device in self._numbers:  # type: ignore[union-attr]
                 became.append(event)  # type: ignore[arg-type]
+                if type(event) is ev.ReportedChanged:
+                    said += self._appear(event)
             if type(event) is ev.NotificationRaised:
                 inbox.add(core, event, self._inbox_kept)
                 continue

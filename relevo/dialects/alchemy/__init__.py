@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from relevo.dialect import Address, Decoded, Description, Logged, Said
 from relevo.dialects.alchemy.changes import check_configuration, word_of
-from relevo.dialects.alchemy.objects import CONTRACT, DEFAULTS, UNKNOWN_STATUS
+from relevo.dialects.alchemy.objects import CONTRACT, DEFAULTS, UNKNOWN_STATUS, status_word
+from relevo.domain.capabilities import SWITCH, Capability, sensors
 from relevo.domain.events import AnyEvent, StateReported, StatusSet, TelemetryReceived
 from relevo.domain.switches import POLLS_LATE
 from relevo.domain.telemetry import check_values
@@ -143,6 +144,16 @@ class Alchemy:
         status, parameters = event.state.get("estado"), event.state.get("parametros")
         said = status if type(status) is str else ""
         return Logged(said, parameters if type(parameters) is dict else {}, UNKNOWN_STATUS)
+
+    def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
+        return [Capability(SWITCH, "encendido"), *sensors(known)]
+
+    def turned(self, key: str, on: bool) -> dict[str, Any]:
+        """By hand: a timetable would lead otherwise (section 4.2)."""
+        return {"modo": "manual", key: on}
+
+    def switched(self, on: bool) -> Logged:
+        return Logged(status_word(on), {}, UNKNOWN_STATUS)
 
     # Desired state
 

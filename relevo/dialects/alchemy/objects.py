@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from relevo.domain.capabilities import Appearance
 from relevo.domain.devices import Device, is_claimed
 from relevo.domain.twins import Twin, desired_values
 
@@ -37,6 +38,29 @@ def parameters_of(twin: Twin) -> dict[str, Any]:
     """What the device measured last."""
     found = twin.reported.get("parametros")
     return found.value if found is not None and type(found.value) is dict else {}
+
+
+def status_word(on: bool | None) -> str:
+    """``estado`` of something that is on or off."""
+    return UNKNOWN_STATUS if on is None else "activo" if on else "inactivo"
+
+
+def render_appearance(one: Appearance, on: bool | None, wanted: bool | None, known: dict[str, Any]) -> dict[str, Any]:
+    """The device object of a relay or switch of another contract: ``on`` as reported, ``wanted`` as it is to be."""
+    return {
+        "id": one.number,
+        "serial_number": serial_of(one),
+        **{name: one.texts.get(name, DEFAULTS[name]) for name in ("nombre", "tipo", "modelo", "descripcion")},
+        "estado": status_word(on),
+        "parametros": {key: value for key, value in known.items() if type(value) in (int, float)},
+        "configuracion": {"modo": "manual", "encendido": bool(wanted)},
+        "reclamado": True,
+    }
+
+
+def serial_of(one: Appearance) -> str:
+    """Nothing that a device could have printed on it."""
+    return f"RLV{one.number}"
 
 
 def _text(device: Device, name: str) -> str:

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from relevo.dialect import Address, Decoded, Description, Order, Said, Verdict
 from relevo.dialects.autocore import commands, relays
+from relevo.domain.capabilities import RELAY, Capability, sensors
 from relevo.domain.commands import Command
 from relevo.domain.events import (
     AnyEvent,
@@ -124,6 +125,13 @@ class Autocore:
 
     def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
         return commands.settles(command, event)
+
+    def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
+        keys = [f"relay_{channel}" for channel in range(1, commands.channels_of(attributes) + 1)]
+        return [Capability(RELAY, key) for key in keys] + sensors(known, keys)
+
+    def turned(self, key: str, on: bool) -> dict[str, Any]:
+        return {key: on}
 
     # Desired and reported state
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from relevo.dialects.alchemy.objects import CONTRACT, render
 from relevo.domain.devices import Device, is_claimed
 from relevo.errors import Forbidden, Invalid
-from relevo.http.alchemy import bodies, taking, updating
+from relevo.http.alchemy import bodies, foreign, taking, updating
 from relevo.http.alchemy.access import Asker, changer, controlled, find, lister, person, reader, right
 from relevo.http.needs import claims_alchemy, lists_alchemy, reads_alchemy, writes_alchemy
 from relevo.http.services import Services, services_of
@@ -32,7 +32,8 @@ async def all_devices(request: Request) -> Response:
     """A bare array; with a device's key it holds that device alone."""
     wired = services_of(request)
     asker = reader(request, wired)
-    return _answer([_shown(wired, one) for one in wired.registry.of_contract(CONTRACT) if right(wired, asker, one)])
+    own = [_shown(wired, one) for one in wired.registry.of_contract(CONTRACT) if right(wired, asker, one)]
+    return _answer(own + foreign.all_of(wired, asker))
 
 
 @router.get("/dispositivos/no-reclamados", dependencies=[lists_alchemy], summary="Devices that nobody has claimed")
@@ -78,6 +79,8 @@ async def one_device(request: Request, number: str) -> Response:
     """What a device polls to learn its ``configuracion``."""
     wired = services_of(request)
     asker = reader(request, wired)
+    if (appearance := foreign.find(wired, asker, number)) is not None:
+        return _answer(foreign.shown(wired, appearance))
     device = find(wired, asker, number)
     shown = _answer(_shown(wired, device))
     if asker.device == device.id:
@@ -92,8 +95,7 @@ async def update(request: Request, number: str) -> Response:
     """Texts, ``configuracion``, ``estado`` and ``encendido``; what else the body holds is passed over."""
     wired = services_of(request)
     asker = changer(request, wired)
-    device = controlled(request, wired, asker, number)
-    return await _update(request, wired, asker, device, loads_object(await request.body()))
+    return await _change(request, wired, asker, number, loads_object(await request.body()))
 
 
 @router.put(
@@ -106,14 +108,17 @@ async def set_status(request: Request, number: str) -> Response:
     """What older clients use."""
     wired = services_of(request)
     asker = changer(request, wired)
-    device = controlled(request, wired, asker, number)
     body = loads_object(await request.body())
     if body.get("estado") is None:
         raise Invalid("empty", "estado is missing")
-    return await _update(request, wired, asker, device, {"estado": body["estado"]})
+    return await _change(request, wired, asker, number, {"estado": body["estado"]})
 
 
-async def _update(request: Request, wired: Services, asker: Asker, device: Device, body: dict[str, Any]) -> Response:
+async def _change(request: Request, wired: Services, asker: Asker, number: str, body: dict[str, Any]) -> Response:
+    if (appearance := foreign.find(wired, asker, number)) is not None:
+        shown = await foreign.update(request, wired, asker, appearance, body)
+        return _answer({"mensaje": "Dispositivo actualizado correctamente"} | shown)
+    device = controlled(request, wired, asker, number)
     if asker.device and not body.keys() <= _ITS_OWN:
         raise Forbidden("a device may change its estado with its key, and nothing else")
     device = await updating.update(request, wired, asker, device, body)
@@ -130,9 +135,10 @@ async def logs(request: Request, number: str) -> Response:
     """``?page=1&per_page=50``; ``per_page`` is cut to 200."""
     wired = services_of(request)
     asker = reader(request, wired)
-    device = find(wired, asker, number)
+    appearance = foreign.find(wired, asker, number)
+    story = find(wired, asker, number).id if appearance is None else status_log.of_appearance(appearance.id)
     page, per_page = _count(request, "page", 1), min(_count(request, "per_page", _PER_PAGE), _PER_PAGE_MOST)
-    total, lines = await wired.readers.run_core(status_log.page, device.id, (page - 1) * per_page, per_page)
+    total, lines = await wired.readers.run_core(status_log.page, story, (page - 1) * per_page, per_page)
     data = [
         {"estado": line["status"], "parametros": line["parameters"], "timestamp": _time(line["at"])} for line in lines
     ]

@@ -14,6 +14,7 @@ from relevo.domain.labels import Label
 from relevo.domain.records import Dropped, Kept
 from relevo.domain.twins import desired_values
 from relevo.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from relevo.http.alchemy.foreign import is_serial
 from relevo.http.alchemy.updating import property_changes
 from relevo.http.api.claims import by_code
 from relevo.http.api.devices import check_storable
@@ -35,6 +36,8 @@ async def claim(request: Request, wired: Services, by: Identity | None, body: di
     Raises :class:`Invalid`, :class:`NotFound`, :class:`Conflict` and :class:`Forbidden`.
     """
     serial = _serial(wired, body, NotFound(_UNKNOWN))
+    if is_serial(wired, serial):
+        raise Conflict(_CLAIMED)
     check_storable(body, "body")
     texts, given = read_texts(body), read_configuration(body)
     refuse_blocked(wired, CONTRACT, serial)
@@ -92,7 +95,7 @@ async def create(request: Request, wired: Services, by: Identity | None, body: d
         raise _problem("reclamado", "must be true or false")
     refuse_blocked(wired, CONTRACT, serial)
     with wired.claims.taking(CONTRACT, serial):
-        if wired.registry.find(CONTRACT, serial) is not None:
+        if wired.registry.find(CONTRACT, serial) is not None or is_serial(wired, serial):
             raise Conflict("Ya existe un dispositivo con este serial_number")
         _prove(request, wired, by, serial, body)
         gone: list[Entry] = [*spent(wired, CONTRACT, serial)] if claimed else []

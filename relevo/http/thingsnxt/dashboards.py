@@ -114,9 +114,15 @@ def unscheduled(wired: Services, widget: Widget) -> list[RecordChange]:
     return [Dropped(kind, one.id) for one in schedules_of(wired, widget) for kind in (Schedule, ScheduleProgress)]
 
 
-def wanted(device: Device, key: str, state: int) -> dict[str, Any]:
-    """What is desired of ``device`` for a switch that is on or off: relays of another contract are true or false."""
-    return {key: state if device.contract == shapes.CONTRACT else bool(state)}
+def wanted(wired: Services, device: Device, key: str, state: int) -> dict[str, Any]:
+    """What is desired of ``device`` for a switch that is on or off."""
+    if device.contract == shapes.CONTRACT:
+        # A pin may be switched before the board has ever said that it has it.
+        return {key: state}
+    try:
+        return wired.appearances.wish(device, key, bool(state))
+    except NotFound as problem:
+        raise HTTPException(400, str(problem)) from None
 
 
 def state_of(value: Any) -> int:
@@ -258,7 +264,7 @@ async def switch(request: Request, wired: Wired, identity: Viewer, id: str) -> d
     state = state_of(body["state"])
     _, device, key = switch_for(wired, identity, id)
     audited = wired.audited(request, identity, "device.desire", device.id, {"keys": [key]})
-    await wired.twins.desire(device.id, wanted(device, key, state), identity.name, more=[audited])
+    await wired.twins.desire(device.id, wanted(wired, device, key, state), identity.name, more=[audited])
     return {"message": "ok", "state": state, "virtual_pin": key, "timestamp": iso(wired.clock.now_ms())}
 
 

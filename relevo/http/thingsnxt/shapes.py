@@ -98,6 +98,13 @@ def known_token(wired: Services, one: Device) -> str:
     return token if fits else ""
 
 
+def values_of(wired: Services, one: Device) -> dict[str, Any]:
+    """What is known of a device: of this contract telemetry holds its state, of others that stands beside it."""
+    if one.contract == CONTRACT:
+        return wired.twins.readings(one.id)[0]
+    return wired.appearances.known(one)
+
+
 def dashboard(one: Dashboard) -> dict[str, Any]:
     return {
         "id": one.id,
@@ -115,7 +122,7 @@ def widget(wired: Services, one: Widget, values: dict[str, Any] | None = None) -
     value = one.value
     if shown is not None and one.key:
         if values is None:
-            values = wired.twins.readings(shown.id)[0]
+            values = values_of(wired, shown)
         value = values.get(one.key, value)
     if one.type == SWITCH:
         value = int(value) if isinstance(value, bool) or value in (0, 1) else value or 0

@@ -118,7 +118,7 @@ async def _make(
         owner=identity.name,
         by=identity.name,
         timing=Once(at),
-        action={"desired": {"device": device.id, "values": wanted(device, key, state)}},
+        action={"desired": {"device": device.id, "values": wanted(wired, device, key, state)}},
         created_at=now,
         since=now,
         late_limit_s=_LATE_LIMIT_S,
