@@ -30,6 +30,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ADMIN_PASSWORD = "correct-horse-battery-staple"
 
 
+_PORTS_FROM, _PORTS_EACH, _WORKERS_MOST = 15_000, 2_125, 8
+
+
 class ServerFailed(AssertionError):
     """The server ended or did not become ready; the text holds the end of its log."""
 
@@ -38,14 +41,17 @@ def free_ports(count: int) -> list[int]:
     """``count`` different TCP ports of 127.0.0.1 that nobody listens on.
 
     They lie below the range from which the kernel picks the ports of outgoing connections: a client that retries
-    while its server is down could otherwise be given that very port and end up connected to itself.
+    while its server is down could otherwise be given that very port and end up connected to itself. Each worker of a
+    test run has a part of them, so that nobody takes a port between its choice and its use.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % _WORKERS_MOST
+    first = _PORTS_FROM + worker * _PORTS_EACH
     held: list[socket.socket] = []
     try:
         while len(held) < count:
             candidate = socket.socket()
             try:
-                candidate.bind(("127.0.0.1", random.SystemRandom().randrange(15_000, 32_000)))
+                candidate.bind(("127.0.0.1", random.SystemRandom().randrange(first, first + _PORTS_EACH)))
             except OSError:
                 candidate.close()
             else:
