@@ -27,7 +27,7 @@ from relevo.domain.alerts import Alerts
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
-from relevo.domain.devices import Registry
+from relevo.domain.devices import Device, Registry
 from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
@@ -39,9 +39,8 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook, secret_of
 from relevo.errors import ConfigurationError, Forbidden, TooMany, Unauthenticated
 from relevo.http import tokens
-from relevo.http.alchemy import access, foreign
+from relevo.http.alchemy import access
 from relevo.http.alchemy.access import Onlooker
-from relevo.http.api.sign_in import set_cookie
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
 from relevo.http.passwords import Passwords
@@ -518,6 +517,8 @@ class Application:
             signed_in = await self.auth.sign_in(account, "native", address, agent, browser=True)
             services.audit_by(account.name, "auth.login", account.name, address, {"kind": "link"})
             response = RedirectResponse("/ui/", 302)
+            from relevo.http.api.sign_in import set_cookie
+
             set_cookie(response, signed_in.cookie, request.url.scheme == "https")
             return response
 
@@ -526,9 +527,15 @@ class Application:
 
         live = (self.bus, replay, lambda: self.pipeline.committed_seq, self._views, admit, settings.limits.stream_queue)
         routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
-        self._updates = updates = alchemy.Updates(
-            self.registry, self.twins.get, lambda device: foreign.of(services, device)
-        )
+
+        def appearing(device: Device) -> list[dict[str, Any]]:
+            if not services.appearances.of_device(device.id):
+                return []
+            from relevo.http.alchemy import foreign
+
+            return foreign.of(services, device)
+
+        self._updates = updates = alchemy.Updates(self.registry, self.twins.get, appearing)
         self.bus.tap(updates.follow)
         routes += alchemy.routes(updates, admit_alchemy, settings.alchemy.ping_s)
         routes += app_streams.routes(self._app_means(services), settings.limits.stream_queue)

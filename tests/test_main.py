@@ -10,6 +10,7 @@ UNNEEDED = (
     "alembic", "argon2", "click", "cryptography", "greenlet", "multiprocessing", "prometheus_client",
     "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "wrapt", "zxcvbn",
     # What only some installations use comes with its first use.
+    "relevo.http.alchemy.routes", "relevo.http.api.devices", "relevo.http.api.rules", "relevo.http.thingsnxt.accounts",
     "apprise", "astral", "babel", "cel", "httpx", "jinja2", "standardwebhooks",
 )  # fmt: skip
 

@@ -1,10 +1,9 @@
 """The one HTTP application: native API, contract paths, live views and the interface."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import HTTPConnection, Request
@@ -14,51 +13,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
-from relevo.http import alchemy, autocore, errors, hidrometro
-from relevo.http.api import (
-    alerts,
-    audit,
-    bulk,
-    capabilities,
-    certificates,
-    channels,
-    claims,
-    commands,
-    credentials,
-    devices,
-    factory,
-    grants,
-    history,
-    joining,
-    labels,
-    notifications,
-    ownership,
-    rules,
-    schedules,
-    sign_in,
-    sites,
-    system,
-    telemetry,
-    twins,
-    users,
-    webhooks,
-    why,
-)
+from relevo.http import errors
+from relevo.http.api import telemetry
 from relevo.http.description import Methods, complete
+from relevo.http.groups import GROUPS, Deferred
 from relevo.http.hosts import TrustedHosts
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
-from relevo.http.needs import NEEDS, need_of
+from relevo.http.needs import NEEDS
 from relevo.http.rates import Rates
 from relevo.http.request_ids import RequestIds
 from relevo.http.services import Services
-from relevo.http.thingsnxt import accounts as app_accounts
-from relevo.http.thingsnxt import dashboards as app_dashboards
-from relevo.http.thingsnxt import devices as app_devices
-from relevo.http.thingsnxt import hooks as app_hooks
-from relevo.http.thingsnxt import inbox as app_inbox
-from relevo.http.thingsnxt import telemetry as app_telemetry
-from relevo.http.thingsnxt import timing as app_timing
 from relevo.http.turnstile import Turnstile
 
 _POLICY = (
@@ -120,47 +85,6 @@ _STREAM_PATHS: dict[str, Any] = {
         }
     },
 }
-
-
-# Every file with routes of its own; what is not here is not served.
-GROUPS: Final = (
-    devices,
-    history,
-    commands,
-    twins,
-    capabilities,
-    bulk,
-    sites,
-    schedules,
-    rules,
-    alerts,
-    webhooks,
-    credentials,
-    certificates,
-    grants,
-    sign_in,
-    users,
-    audit,
-    why,
-    joining,
-    claims,
-    ownership,
-    labels,
-    factory,
-    channels,
-    notifications,
-    system,
-    hidrometro,
-    autocore,
-    alchemy,
-    app_telemetry,
-    app_accounts,
-    app_devices,
-    app_dashboards,
-    app_timing,
-    app_inbox,
-    app_hooks,
-)
 
 
 class SecurityHeaders:
@@ -229,7 +153,7 @@ async def _docs(request: Request) -> Response:
 
 
 def described() -> FastAPI:
-    """All described routes, without anything behind them: what ``/openapi.json`` is made from."""
+    """All described routes, without anything behind them: what ``/openapi.json`` is made from, which reads them all."""
     app = FastAPI(
         title="Relevo",
         version=__version__,
@@ -238,19 +162,17 @@ def described() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.router.routes.extend(telemetry.routes)
-    for group in GROUPS:
-        for route in group.router.routes:
-            assert isinstance(route, APIRoute)
-            need = need_of(route)
-            assert need is not None, f"{route.path} says nothing about who may use it"
-            route.openapi_extra = (route.openapi_extra or {}) | {NEEDS: need.words}
-        app.router.routes.extend(group.router.routes)
+    routes = app.router.routes
+    routes.extend(telemetry.routes)
+    waiting = [Deferred(group, routes, app.router.app) for group in GROUPS]
+    routes.extend(waiting)
     whole: dict[str, Any] = {}
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if not whole:
+            for one in waiting:
+                one.load()
             whole.update(generate())
             whole["paths"] |= telemetry.OPENAPI_PATHS | _STREAM_PATHS
             complete(whole)

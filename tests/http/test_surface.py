@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from relevo.bus import Bus
 from relevo.domain.devices import Registry
 from relevo.http.api import telemetry
-from relevo.http.app import GROUPS
+from relevo.http.groups import GROUPS
 from relevo.realtime import alchemy, sse
 from relevo.realtime.view import Views
 from relevo.web.pages import STATIC
@@ -34,7 +34,7 @@ def served() -> set[tuple[str, str]]:
     found = set()
     live = sse.routes(Bus(), never, int, Views(Registry()), never, 10)
     live += alchemy.routes(alchemy.Updates(Registry(), never), never, 25)
-    for route in [*(one for group in GROUPS for one in group.router.routes), *telemetry.routes, *live]:
+    for route in [*(one for group in GROUPS for one in group.routes()), *telemetry.routes, *live]:
         for method in getattr(route, "methods", None) or ():
             path = re.sub(r"\{(\w+):\w+\}", r"{\1}", route.path)  # type: ignore[attr-defined]
             if method != "HEAD":
@@ -320,7 +320,7 @@ def test_no_route_waits_for_a_thread() -> None:
             yield from calls(one)
 
     for group in GROUPS:
-        for route in group.router.routes:
+        for route in group.routes():
             for call in calls(route.dependant):  # type: ignore[attr-defined]
                 # FastAPI runs plain functions in a pool: two changes of thread, for each of them and each request.
                 assert inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(call.__call__), call
