@@ -3,7 +3,8 @@
     python -m tests.contract_lines > docs/contracts.md
     python -m tests.contract_lines --missing        # lines that no test is named for
 
-A line is a row of a table, an item of a list or a paragraph that is marked *seed* or *rule*, and every acceptance check.
+A line is a row of a table, an item of a list or a paragraph that is marked *seed* or *rule*, and every acceptance
+check.
 ``docs/contracts/tests.toml`` says which tests hold it, or why there is nothing to test.
 """
 
@@ -116,8 +117,9 @@ def page() -> str:
     out = [
         "# The contracts and their tests",
         "",
-        "Made by `python -m tests.contract_lines`; a test holds it true. Every line of a contract that is marked *seed* or",
-        "*rule*, and every acceptance check, with the tests that hold it. The texts: [contracts/](contracts/README.md).",
+        "Made by `python -m tests.contract_lines`; a test holds it true. Every line of a contract that is marked *seed*",
+        "or *rule*, and every acceptance check, with its tests. The texts are in",
+        "[contracts/](contracts/README.md).",
         "",
     ]
     for contract in CONTRACTS:
