@@ -117,7 +117,7 @@ def page() -> str:
     out = [
         "# The contracts and their tests",
         "",
-        "Made by `python -m tests.contract_lines`; a test holds it true. Every line of a contract that is marked *seed*",
+        "Made by `python -m tests.contract_lines`; a test holds it true. Every line that is marked *seed*",
         "or *rule*, and every acceptance check, with its tests. The texts are in",
         "[contracts/](contracts/README.md).",
         "",
