@@ -26,7 +26,7 @@ def gone(presence: Presence, at: int, reason: str = "closed") -> None:
 
 
 @pytest.mark.parametrize(
-    ("contract", "silence"), [("hidrometro", 60), ("autocore", 90), ("thingsnxt", 20), ("native", 60)]
+    ("contract", "silence"), [("hidrometro", 60), ("autocore", 90), ("thingsnxt", 20), ("alchemy", 30), ("native", 60)]
 )
 def test_without_a_connection_silence_decides(contract: str, silence: int) -> None:
     presence = one(contract)
@@ -164,3 +164,14 @@ def test_random_lives_end_where_their_last_facts_say() -> None:
             presence.look(now)
         truth = not left and ((link and contract == "native") or bool(heard and now - heard <= silence))
         assert presence.online("d") is truth
+
+
+@pytest.mark.parametrize(("expected_s", "silence"), [(5, 30), (10, 30), (20, 60), (600, 1_800)])
+def test_a_claimed_home_device_may_be_silent_for_three_intervals_and_at_least_half_a_minute(
+    expected_s: int, silence: int
+) -> None:
+    presence = one("alchemy", expected_every_s=expected_s)
+    presence.heard("d", T)
+    presence.look(T)
+    assert presence.look(T + silence * S) == []
+    assert presence.look(T + silence * S + 1) == [Change("d", False, T + silence * S, "silent")]

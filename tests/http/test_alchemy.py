@@ -312,3 +312,48 @@ def test_alchemy_15_without_a_token_nothing_is_read_and_a_device_reads_itself(cl
                 changed = nobody.put(path, headers=header, json={"estado": status})
                 assert changed.json()["estado"] == ("activo" if status == "activo" else "inactivo"), changed.text
         error(nobody.get("/dispositivos", headers={"X-Device-Token": "wrong"}), 401)
+
+
+def test_a_device_configures_itself_until_it_is_claimed(app: httpx.Client, lamp: Publisher) -> None:
+    device = new(app, lamp, claimed=False, configuracion={"modo": "manual", "encendido": True, "brillo": 3})
+    assert device["configuracion"] == {"modo": "manual", "encendido": True, "brillo": 3}
+    serial_number = device["serial_number"]
+    lamp.say({"serial_number": serial_number, "configuracion": {"brillo": 4}})
+    assert get(app, device)["configuracion"]["brillo"] == 4
+    assert app.post("/dispositivos/reclamar", json={"serial_number": serial_number}).status_code == 200
+    lamp.say({"serial_number": serial_number, "configuracion": {"brillo": 5, "encendido": False}})
+    assert get(app, device)["configuracion"] == {"modo": "manual", "encendido": True, "brillo": 4}
+
+
+def test_a_message_renames_nothing(app: httpx.Client, lamp: Publisher) -> None:
+    device = new(app, lamp)
+    said = {"nombre": "X", "tipo": "X", "modelo": "X", "descripcion": "X", "reclamado": False, "id": 1}
+    lamp.say({"serial_number": device["serial_number"], "estado": "activo"} | said)
+    after = get(app, device)
+    assert after["estado"] == "activo"
+    for name in said:
+        assert after[name] == (True if name == "reclamado" else device[name])
+
+
+def test_a_kept_message_is_no_line_of_the_log_and_no_reading(
+    server: RunningServer, app: httpx.Client, lamp: Publisher
+) -> None:
+    device = new(app, lamp, estado="inactivo", parametros={"watts": 1})
+    topic = f"dispositivos/{device['serial_number']}/estado"
+    kept = {"serial_number": device["serial_number"], "estado": "activo", "parametros": {"watts": 2}}
+    before = app.get(f"/dispositivos/{device['id']}/logs").json()["total"]
+    lamp.say(kept, topic=topic, retain=True)
+    # As it was published it counts as said now; the server hears it again as a kept one when it comes back.
+    live = app.get(f"/dispositivos/{device['id']}/logs").json()["total"]
+    assert live == before + 1
+    server.kill()
+    server.restart()
+    assert app.get(f"/dispositivos/{device['id']}/logs").json()["total"] == live
+    assert get(app, device)["estado"] == "activo"
+    (found,) = [
+        one
+        for one in server.api.get("/api/v1/devices", params={"search": device["serial_number"]}).json()["items"]
+        if one["external_id"] == device["serial_number"]
+    ]
+    points = server.api.get(f"/api/v1/devices/{found['id']}/telemetry/watts").json()["points"]
+    assert [value for _, value in points] == [1, 2]
