@@ -6,6 +6,7 @@ import gc
 import socket
 import sqlite3
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,19 +20,21 @@ from relevo.authority import Authority
 from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.dashboards import Dashboards
-from relevo.dialect import LogsStatus
+from relevo.dialect import LogsStatus, Said
 from relevo.directory import PEPPER_FILE, DataDirectory
-from relevo.dispatch import Dispatch
+from relevo.dispatch import Dispatch, new_id
 from relevo.domain.accounts import Account, Identity, Role
 from relevo.domain.alerts import Alerts
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
+from relevo.domain.customers import MeterMonth
 from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
-from relevo.domain.meters import RecentReadings
+from relevo.domain.leaks import Leaks
+from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, RecordChange
@@ -54,6 +57,7 @@ from relevo.intake import Intake
 from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
+from relevo.jobs.consumption import Consumption
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.notifier import Notifier
@@ -72,6 +76,7 @@ from relevo.loading import load
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.memory import give_back
+from relevo.meters import Meters
 from relevo.mqtt import websocket as mqtt_websocket
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.chosen import ChosenPasswords
@@ -91,6 +96,7 @@ from relevo.settings import Listen, Settings
 from relevo.store import commands, inbox, journal, series
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
+from relevo.store.latest import values_of
 from relevo.store.readers import Readers
 from relevo.store.schema import prepare
 from relevo.store.writer import Writer
@@ -142,6 +148,7 @@ class Application:
         self._webhooks: Webhooks | None = None
         self._updates: alchemy.Updates | None = None
         self._silent: SilentUnclaimed | None = None
+        self._consumption: Consumption | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -275,9 +282,16 @@ class Application:
         for one in known:
             dashboards.apply(Kept(one))
         pipeline.event_followers.append(dashboards.follow)
-        self.tokens = Tokens(people, SigningKeys.decode(loaded.signing_keys), clock.now_ms)
+        terms = tokens.TERMS | {CONTRACT: tokens.Terms(settings.hidrometro.token_minutes * 60, 0)}
+        self.tokens = Tokens(
+            people,
+            SigningKeys.decode(loaded.signing_keys),
+            clock.now_ms,
+            max(one.access_s for one in terms.values()),
+            {CONTRACT: settings.hidrometro.secret_key},
+        )
         self.auth = auth = Auth(
-            people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url
+            people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url, terms
         )
 
         async def outcomes(origin: str) -> dict[str, int]:
@@ -362,6 +376,33 @@ class Application:
         bus.tap(webhooks.follow)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
+        water = settings.hidrometro
+
+        def total_of(device: str) -> tuple[float | None, int]:
+            data = pipeline.documents.get(device)
+            value, ts, _ = (values_of(data)[0] if data else {}).get(TOTAL, (None, 0, ""))
+            return (value or None, ts) if isinstance(value, int | float) else (None, 0)
+
+        self.meters = meters = Meters(
+            registry,
+            Rows(round(water.row_every_s * 1000), total_of),
+            Leaks(water.leak_flow_lmin, round(water.leak_min_s * 1000)),
+            water.leak_flow_lmin,
+            alerts,
+            notifications.prepare,
+            clock,
+            new_id,
+            told.language,
+        )
+        intake.rooms[CONTRACT] = meters
+        pipeline.event_followers.append(meters.follow)
+        bus.tap(meters.watch)
+        self._consumption = consumption = Consumption(pipeline, registry, replay, ZoneInfo(told.zone))
+        consumption.load([one for one in known if isinstance(one, MeterMonth)])
+        for one in known:
+            consumption.apply(Kept(one))
+        pipeline.record_followers.append(consumption.apply)
+        bus.tap(consumption.follow)
 
         async def is_administrator(name: str, password: str, address: str) -> bool:
             try:
@@ -421,6 +462,9 @@ class Application:
             guesses_of_person=Attempts(clock, WRONG_CODES_OF_PERSON, WRONG_CODES_WINDOW_S),
             guesses_of_address=Attempts(clock, WRONG_CODES_OF_ADDRESS, WRONG_CODES_WINDOW_S),
             recent=recent,
+            meters=meters,
+            consumption=consumption,
+            shout=self._shout,
             read_series=_read_series,
             presence=presence,
             figures=self._figures,
@@ -436,6 +480,7 @@ class Application:
                 pairing.resume(one)
         past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
         recent.follow(0, [event for _, event in past])
+        meters.recall([event for _, event in past])
         del past
 
         self._presence.start()
@@ -449,6 +494,7 @@ class Application:
         rules.start()
         notifier.start()
         webhooks.start()
+        consumption.start()
         await self._listen(services, dialects)
         self._expiring = ExpiringCredentials(keyring, pipeline, clock, self._end_connections_of)
         self._expiring.start()
@@ -472,9 +518,14 @@ class Application:
             self._deadlines,
             self._retention,
             self._silent,
+            self._consumption,
         ):
             if job is not None:
                 await job.stop()
+
+    def _shout(self, said: Said) -> None:
+        expires = self.clock.now_ms() + round(self.settings.commands.ttl_s * 1000)
+        self.broker.say("", said, "", expires)
 
     def _announce(self) -> None:
         """Before anything is answered, so that whoever sees the server ready finds the file."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from relevo.domain.events import AnyEvent, TelemetryReceived, UnclaimedReading
+from relevo.domain.events import AnyEvent, ReadingShown, TelemetryReceived, UnclaimedReading
 
 
 class Delivered(NamedTuple):
@@ -74,8 +74,10 @@ class Subscription:
                 if known is not None and isinstance(known.event, TelemetryReceived):
                     event = _merged(known.event, event)
                 newest[key] = Delivered(one.seq, event)
-            elif isinstance(event, UnclaimedReading):
-                key = (event.contract, event.external_id)
+            elif isinstance(event, UnclaimedReading | ReadingShown):
+                key = (
+                    (event.contract, event.external_id) if isinstance(event, UnclaimedReading) else (".", event.device)
+                )
                 newest.pop(key, None)
                 newest[key] = one
             else:

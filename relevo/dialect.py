@@ -147,6 +147,14 @@ class Said(NamedTuple):
     qos: int = 1
 
 
+@runtime_checkable
+class SpeaksOnTopics(Protocol):
+    """A :class:`Commandable` dialect whose message depends on which of its topics the device listens on."""
+
+    def say_on(self, topic: str, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
+        """The message for a command on ``topic``, one of the device's ``command_topics``: the best of them is first."""
+
+
 class Verdict(NamedTuple):
     """What something that a device said means for a command: ``state`` is ``confirmed`` or ``failed``."""
 

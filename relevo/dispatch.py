@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from relevo.clock import Clock
-from relevo.dialect import Commandable, Dialect, Order, Said, Verdict
+from relevo.dialect import Commandable, Dialect, Order, Said, SpeaksOnTopics, Verdict
 from relevo.domain.actions import order_problem
 from relevo.domain.commands import (
     CANCELLED,
@@ -359,7 +359,13 @@ class Dispatch:
             return
         dialect = self._dialects[device.contract]
         assert isinstance(dialect, Commandable)
-        said = dialect.say(device.external_id, command, device.attributes)
+        if isinstance(dialect, SpeaksOnTopics):
+            egress, topics = self.egress, dialect.command_topics(device.external_id, device.attributes)
+            heard = (one for one in topics if egress.hears(device.id, (one,)))
+            topic = next(heard, topics[-1])
+            said = dialect.say_on(topic, device.external_id, command, device.attributes)
+        else:
+            said = dialect.say(device.external_id, command, device.attributes)
         if self.egress.say(device.id, said, command.id, command.expires_at):
             return
         if sum(one.state == QUEUED for one in command.transitions) > _TRIES_MOST:

@@ -5,7 +5,7 @@ whose reading it is, whether an unknown sender is registered, shown as unclaimed
 told in the timeline.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from relevo.clock import Clock
 from relevo.dialect import Address, Decoded, Description, Dialect, Introduces, NamesLoosely
@@ -23,6 +23,7 @@ from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
+from relevo.pipeline import Entry
 from relevo.refusals import Refusals
 from relevo.twins import Twins
 from relevo.wire.topics import matches
@@ -32,6 +33,17 @@ _PENDING_MOST: Final = 10_000
 BLOCKED: Final = "blocked"
 FIRST_MESSAGE: Final = "first message"
 """Who registered a device that did it by itself."""
+
+
+class Room(Protocol):
+    """What else a contract makes of readings. See :class:`relevo.meters.Meters`."""
+
+    def known_as(self, said: str) -> str:
+        """The external identity behind what a message calls its device."""
+
+    def taken(self, device_id: str, reading: TelemetryReceived, acknowledged: bool) -> list[Entry]:
+        """What to submit for a reading of a registered device; ``acknowledged`` when its sender hears that it is
+        stored."""
 
 
 class Intake:
@@ -63,6 +75,8 @@ class Intake:
         self._claims = claims
         self._dispatch = dispatch
         self._twins = twins
+        # By contract.
+        self.rooms: dict[str, Room] = {}
 
     @property
     def registration_open(self) -> bool:
@@ -132,14 +146,28 @@ class Intake:
         secret = token.encode(errors="replace")
         return self._keyring is not None and self._keyring.fits(device, secret, self._clock.now_ms())
 
-    def events(self, dialect: Dialect, decoded: Decoded, where: str, sender: str, speaker: str = "") -> list[AnyEvent]:
+    def events(
+        self,
+        dialect: Dialect,
+        decoded: Decoded,
+        where: str,
+        sender: str,
+        speaker: str = "",
+        acknowledged: bool = True,
+    ) -> list[Entry]:
         """The events to submit for a decoded message; refusals and strangers are told on the way.
 
         ``sender`` is the network address, for the timeline; ``speaker`` the device that proved to be the one who
-        says this, empty when nobody did: then whose it is stands in the message alone.
+        says this, empty when nobody did: then whose it is stands in the message alone. ``acknowledged`` when the
+        sender will hear that it is stored.
         """
-        out: list[AnyEvent] = []
+        out: list[Entry] = []
         contract = dialect.name
+        room = self.rooms.get(contract)
+        if room is not None:
+            decoded.events = [(room.known_as(one), event) for one, event in decoded.events]
+            decoded.refused = [(room.known_as(one), problem) for one, problem in decoded.refused]
+            decoded.notices = [(room.known_as(one), kind, detail) for one, kind, detail in decoded.notices]
         if speaker:
             self._own_only(dialect, decoded, speaker)
         if decoded.token is not None and decoded.events:
@@ -159,7 +187,10 @@ class Intake:
                 if not device:
                     continue
             event.device = device  # type: ignore[union-attr]
-            out.append(event)
+            if room is not None and type(event) is TelemetryReceived:
+                out += room.taken(device, event, acknowledged)
+            else:
+                out.append(event)
             if type(event) is DeviceAnswered or self._dispatch.ledger.has_open(device):
                 out += self._dispatch.heard(dialect, device, event)
             if type(event) in reporting:
@@ -207,7 +238,7 @@ class Intake:
         decoded.refused += [(external_id, problem) for external_id, problem in away.items() if problem is not None]
         decoded.events = left
 
-    def _stranger(self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[AnyEvent], sender: str) -> str:
+    def _stranger(self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[Entry], sender: str) -> str:
         contract = dialect.name
         reason = "unclaimed" if not dialect.self_registering else "registration_closed"
         if not external_id:

@@ -69,6 +69,7 @@ class Hidrometro:
 
     name = "hidrometro"
     self_registering = False
+    actions: Final = frozenset(_ACTIONS)
 
     def __init__(self, options: Options | None = None) -> None:
         self._options = options or Options()
@@ -124,12 +125,25 @@ class Hidrometro:
         return Order({"value": number})
 
     def say(self, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
-        # The shared topic reaches every meter; new firmware looks whose serial it is.
-        body = {"action": command.name, **command.params, "numeroSerie": external_id}
-        return Said(self._options.topic_cmd, json.dumps(body).encode())
+        return self.say_on(self._options.topic_cmd, external_id, command, attributes)
+
+    def say_on(self, topic: str, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
+        body: dict[str, Any] = {"action": command.name, **command.params}
+        if topic == self._options.topic_cmd:
+            # It reaches every meter; new firmware looks whose serial it is.
+            body["numeroSerie"] = external_id
+        return Said(topic, json.dumps(body).encode())
 
     def command_topics(self, external_id: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
-        return (self._options.topic_cmd,)
+        """Its own, where it has the two numbers of which that is made, before the one that all meters share."""
+        pair = [_level(attributes.get(name)) for name in ("id_cliente", "id_dispositivo")]
+        own = (f"{root}/{'/'.join(pair)}/cmd" for root in self._roots) if all(pair) else ()
+        return (*own, self._options.topic_cmd)
+
+    def shout(self, action: str, params: Mapping[str, Any], serial: str = "") -> Said:
+        """A command on the topic that all meters share; one ``serial`` alone is to obey where that is understood."""
+        body = {"action": action, **params} | ({"numeroSerie": serial} if serial else {})
+        return Said(self._options.topic_cmd, json.dumps(body).encode())
 
     def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
         """Meters do not answer; the proof is the next reading."""
@@ -224,6 +238,13 @@ def _record(body: Mapping[str, Any]) -> str:
     if type(raw) is int and raw >= 0:
         return f"{_RECORD_MARK}{raw}"
     return _identity(raw) if type(raw) is str else ""
+
+
+def _level(raw: Any) -> str:
+    """``raw`` as a level of a topic, empty when it can be none."""
+    text = str(raw).strip() if type(raw) in (int, str) else ""
+    usable = 0 < len(text) <= SERIAL_LIMIT and text.isprintable() and not any(mark in text for mark in _MARKS)
+    return text if usable else ""
 
 
 def _identity(text: str) -> str:

@@ -142,6 +142,37 @@ class Alerts:
             return self._changed(known, "escalated", at, state=OPEN, **changes)
         return self._changed(known, "repeated", at, **changes)
 
+    def raised(
+        self,
+        fresh_id: str,
+        device: str,
+        owner: str,
+        source: str,
+        key: str,
+        name: str,
+        severity: str,
+        text: str,
+        values: dict[str, Any],
+        at: int,
+    ) -> AlertChanged:
+        """Something that no rule found asks for attention: always a new alert, which a person has to resolve."""
+        alert = Alert(
+            id=fresh_id,
+            device=device,
+            state=OPEN,
+            severity=severity,
+            text=text,
+            owner=owner,
+            key=key,
+            rule=source,
+            name=name,
+            opened_at=at,
+            changed_at=at,
+            auto_clear=False,
+            values=values,
+        )
+        return self._changed(alert, "opened", at)
+
     def cleared(self, rule: str, device: str, at: int, note: str = "") -> list[AlertChanged]:
         """A rule is no longer true of a device."""
         found = []

@@ -274,6 +274,19 @@ class UnclaimedReading(Event, tag="ur"):
     values: dict[str, Any]
 
 
+class ReadingShown(Event, tag="rs"):
+    """Values from a registered device that are shown live and kept nowhere (:mod:`relevo.domain.meters`).
+
+    Fields as in :class:`TelemetryReceived`.
+    """
+
+    device: str
+    ts: int
+    source: str
+    received: int
+    values: dict[str, Any]
+
+
 class Refused(Event, tag="rf"):
     """Something was not let in, with the reason. ``device`` is empty when it concerns the door itself.
 
@@ -425,6 +438,7 @@ AnyEvent: TypeAlias = (
     | ReportedChanged
     | UnclaimedSeen
     | UnclaimedReading
+    | ReadingShown
     | Refused
     | Noticed
     | RuleFired

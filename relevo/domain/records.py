@@ -14,6 +14,7 @@ from relevo.domain.capabilities import Appearance
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.customers import Customer, MeterMonth
 from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import DeliveriesForgotten, DeliveryChange, DeliveryDropped, DeliveryKept, WebhookProgress
 from relevo.domain.firings import RuleMemory
@@ -50,6 +51,8 @@ Record: TypeAlias = (
     | Webhook
     | WebhookProgress
     | Appearance
+    | Customer
+    | MeterMonth
 )
 
 

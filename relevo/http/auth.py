@@ -7,7 +7,7 @@ event stream may show a one-time ticket in its URL instead. A device shows one o
 import base64
 import binascii
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,8 +83,10 @@ class Auth:
         pipeline: Pipeline,
         clock: Clock,
         public_url: str = "",
+        terms: Mapping[str, tokens.Terms] = tokens.TERMS,
     ) -> None:
-        """Pages of ``public_url`` are our own, whatever Host a proxy in front of us sends."""
+        """Pages of ``public_url`` are our own, whatever Host a proxy in front of us sends. ``terms`` by contract."""
+        self._terms = terms
         self._public_url = public_url
         self.people = people
         self.passwords = passwords
@@ -134,7 +136,7 @@ class Auth:
         self, account: Account, contract: str, address: str, agent: str, browser: bool = False
     ) -> SignedIn:
         """A new session of ``account`` on the terms of ``contract``; a browser gets a cookie, a program tokens."""
-        terms = tokens.TERMS[contract]
+        terms = self._terms[contract]
         now = self._clock.now_ms()
         seconds = tokens.BROWSER_S if browser else max(terms.refresh_s, terms.access_s)
         session, secret = tokens.new_session(
@@ -142,7 +144,7 @@ class Auth:
         )
         old = [one for one in self.people.sign_ins_of(account.name) if one.expires_at <= now]
         await self._pipeline.accept([Kept(session), *(Dropped(SignIn, one.id) for one in old)])
-        access = self.tokens.access(account, session.id, terms.access_s)
+        access = self.tokens.access(account, session.id, terms.access_s, contract)
         refresh = secret if terms.refresh_s and not browser else ""
         return SignedIn(account, access, terms.access_s, refresh, secret if browser else "")
 
@@ -162,12 +164,13 @@ class Auth:
         now = self._clock.now_ms()
         if account is None or account.disabled or session.expires_at <= now:
             raise Unauthenticated("invalid refresh token")
-        terms = tokens.TERMS[session.kind]
+        terms = self._terms[session.kind]
         following, refresh = tokens.refreshed(session, terms.refresh_s, now, address)
         # In memory at once: a second exchange that arrives during the commit must already be the second.
         self.people.apply(Kept(following))
         await self._pipeline.accept([Kept(following)])
-        return SignedIn(account, self.tokens.access(account, session.id, terms.access_s), terms.access_s, refresh)
+        access = self.tokens.access(account, session.id, terms.access_s, session.kind)
+        return SignedIn(account, access, terms.access_s, refresh)
 
     async def with_password(self, account: Account, text: str) -> Account:
         """``account`` with a new password, which was checked already."""

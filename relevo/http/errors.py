@@ -27,7 +27,20 @@ from relevo.log import get_logger
 
 log = get_logger("relevo.http")
 
-_HIDROMETRO = frozenset({"/api/login", "/api/current", "/api/history", "/api/data", "/api/cmd"})
+_HIDROMETRO = frozenset(
+    {
+        "/healthz",
+        "/api/login",
+        "/api/current",
+        "/api/history",
+        "/api/data",
+        "/api/cmd",
+        "/dashboard",
+        "/control",
+        "/socket.io",
+    }
+)
+_HIDROMETRO_BELOW: Final = ("/api/alerts", "/api/clientes", "/api/debug", "/clientes", "/socket.io/")
 _THINGSNXT: Final = frozenset(
     {
         "devices",
@@ -71,7 +84,7 @@ def style_of(path: str) -> str:
     """``native``, ``hidrometro``, ``alchemy``, ``thingsnxt`` or ``detail`` (the plain form most contracts share)."""
     if path.startswith("/api/v1/"):
         return "native"
-    if path in _HIDROMETRO or path.startswith(("/api/alerts", "/api/clientes", "/api/debug")):
+    if path in _HIDROMETRO or path.startswith(_HIDROMETRO_BELOW):
         return "hidrometro"
     if path == "/dispositivos" or path.startswith(("/dispositivos/", "/stream/dispositivos")):
         return "alchemy"
@@ -138,6 +151,9 @@ def answer(path: str, error: RelevoError) -> Response:
     elif status == 503:
         headers["Retry-After"] = "2"
     detail = str(error)
+    if style_of(path) == "hidrometro" and status == 403:
+        # Section 4 of the contract; why is in the audit log.
+        detail = "forbidden"
     if style_of(path) == "thingsnxt":
         # Section 3 and 4 of the contract: duplicates are bad requests, and a body that is no JSON breaks its schema.
         if isinstance(error, Invalid):
@@ -175,7 +191,7 @@ def install(app: FastAPI, methods_of: Callable[[str], list[str]]) -> None:
             for one in error.errors()
         ]
         first = errors[0]
-        status = 400 if style_of(request.url.path) == "alchemy" else 422
+        status = 400 if style_of(request.url.path) in _ALWAYS_400 else 422
         return render(request.url.path, status, f"{first.field}: {first.message}", errors, "invalid")
 
     async def on_defect(request: Request, error: Exception) -> Response:

@@ -17,7 +17,8 @@ from fastapi.routing import APIRoute
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.devices import Device
 from relevo.domain.grants import Right
-from relevo.errors import Forbidden
+from relevo.errors import Forbidden, Unauthenticated
+from relevo.http.auth import bearer
 from relevo.http.services import Services, address_of, services
 
 # The key under which a route's need stands in the OpenAPI description.
@@ -62,6 +63,16 @@ class _Person(Need):
         return wired.auth.require(request, self.role)
 
 
+class _Bearer(Need):
+    """A person who shows a token: a browser sends its cookie by itself, also for a foreign page."""
+
+    async def __call__(self, request: Request, wired: Annotated[Services, Depends(services)]) -> Identity:
+        assert self.role is not None
+        if not bearer(request):
+            raise Unauthenticated("missing token")
+        return wired.auth.require(request, self.role)
+
+
 class _OnDevice(Need):
     async def __call__(self, request: Request, device_id: str, wired: Annotated[Services, Depends(services)]) -> Held:
         assert self.right is not None
@@ -103,6 +114,15 @@ def _on_device(right: Right) -> Any:
     return Depends(_OnDevice(_RIGHT_WORDS[right], None, right))
 
 
+meter_posts: Final = Depends(
+    _Nobody(
+        "everybody who is signed in, of meters that they may control or that are in no registry; a meter with its key"
+    )
+)
+meter_commands: Final = Depends(
+    _Nobody("administrators, with a Bearer token, or with their session and the token of its forms")
+)
+AdministratorByToken = Annotated[Identity, Depends(_Bearer("administrators, with a Bearer token", Role.ADMINISTRATOR))]
 open_to_all: Final = Depends(_Nobody("everybody"))
 device_token: Final = Depends(_Nobody("a device with its token"))
 refresh_token: Final = Depends(_Nobody("who has a refresh token"))

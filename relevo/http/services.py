@@ -14,12 +14,13 @@ from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.clock import Clock
 from relevo.dashboards import Dashboards
-from relevo.dialect import Dialect
+from relevo.dialect import Dialect, Said
 from relevo.dispatch import Dispatch
 from relevo.domain.accounts import Account, Identity
 from relevo.domain.alerts import Alerts
 from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel
+from relevo.domain.customers import Customer
 from relevo.domain.deliveries import Attempt, Delivery, WebhookProgress
 from relevo.domain.devices import Device, Registry
 from relevo.domain.evaluator import Evaluator
@@ -34,6 +35,7 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook
 from relevo.http.auth import Auth
 from relevo.intake import Intake
+from relevo.meters import Meters
 from relevo.notifications import Notifications
 from relevo.outbound import Guard
 from relevo.pairing import Pairing
@@ -106,6 +108,15 @@ class Webhooks(Protocol):
     async def replay(self, webhook_id: str, seq: int | None = None) -> int: ...
 
 
+class Consumption(Protocol):
+    """What knows customers and what their meters used. See :class:`relevo.jobs.consumption.Consumption`."""
+
+    customers: dict[int, Customer]
+    promised: set[int]
+
+    def months(self, device: str) -> dict[str, float]: ...
+
+
 class Schedules(Protocol):
     """What runs schedules."""
 
@@ -157,6 +168,10 @@ class Services:
     guesses_of_person: Attempts
     guesses_of_address: Attempts
     recent: RecentReadings
+    meters: Meters
+    consumption: Consumption
+    # Sends to whoever listens at this moment; kept for nobody.
+    shout: Callable[[Said], None]
     read_series: ReadSeries
     presence: Presence
     figures: Callable[[], dict[str, Any]]
@@ -170,6 +185,11 @@ class Services:
         data = self.pipeline.documents.get(device_id)
         values, heard = values_of(data) if data else ({}, 0)
         return values, max(heard, self.polled.get(device_id, 0))
+
+    @property
+    def shouts(self) -> bool:
+        """Whether the MQTT door is open."""
+        return not any("MQTT" in one for one in self.ready())
 
     def online(self, device: Device) -> bool:
         return self.presence.online(device.id)

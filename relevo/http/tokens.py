@@ -13,13 +13,14 @@ on it already, or the second of two at the same moment would forget the first on
 
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, Secret, SignIn, role_within
+from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, Role, Secret, SignIn, role_within
 from relevo.domain.people import People
 from relevo.domain.records import Kept, RecordChange
 from relevo.domain.times import is_over
@@ -67,11 +68,13 @@ class SigningKey(msgspec.Struct, frozen=True):
     id: str
     value: bytes
     retired_at: int = 0
+    # Seconds that the longest token lived which it signed.
+    longest_s: int = LONGEST_ACCESS_S
 
     @property
     def good_until(self) -> int:
         """When the last token that it signed has ended (milliseconds UTC); 0 while it signs."""
-        return self.retired_at + LONGEST_ACCESS_S * 1000 if self.retired_at else 0
+        return self.retired_at + self.longest_s * 1000 if self.retired_at else 0
 
 
 class SigningKeys:
@@ -109,22 +112,29 @@ class SigningKeys:
         first, *rest = self._keys
         return SigningKeys([first, *(key for key in rest if key.good_until > now_ms)])
 
-    def rotated(self, now_ms: int) -> "SigningKeys":
-        """A new key to sign with, and those whose tokens may still be good.
+    def rotated(self, now_ms: int, longest_s: int = LONGEST_ACCESS_S) -> "SigningKeys":
+        """A new key to sign with, and those whose tokens, of ``longest_s`` seconds at most, may still be good.
 
         Raises :class:`Conflict` when these are too many: every token is tried with one of them.
         """
         first, *rest = self.needed(now_ms)._keys
         if len(rest) + 2 > _SIGNING_KEYS_MOST:
             raise Conflict(
-                f"the signing key changed {len(rest)} times within {LONGEST_ACCESS_S // 60} minutes and every former "
+                f"the signing key changed {len(rest)} times within {longest_s // 60} minutes and every former "
                 "key is still needed: wait until the oldest has ended"
             )
-        return SigningKeys([_new_key(), msgspec.structs.replace(first, retired_at=now_ms), *rest])
+        return SigningKeys([_new_key(), msgspec.structs.replace(first, retired_at=now_ms, longest_s=longest_s), *rest])
 
 
 def _new_key() -> SigningKey:
     return SigningKey(secrets.token_hex(6), secrets.token_bytes(32))
+
+
+def role_word(role: Role, contract: str) -> str:
+    """A role as the contract calls it."""
+    if contract == "hidrometro":
+        return "admin" if role is Role.ADMINISTRATOR else "user"
+    return role.name.lower()
 
 
 def hash_secret(secret: str) -> str:
@@ -180,8 +190,19 @@ def new_api_key(account: str, name: str, scopes: list[str], now_ms: int, expires
 class Tokens:
     """Makes and reads tokens; decides nothing about what their holder may do."""
 
-    def __init__(self, people: People, keys: SigningKeys, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        people: People,
+        keys: SigningKeys,
+        now_ms: Callable[[], int],
+        longest_s: int = LONGEST_ACCESS_S,
+        given: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """``longest_s`` is how long any token lives; ``given`` are keys from the settings, by the contract whose tokens
+        they sign."""
         self._people = people
+        self._longest_s = longest_s
+        self._given = {name: value.encode() for name, value in given.items() if value}
         self._keys = keys
         # What will be in force once everything submitted is committed.
         self._planned = keys
@@ -200,7 +221,7 @@ class Tokens:
 
     def rotate(self) -> tuple[SigningKey, Kept]:
         """A new signing key, and the change to submit. Raises :class:`Conflict`."""
-        self._planned = self._planned.rotated(self._now_ms())
+        self._planned = self._planned.rotated(self._now_ms(), self._longest_s)
         return self._planned.newest, self._kept()
 
     def forget_ended(self) -> Kept | None:
@@ -214,31 +235,38 @@ class Tokens:
     def _kept(self) -> Kept:
         return Kept(Secret(SIGNING_KEYS, self._planned.encode()))
 
-    def access(self, account: Account, sign_in: str, seconds: int) -> str:
-        """An access token of ``account`` within the session ``sign_in``, good for ``seconds``."""
+    def access(self, account: Account, sign_in: str, seconds: int, contract: str = "native") -> str:
+        """An access token of ``account`` within the session ``sign_in``, good for ``seconds``, in the contract's
+        words."""
         now = self._now_ms() // 1000
         claims = {
             "sub": account.name,
-            "role": account.role,
+            "role": role_word(account.rank, contract),
             "sid": sign_in,
             "iat": now,
             "exp": now + seconds,
             "jti": secrets.token_hex(8),
         }
-        key = self._keys.newest
-        return jwt.encode(claims, key.value, algorithm=_ALGORITHM, headers={"kid": key.id})
+        newest = self._keys.newest
+        key, key_id = (self._given[contract], contract) if contract in self._given else (newest.value, newest.id)
+        return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": key_id})
+
+    def _key(self, key_id: str) -> bytes | None:
+        """What verifies a token that names this key."""
+        held = self._keys.get(key_id)
+        return held.value if held is not None else self._given.get(key_id)
 
     def identity(self, token: str) -> Identity:
         """Whose access token or API key this is. Raises :class:`Unauthenticated`."""
         if token.startswith(_KEY_MARK):
             return self._of_api_key(token)
         try:
-            key = self._keys.get(str(jwt.get_unverified_header(token).get("kid", "")))
+            key = self._key(str(jwt.get_unverified_header(token).get("kid", "")))
             if key is None:
                 raise Unauthenticated("invalid token")
             claims = jwt.decode(
                 token,
-                key.value,
+                key,
                 algorithms=[_ALGORITHM],
                 options={"require": ["exp", "sub", "sid"], "verify_exp": False, "verify_iat": False},
             )
@@ -255,11 +283,11 @@ class Tokens:
     def session_of(self, token: str) -> str:
         """The session that an access token of ours names, also one whose time is over; empty for anything else."""
         try:
-            key = self._keys.get(str(jwt.get_unverified_header(token).get("kid", "")))
+            key = self._key(str(jwt.get_unverified_header(token).get("kid", "")))
             if key is None:
                 return ""
             options: Any = {"verify_exp": False, "verify_iat": False}
-            return str(jwt.decode(token, key.value, algorithms=[_ALGORITHM], options=options).get("sid", ""))
+            return str(jwt.decode(token, key, algorithms=[_ALGORITHM], options=options).get("sid", ""))
         except jwt.InvalidTokenError:
             return ""
 

@@ -15,6 +15,7 @@ from relevo.domain.events import (
     DeviceRemoved,
     Noticed,
     PresenceChanged,
+    ReadingShown,
     StateReported,
     TelemetryReceived,
 )
@@ -26,6 +27,7 @@ log = get_logger("relevo.jobs")
 
 EVERY_S: Final = 1.0
 _SAID: Final = frozenset({StateReported})
+_READINGS: Final = frozenset({TelemetryReceived, ReadingShown})
 _REGISTRY: Final = frozenset({DeviceRegistered, DeviceChanged})
 _CONNECTION: Final = frozenset({DeviceConnected, DeviceDisconnected})
 
@@ -68,7 +70,7 @@ class PresenceWatch:
         urgent = False
         for event in events:
             kind = type(event)
-            if kind is TelemetryReceived:
+            if kind in _READINGS:
                 presence.heard(event.device, event.received)  # type: ignore[union-attr]
             elif kind in _CONNECTION:
                 presence.follow(event, event.at)  # type: ignore[union-attr]

@@ -28,7 +28,7 @@ from relevo.mqtt.governor import Governor
 from relevo.mqtt.retained import RetainedMessages
 from relevo.mqtt.subscriptions import Delivery, Subscriptions
 from relevo.mqtt.wills import Wills, as_publish
-from relevo.pipeline import Outcome, Pipeline
+from relevo.pipeline import Entry, Outcome, Pipeline
 from relevo.refusals import Refusals
 from relevo.settings import Settings
 from relevo.twins import Twins
@@ -285,7 +285,7 @@ class Broker:
         if events:
             self.pipeline.submit(events)
 
-    def _meet(self, connection: "Connection", events: Sequence[AnyEvent], sender: str) -> None:
+    def _meet(self, connection: "Connection", events: Sequence[Entry], sender: str) -> None:
         """An anonymous connection stands for the devices it speaks of."""
         devices = connection.devices
         for event in events:
@@ -319,7 +319,7 @@ class Broker:
     def publish(self, connection: "Connection", route: Route, packet: Publish) -> None:
         """Let a message of a client in."""
         sender = connection.address
-        events: Sequence[AnyEvent] = ()
+        events: Sequence[Entry] = ()
         refused: Reason | None = None
         told = False
         dialect = route.dialect
@@ -333,7 +333,7 @@ class Broker:
                 refused = Reason.PAYLOAD_FORMAT_INVALID
             else:
                 speaker = connection.principal.device if connection.principal is not None else ""
-                events = self.intake.events(dialect, decoded, "mqtt", sender, speaker)
+                events = self.intake.events(dialect, decoded, "mqtt", sender, speaker, packet.qos > 0)
                 told = bool(decoded.refused)
                 if told and not decoded.events:
                     refused = Reason.PAYLOAD_FORMAT_INVALID
@@ -348,7 +348,7 @@ class Broker:
         """Let a last will in; its right was checked when it was left here."""
         packet = as_publish(will)
         route = self.route(principal, will.topic)
-        events: Sequence[AnyEvent] = ()
+        events: Sequence[Entry] = ()
         if route.refusal is not None:
             self.refusals.refuse(principal.device, "mqtt", *route.refusal, address)
             return
@@ -380,7 +380,7 @@ class Broker:
         self,
         connection: "Connection | None",
         packet: Publish,
-        events: Sequence[AnyEvent],
+        events: Sequence[Entry],
         refused: Reason | None,
         told: bool,
         origin: str = "",

@@ -35,6 +35,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _KIND_OF: Final[dict[type, str]] = {
     ev.TelemetryReceived: "telemetry",
     ev.UnclaimedReading: "telemetry",
+    ev.ReadingShown: "telemetry",
     ev.PresenceChanged: "presence",
     ev.DeviceConnected: "connection",
     ev.DeviceDisconnected: "connection",
@@ -112,7 +113,7 @@ class Views:
         """The object of one event; ``seq`` 0 for what has no number."""
         out: dict[str, Any] = {"seq": seq or None, "kind": kind_of(event)}
         match event:
-            case ev.TelemetryReceived():
+            case ev.TelemetryReceived() | ev.ReadingShown():
                 device = self._registry.get(event.device)
                 out |= {
                     "device": event.device,
@@ -122,7 +123,7 @@ class Views:
                     "ts_source": event.source,
                     "received": event.received,
                     "values": event.values,
-                    "stored": True,
+                    "stored": type(event) is ev.TelemetryReceived,
                 }
             case ev.UnclaimedReading():
                 out |= {

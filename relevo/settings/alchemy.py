@@ -32,7 +32,7 @@ def values(env: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 
     host, port = env.get("BACKEND_HOST", "").strip(), env.get("BACKEND_PORT", "").strip()
     if host or port:
-        keep("http", f"{_bracketed(host) or _EVERYWHERE}:{port or 5000}")
+        keep("http", f"{bracketed(host) or _EVERYWHERE}:{port or 5000}")
     if env.get("PUBLIC_BACKEND_URL"):
         keep("public_url", env["PUBLIC_BACKEND_URL"])
     database = env.get("SQLALCHEMY_DATABASE_URI", "")
@@ -43,14 +43,15 @@ def values(env: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     broker, door = env.get("MQTT_BROKER_URL", "").strip(), env.get("MQTT_BROKER_PORT", "").strip()
     secure = env.get("MQTT_TLS_ENABLED", "").strip().lower() in _TRUE
     name = (urlsplit(broker).hostname or "") if "://" in broker else broker
-    if not _is_here(name):
-        keep("broker_url", f"{'mqtts' if secure else 'mqtt'}://{_bracketed(name)}:{door or (8883 if secure else 1883)}")
+    if not is_here(name):
+        keep("broker_url", f"{'mqtts' if secure else 'mqtt'}://{bracketed(name)}:{door or (8883 if secure else 1883)}")
     elif door:
         keep("mqtts" if secure else "mqtt", f"{_EVERYWHERE}:{door}")
     return found
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether ``host`` is this machine, or none."""
     if host.lower() in _HERE:
         return True
     try:
@@ -60,5 +61,6 @@ def _is_here(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """``host`` as it stands in a URL (RFC 3986, section 3.2.2)."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, get_origin
 from pydantic import BaseModel, ValidationError
 
 from relevo.errors import ConfigurationError
-from relevo.settings import alchemy
+from relevo.settings import alchemy, hidrometro
 from relevo.settings.table import SWITCHES, Settings
 
 PREFIX = "RELEVO_"
@@ -25,6 +25,9 @@ CONTRACT_NAMES = {
     "MQTT_TOPIC_DADOS": "hidrometro.topic_dados",
     "MQTT_TOPIC_CMD": "hidrometro.topic_cmd",
     "DEFAULT_DEVICE_SERIAL": "hidrometro.default_serial",
+    "LEAK_FLOW_THRESHOLD": "hidrometro.leak_flow_lmin",
+    "LEAK_MIN_SECONDS": "hidrometro.leak_min_s",
+    "JWT_EXP_MINUTES": "hidrometro.token_minutes",
 }
 
 
@@ -96,7 +99,8 @@ def _profile(profile: Found | None) -> Source:
 def _environment(env: Mapping[str, str]) -> Source:
     # An empty variable counts as absent: compose files pass them on as ${NAME:-}.
     source = {name: Found(env[key], f"environment {key}") for key, name in CONTRACT_NAMES.items() if env.get(key)}
-    source |= {name: Found(*value) for name, value in alchemy.values(env).items()}
+    for contract in (hidrometro, alchemy):
+        source |= {name: Found(*value) for name, value in contract.values(env).items()}
     fields = names()
     by_key = {environment_name(name): name for name in fields}
     for key, text in env.items():

@@ -3,7 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
-from relevo.settings import alchemy
+from relevo.settings import alchemy, hidrometro
 from relevo.settings.load import CONTRACT_NAMES, environment_name, names
 from relevo.settings.table import (
     Alchemy,
@@ -78,8 +78,9 @@ def settings_page() -> str:
             notes.append("Secret.")
         if name in contract:
             notes.append(f"Also `{contract[name]}`.")
-        if name in alchemy.NAMES:
-            notes.append(f"Contract alchemy: {', '.join(f'`{one}`' for one in alchemy.NAMES[name])}.")
+        for of, known in (("alchemy", alchemy.NAMES), ("hidrometro", hidrometro.NAMES)):
+            if name in known:
+                notes.append(f"Contract {of}: {', '.join(f'`{one}`' for one in known[name])}.")
         sections.setdefault(group, []).append(
             f"| `{inner}` | `{environment_name(name)}` | {default} | {' '.join(filter(None, notes))} |"
         )
@@ -123,8 +124,9 @@ the environment, the command line. `relevo settings` prints the values in force 
 names are refused. Switches take `on`/`off`, `true`/`false`, `1`/`0`; lists are separated by commas, or TOML lists in
 the file. An empty environment variable counts as absent.
 
-The names that contract alchemy's own server reads are taken too, below `RELEVO_…`. `SECRET_KEY` and `MQTT_KEEPALIVE`
-change nothing: keys are generated and kept in the data directory, and the MQTT door is the server's own.
-`MQTT_BROKER_URL` names this machine, or else the broker that is to replace the own door; a `sqlite` in
-`SQLALCHEMY_DATABASE_URI` is the database in the data directory.
+The names that the contracts' own servers read are taken too, below `RELEVO_…`. `MQTT_KEEPALIVE` changes nothing: the
+MQTT door is the server's own. `SECRET_KEY` signs tokens of contract hidrometro when it is random and has 32 characters;
+a shorter one, or a sample, is not used: the server's own keys are generated and kept in the data directory.
+`MQTT_BROKER_URL`, or the host of `MQTT_URL`, names this machine, or else the broker that is to replace the own door;
+`DB_ENGINE=sqlite`, or a `sqlite` in `SQLALCHEMY_DATABASE_URI` is the database in the data directory.
 """

@@ -16,6 +16,8 @@ import platformdirs
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]+")
+# Parts of what stands in sample files.
+_SAMPLES = ("change", "replace", "example", "sample", "secret-key", "secret_key", "your-", "your_", "troque")
 SWITCHES = (
     "open_registration",
     "open_mqtt_config",
@@ -118,6 +120,22 @@ def _smtp(value: str) -> str:
         raise mistake from None
     if parts.scheme not in ("smtp", "smtps") or not host or port == 0 or parts.path not in ("", "/") or parts.query:
         raise mistake
+    return value
+
+
+def signs_well(value: str) -> bool:
+    """Whether nobody can guess ``value``: long enough for HS256 (RFC 7518, section 3.2), and no sample."""
+    folded = value.casefold()
+    return 32 <= len(value) <= 1024 and len(set(value)) >= 8 and not any(word in folded for word in _SAMPLES)
+
+
+def _signing_key(value: str) -> str:
+    if not value:
+        return value
+    if not signs_well(value):
+        raise ValueError(
+            "must be a random text of at least 32 characters and no sample: leave it out, and the server makes its own"
+        )
     return value
 
 
@@ -338,6 +356,29 @@ class Hidrometro(Table):
     default_serial: str = Field(default="", max_length=64, description="Serial number of readings that carry none.")
     history_limit: int = Field(
         default=1_000, ge=1, le=1_000_000, description="Readings kept in memory for `/api/history`."
+    )
+    row_every_s: float = Field(
+        default=10.0,
+        ge=0,
+        le=3_600,
+        description="Seconds between two stored readings of one meter that publishes at QoS 0, 0 stores all of them; "
+        "what is acknowledged, at QoS 1 or over HTTP, is always stored.",
+    )
+    leak_flow_lmin: float = Field(
+        default=2.5, ge=0, le=1_000_000, description="Flow from which water may be leaking, L/min."
+    )
+    leak_min_s: float = Field(
+        default=10.0, ge=0, le=604_800, description="Seconds for which it has to flow before that is a leak."
+    )
+    token_minutes: int = Field(
+        default=60, ge=1, le=10_080, description="Minutes for which a token of `/api/login` is good."
+    )
+    secret_key: Annotated[str, AfterValidator(_signing_key)] = Field(
+        default="",
+        repr=False,
+        max_length=1024,
+        description="Signs the tokens of `/api/login`, for other programs that check them; at least 32 characters.",
+        json_schema_extra=SECRET | {"default_text": "the server's own keys"},
     )
 
 

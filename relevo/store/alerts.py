@@ -104,6 +104,17 @@ def load(core: Connection, alert_id: str) -> Alert | None:
     return _alert(row) if row is not None else None
 
 
+def number_of(core: Connection, alert_id: str) -> int:
+    """The number of an alert, 0 for none."""
+    found: int | None = core.execute(select(alerts.c.number).where(alerts.c.id == alert_id)).scalar()
+    return found or 0
+
+
+def load_numbered(core: Connection, number: int) -> Alert | None:
+    row = core.execute(select(alerts).where(alerts.c.number == number)).first()
+    return _alert(row) if row is not None else None
+
+
 def page(
     core: Connection,
     limit: int,

@@ -26,6 +26,7 @@ from relevo.domain.capabilities import Appearance
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
 from relevo.domain.claims import ClaimCode, PairingWindow, Screening
 from relevo.domain.credentials import Credential
+from relevo.domain.customers import Customer, MeterMonth
 from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import WebhookProgress
 from relevo.domain.firings import RuleMemory
@@ -346,6 +347,26 @@ appearances = Table(
 )
 token_salts = Table("token_salts", metadata, _text("id", primary_key=True), _text("salt"))
 
+customers = Table(
+    "customers",
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    _time("created_at"),
+    _text("contact"),
+    Column("price", Float, nullable=False),
+    _text("currency"),
+)
+meter_months = Table(
+    "meter_months",
+    metadata,
+    _text("id", primary_key=True),
+    _text("device"),
+    _text("month"),
+    Column("litres", Float, nullable=False),
+    _time("seq"),
+)
+
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
     Secret: secrets,
@@ -372,6 +393,8 @@ TABLES: Final[dict[type[Record], Table]] = {
     Webhook: webhook_table,
     WebhookProgress: webhook_progress,
     Appearance: appearances,
+    Customer: customers,
+    MeterMonth: meter_months,
 }
 # Records with documents of their own shape inside.
 _NESTED: Final = frozenset({Schedule, Rule, NoticePreferences})

@@ -34,7 +34,7 @@ from relevo.store import (
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
 
-_VOLATILE: Final = ev.UnclaimedReading
+_VOLATILE: Final = frozenset({ev.UnclaimedReading, ev.ReadingShown})
 _STATUS: Final = frozenset({ev.StateReported, ev.StatusSet})
 _FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS | TWIN_EVENTS
 
@@ -174,7 +174,7 @@ class Writer:
             elif type(event) in RECORD_CHANGES:
                 batch.records.append(event)
                 continue
-            elif type(event) is _VOLATILE:
+            elif type(event) in _VOLATILE:
                 batch.volatile.append(event)
                 continue
             else:

@@ -3,34 +3,14 @@
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from relevo.domain.accounts import Role
-from relevo.domain.meters import CONTRACT, Sees
-from relevo.domain.networks import is_private
 from relevo.errors import Invalid
+from relevo.http.hidrometro.access import readable
 from relevo.http.needs import open_reads, open_to_all
-from relevo.http.services import Services, address_of, services_of
+from relevo.http.services import services_of
 
 router = APIRouter(tags=["hidrometro"])
 
 _DEFAULT_LIMIT = 200
-
-
-def readable(request: Request, wired: Services) -> Sees | None:
-    """Which serial numbers the request may see, ``None`` for all.
-
-    Contract section 9.3: all on private addresses while the switch is on, otherwise those of the person's devices.
-    """
-    if wired.settings.reads_open and is_private(address_of(request)):
-        return None
-    identity = wired.auth.identify(request)
-    if identity.role is Role.ADMINISTRATOR:
-        return None
-
-    def sees(serial: str) -> bool:
-        device = wired.registry.find(CONTRACT, serial)
-        return device is not None and bool(wired.auth.people.right(identity, device))
-
-    return sees
 
 
 @router.get("/healthz", dependencies=[open_to_all], summary="Whether the server is ready")
@@ -52,12 +32,16 @@ async def current(request: Request) -> Response:
 
 @router.get("/api/history", dependencies=[open_reads], summary="The last water meter readings, oldest first")
 async def history(request: Request) -> Response:
-    """``?limit=`` 1 to the history limit, default 200; a larger one is cut."""
+    """``?limit=`` 1 to the history limit, default 200; a larger one is cut. ``?numeroSerie=`` asks for one meter."""
     wired = services_of(request)
     sees = readable(request, wired)
-    text = request.query_params.get("limit", str(_DEFAULT_LIMIT))
+    limit = min(limit_of(request, _DEFAULT_LIMIT), wired.recent.limit)
+    return JSONResponse({"history": wired.recent.last(limit, sees, request.query_params.get("numeroSerie", ""))})
+
+
+def limit_of(request: Request, default: int) -> int:
+    """``?limit=``, a whole number from 1. Raises :class:`Invalid`."""
+    text = request.query_params.get("limit", str(default))
     if not (text.isascii() and text.isdigit()) or int(text[:9]) < 1:
         raise Invalid("limit_invalid", "limit must be a whole number from 1")
-    return JSONResponse(
-        {"history": wired.recent.last(min(int(text[:9]), wired.settings.hidrometro.history_limit), sees)}
-    )
+    return int(text[:9])
