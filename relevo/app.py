@@ -5,6 +5,7 @@ import contextlib
 import gc
 import socket
 import sqlite3
+from collections.abc import Callable
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -34,7 +35,8 @@ from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.leaks import Leaks
-from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows
+from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows, Sees
+from relevo.domain.networks import is_private
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, RecordChange
@@ -46,6 +48,7 @@ from relevo.http.alchemy import access
 from relevo.http.alchemy.access import Onlooker
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
+from relevo.http.hidrometro.access import seen_by
 from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
@@ -87,12 +90,13 @@ from relevo.notifications import Notifications
 from relevo.outbound import Guard, Outbound
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
-from relevo.realtime import alchemy, sse, websocket
+from relevo.realtime import alchemy, socketio, sse, websocket
 from relevo.realtime import thingsnxt as app_streams
 from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
+from relevo.store import alerts as store_alerts
 from relevo.store import commands, inbox, journal, series
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
@@ -147,6 +151,7 @@ class Application:
         self._notifier: Notifier | None = None
         self._webhooks: Webhooks | None = None
         self._updates: alchemy.Updates | None = None
+        self._live: socketio.Live | None = None
         self._silent: SilentUnclaimed | None = None
         self._consumption: Consumption | None = None
 
@@ -590,6 +595,9 @@ class Application:
         self.bus.tap(updates.follow)
         routes += alchemy.routes(updates, admit_alchemy, settings.alchemy.ping_s)
         routes += app_streams.routes(self._app_means(services), settings.limits.stream_queue)
+        self._live = water = socketio.Live(self._water_means(services))
+        self.bus.tap(water.follow)
+        routes += socketio.routes(water)
         routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
@@ -673,6 +681,27 @@ class Application:
             device=lambda device: app_shapes.shown_device(services, device, app_shapes.MASK),
             notification=lambda event: app_shapes.notification(services, **msgspec.structs.asdict(event)),
             newest=newest,
+        )
+
+    def _water_means(self, services: Services) -> socketio.Means:
+        """What the live view of water meters is made of."""
+
+        async def number_of(alert: str) -> int:
+            return await self.readers.run_core(store_alerts.number_of, alert)
+
+        def admit(connection: HTTPConnection, token: str) -> tuple[Sees | None, Callable[[], bool]]:
+            if self.settings.reads_open and is_private(address_of(connection)):
+                return None, lambda: True
+            identity = self.tokens.identity(token) if token else self.auth.identify(connection)
+            return seen_by(identity, services), lambda: self.people.good(identity)
+
+        return socketio.Means(
+            recent=services.recent,
+            meters=self.meters,
+            admit=admit,
+            origin_allowed=self._origin_allowed,
+            number_of=number_of,
+            room=self.settings.limits.stream_queue,
         )
 
     def _origin_allowed(self, connection: HTTPConnection) -> bool:
@@ -796,6 +825,8 @@ class Application:
         self.bus.close()
         if self._updates is not None:
             self._updates.close()
+        if self._live is not None:
+            await self._live.close()
         if self._http is not None:
             await self._http.stop(1.5)
         await self.auth.stop()

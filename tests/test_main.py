@@ -11,7 +11,8 @@ UNNEEDED = (
     "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "wrapt", "zxcvbn",
     # What only some installations use comes with its first use.
     "relevo.http.alchemy.routes", "relevo.http.api.devices", "relevo.http.api.rules", "relevo.http.thingsnxt.accounts",
-    "apprise", "astral", "babel", "cel", "httpx", "jinja2", "standardwebhooks",
+    "relevo.http.hidrometro.asking", "relevo.http.hidrometro.pages", "relevo.http.hidrometro.words",
+    "apprise", "astral", "babel", "cel", "engineio", "httpx", "jinja2", "socketio", "standardwebhooks",
 )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ OUTSIDE: Final = {
     "WebSocket /api/v1/ws": "everybody who is signed in, for the devices they may view",
     "GET /events/stream": "everybody who is signed in, for what is theirs",
     "GET /notifications/stream": "everybody who is signed in, for what is theirs",
+    "GET, POST, WebSocket /socket.io/": "everybody on a private network while `open_reads` is on, otherwise everybody "
+    "who is signed in, for the meters they may view",
     "WebSocket /ws": "everybody who is signed in, for what is theirs",
     "WebSocket /mqtt": "as MQTT over TCP",
     "WebSocket /": "as MQTT over TCP",

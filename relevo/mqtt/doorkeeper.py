@@ -13,6 +13,7 @@ from relevo.dialect import Dialect
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
 from relevo.domain.keyring import HASH_PREFIX, LEGACY_PURPOSE, LEGACY_USER, Keyring, Shown
+from relevo.domain.meters import CONTRACT as METERS
 from relevo.domain.networks import is_private
 from relevo.errors import TooMany
 from relevo.mqtt.chosen import ChosenPasswords
@@ -85,10 +86,10 @@ class Doorkeeper:
         self._check_user = check_user
         self._chosen = chosen
         self._own_authority = own_authority
-        topics = tuple(settings.anonymous_topics) or tuple(
-            one for dialect in dialects.values() for one in dialect.all_filters()
-        )
-        self._anonymous = Principal("", "", topics, topics)
+        chosen_topics = tuple(settings.anonymous_topics)
+        said = chosen_topics or tuple(one for each in dialects.values() for one in _said_by_anybody(each))
+        heard = chosen_topics or tuple(one for each in dialects.values() for one in each.all_filters())
+        self._anonymous = Principal("", "", said, heard)
 
     def verdict(
         self, connect: Connect, address: str, certificate: Certificate | None = None
@@ -225,6 +226,11 @@ class Doorkeeper:
                 Reason.NOT_AUTHORIZED, "anonymous_not_private", f"{named} from {address}: not a private network"
             )
         return self._anonymous
+
+
+def _said_by_anybody(dialect: Dialect) -> tuple[str, ...]:
+    """Where a client without an account may publish; commands to water meters come from the server alone."""
+    return dialect.filters() if dialect.name == METERS else dialect.all_filters()
 
 
 def _wrong(detail: str, device: Device) -> Refusal:
