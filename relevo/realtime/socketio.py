@@ -7,6 +7,7 @@ gets the latest reading of each meter instead of all.
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _CLIENTS_MOST: Final = 1_000
 # What waits inside the library for a client, beyond which we keep it.
 _INSIDE_MOST: Final = 64
 _MESSAGE_MOST: Final = 4_096
+_POST_S: Final = 5.0
 _DATA: Final = "data"
 
 
@@ -116,7 +118,23 @@ class Live:
         if self._closed or (len(self._clients) >= _CLIENTS_MOST and "sid" not in connection.query_params):
             await _refuse(scope, receive, send, 503, "too many clients")
             return
-        await self._application()(_spoken(scope), receive, send)
+        if int(connection.headers.get("content-length", "0") or "0") > _MESSAGE_MOST:
+            await _refuse(scope, receive, send, 413, f"more than {_MESSAGE_MOST} bytes")
+            return
+        handled = self._application()(_spoken(scope), receive, send)
+        if scope["type"] == "websocket" or scope["method"] == "GET":
+            await handled
+            return
+        held = self._server.eio.sockets.get(connection.query_params.get("sid", ""))
+        # The library waits for a client that polls no more before it says that a message of its was wrong.
+        try:
+            async with asyncio.timeout(_POST_S):
+                await handled
+        except TimeoutError:
+            await _refuse(scope, receive, send, 400, "bad request")
+        if held is not None and held.closed:
+            # It has said good-bye: its poll that waits gets an end, or it waits with it.
+            held.queue.put_nowait(None)
 
     def follow(self, first_seq: int, events: list[AnyEvent]) -> None:
         """After each commit, on the event loop."""
@@ -210,6 +228,8 @@ class Live:
         if self._app is None:
             import socketio
 
+            # What clients do wrong is theirs to hear, and nothing for our log.
+            quiet = logging.Logger("socketio", logging.CRITICAL)
             # The origin was looked at already, and CORS is the business of a layer above.
             self._server = server = socketio.AsyncServer(
                 async_mode="asgi",
@@ -218,6 +238,8 @@ class Live:
                 ping_interval=25,
                 ping_timeout=20,
                 async_handlers=False,
+                logger=quiet,
+                engineio_logger=quiet,
             )
 
             # Neither waits for anything: a client is here before it is told so, and hears nothing earlier.
