@@ -18,9 +18,26 @@ function apiViewer(): Plugin {
   };
 }
 
+// The water meters' pages are the server's own: they take the Socket.IO client, and the look of the interface, from here.
+function meterPages(): Plugin {
+  const client = new URL('./node_modules/socket.io-client/', import.meta.url);
+  return {
+    name: 'meter-pages',
+    apply: 'build',
+    generateBundle() {
+      const script = readFileSync(new URL('dist/socket.io.min.js', client), 'utf8').replace(/^\/\/# sourceMappingURL=.*$/m, '');
+      const licence = readFileSync(new URL('LICENSE', client), 'utf8');
+      const look = readFileSync(new URL('./src/app.css', import.meta.url), 'utf8');
+      this.emitFile({ type: 'asset', fileName: 'vendor/socket.io.min.js', source: script });
+      this.emitFile({ type: 'asset', fileName: 'vendor/socket.io.min.js.LICENSE.txt', source: licence });
+      this.emitFile({ type: 'asset', fileName: 'meters/base.css', source: look });
+    },
+  };
+}
+
 export default defineConfig({
   base: '/ui/',
-  plugins: [svelte(), apiViewer()],
+  plugins: [svelte(), apiViewer(), meterPages()],
   build: {
     outDir: '../relevo/web/static',
     emptyOutDir: true,

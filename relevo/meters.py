@@ -180,7 +180,7 @@ class Meters:
         return self._leaks.take(meter, reading.ts, values.get(FLOW, 0.0), bool(values.get(LEAKS)))
 
     def _words(self, reading: Shows, duration: float) -> str:
-        flow = reading.values.get(FLOW, 0.0)
+        flow = round(reading.values.get(FLOW, 0.0), 2)
         return self._message.format(flow=flow, duration=duration, threshold=self._threshold)
 
 

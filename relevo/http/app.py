@@ -17,6 +17,7 @@ from relevo.http import errors
 from relevo.http.api import telemetry
 from relevo.http.description import Methods, complete
 from relevo.http.groups import GROUPS, Deferred
+from relevo.http.hidrometro import doors
 from relevo.http.hosts import TrustedHosts
 from relevo.http.limits import BodyLimits
 from relevo.http.metrics import metrics
@@ -204,6 +205,9 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
             *more,
         ]
     )
+
+    # First, because a path may be a page to one who asks with a form and another contract's to the rest.
+    app.router.routes[:0] = doors.routes()
 
     limits = services.settings.limits
     app.add_middleware(SignedIn, services=services)
