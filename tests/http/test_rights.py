@@ -47,6 +47,11 @@ EXPECTED = {
     "it is unclaimed, and a device with its key for its own status": (LOGIN, OK, OK, OK, OK),
     "everybody on a private network while `open_control` is on, otherwise operators": (LOGIN, NO, OK, OK, OK),
     "operators": (LOGIN, NO, OK, OK, OK),
+    "administrators, with a Bearer token": (LOGIN, NO, NO, NO, OK),
+    "administrators, with a Bearer token, or with their session and the token of its forms": (LOGIN, NO, NO, NO, OK),
+    "everybody who is signed in, of meters that they may control or that are in no registry; a meter with its key": (
+        LOGIN, OK, OK, OK, OK,
+    ),
     "operators for the devices they may control, and a device with its key for itself": (LOGIN, NO, OK, OK, OK),
     "administrators": (LOGIN, NO, NO, NO, OK),
     "who may view the device": (LOGIN, HIDDEN, HIDDEN, OK, OK),
