@@ -484,7 +484,13 @@ class Application:
             if isinstance(one, PairingWindow):
                 pairing.resume(one)
         past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
-        recent.follow(0, [event for _, event in past])
+        newest = []
+        for one in registry.of_contract(CONTRACT):
+            values = values_of(pipeline.documents[one.id])[0] if one.id in pipeline.documents else {}
+            if TOTAL in values:
+                shown = {key: value for key, (value, _, _) in values.items()}
+                newest.append((values[TOTAL][1], shown, one.external_id))
+        recent.restore(newest, [event for _, event in past])
         meters.recall([event for _, event in past])
         del past
 

@@ -7,7 +7,7 @@ so that nothing of it is lost with the readings in between.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from relevo.domain.devices import Device, Registry
@@ -181,6 +181,16 @@ class RecentReadings:
                     self._take(event.ts, event.values, device.external_id)
             elif type(event) is UnclaimedReading and event.contract == CONTRACT:
                 self._take(event.ts, event.values, event.external_id)
+
+    def restore(self, latest: Iterable[tuple[int, Mapping[str, Any], str]], events: list[AnyEvent]) -> None:
+        """After a restart: the newest stored reading of each meter, as time, values and serial number, and then what
+        the journal still holds of the last while."""
+        recent = {event.device for event in events if type(event) is TelemetryReceived}
+        for ts, values, serial in sorted(latest, key=lambda one: one[0]):
+            device = self._registry.find(CONTRACT, serial)
+            if device is not None and device.id not in recent:
+                self._take(ts, values, serial)
+        self.follow(0, events)
 
     def current(self, serial: str = "", sees: Sees | None = None) -> Reading | None:
         """The newest reading of all, or of one serial number, that ``sees`` allows (``None`` allows all)."""

@@ -81,3 +81,14 @@ def test_a_flood_of_serials_takes_no_more_than_its_share_of_memory(registry: Reg
     found = recent.current("S3")
     assert found is not None
     assert found["totalLiters"] == 99
+
+
+def test_after_a_restart_a_meter_that_was_silent_for_long_has_its_newest_reading(registry: Registry) -> None:
+    registry.apply(registered("meter-2", "hidrometro", "OLD"))
+    recent = RecentReadings(registry, 10)
+    recent.restore(
+        [(NOW, litres(2), "ABC"), (NOW - 9_000, litres(7), "OLD"), (NOW, litres(8), "GONE")],
+        [reading("meter-1", litres(1), ts=NOW - 1), reading("meter-1", litres(2), ts=NOW)],
+    )
+    assert [one["totalLiters"] for one in recent.last(10)] == [7, 1, 2]
+    assert recent.current("OLD") == {"ts": NOW - 9_000, "totalLiters": 7, "flowLmin": 1.0, "numero_serie": "OLD"}
