@@ -485,11 +485,11 @@ class Application:
                 pairing.resume(one)
         past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
         newest = []
-        for one in registry.of_contract(CONTRACT):
-            values = values_of(pipeline.documents[one.id])[0] if one.id in pipeline.documents else {}
-            if TOTAL in values:
-                shown = {key: value for key, (value, _, _) in values.items()}
-                newest.append((values[TOTAL][1], shown, one.external_id))
+        for device in registry.of_contract(CONTRACT):
+            held = values_of(pipeline.documents[device.id])[0] if device.id in pipeline.documents else {}
+            if TOTAL in held:
+                shown = {key: value for key, (value, _, _) in held.items()}
+                newest.append((held[TOTAL][1], shown, device.external_id))
         recent.restore(newest, [event for _, event in past])
         meters.recall([event for _, event in past])
         del past
