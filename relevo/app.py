@@ -29,8 +29,8 @@ from relevo.domain.alerts import Alerts
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
-from relevo.domain.devices import Device, Registry
 from relevo.domain.customers import MeterMonth
+from relevo.domain.devices import Device, Registry
 from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
