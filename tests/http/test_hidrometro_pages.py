@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from relevo.http.hidrometro.pages import local, prefers_html
+from relevo.http.hidrometro.doors import prefers_html
+from relevo.http.hidrometro.pages import local
 from relevo.http.hidrometro.words import LANGUAGES, preferred, words
 from relevo.settings import load
 from tests.journeys.meters import browser, claim, person
