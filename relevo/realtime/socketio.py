@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 from starlette.requests import HTTPConnection
@@ -115,12 +116,18 @@ class Live:
         if not self._means.origin_allowed(connection):
             await _refuse(scope, receive, send, 403, "forbidden")
             return
-        if self._closed or (len(self._clients) >= _CLIENTS_MOST and "sid" not in connection.query_params):
+        # Also those that have not said yet who they are.
+        clients = len(self._server.eio.sockets) if self._server is not None else 0
+        if self._closed or (clients >= _CLIENTS_MOST and "sid" not in connection.query_params):
             await _refuse(scope, receive, send, 503, "too many clients")
             return
-        if int(connection.headers.get("content-length", "0") or "0") > _MESSAGE_MOST:
+        length = connection.headers.get("content-length", "0")
+        if not length.isdigit() or int(length[:9]) > _MESSAGE_MOST:
             await _refuse(scope, receive, send, 413, f"more than {_MESSAGE_MOST} bytes")
             return
+        if self._app is None:
+            # Beside the loop, which has devices to answer meanwhile.
+            await asyncio.to_thread(import_module, "socketio")
         handled = self._application()(_spoken(scope), receive, send)
         if scope["type"] == "websocket" or scope["method"] == "GET":
             await handled
