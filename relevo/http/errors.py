@@ -29,7 +29,6 @@ log = get_logger("relevo.http")
 
 _HIDROMETRO = frozenset(
     {
-        "/healthz",
         "/api/login",
         "/api/current",
         "/api/history",

@@ -23,8 +23,8 @@ from relevo.http.services import Services, address_of
 # Needed to see whether the server lives, or files that cost next to nothing.
 _EXEMPT: Final = ("/healthz", "/health", "/ui", "/docs", "/redoc", "/openapi.json", "/logout")
 # Every device of contract alchemy asks every three seconds, without saying who it is while that is open.
-# Pages and programs of contract hidrometro ask every few seconds in the same way.
-_POLLED: Final = ("/dispositivos", "/api/current", "/api/history", "/socket.io")
+# Where a proxy lets no WebSocket through, Socket.IO asks with every reading.
+_POLLED: Final = ("/dispositivos", "/socket.io")
 _TOKEN_PATHS: Final = frozenset({"/telemetry", "/telemetry/latest"})
 _TOLD_EVERY_S: Final = 60.0
 _CLEANED_EVERY_S: Final = 10.0

@@ -27,6 +27,12 @@ router = APIRouter(tags=["hidrometro"])
 UNKNOWN_ACTION: Final = "invalid action"
 # What the contract's words mean, whatever else its clients send with them.
 _WITHOUT_VALUE: Final = frozenset({"reset", "simOff", "simulateOff"})
+_QUERY: Final = {
+    "parameters": [
+        {"name": name, "in": "query", "required": name == "action", "schema": {"type": "string"}}
+        for name in ("action", "value", "numeroSerie")
+    ]
+}
 _READING: Final = {
     "requestBody": {
         "required": True,
@@ -35,10 +41,10 @@ _READING: Final = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        "totalLiters": {"type": "number", "minimum": 0},
-                        "flowLmin": {"type": "number", "minimum": 0},
-                        "numeroSerie": {"type": "string", "maxLength": 64},
-                        "ts": {"type": "number"},
+                        "totalLiters": {"type": ["number", "string", "null"], "description": "L, cumulative."},
+                        "flowLmin": {"type": ["number", "string", "null"], "description": "L/min."},
+                        "numeroSerie": {"type": ["string", "integer", "null"]},
+                        "ts": {"description": "Unix seconds or milliseconds; what is none counts as no time."},
                     },
                 }
             }
@@ -120,7 +126,7 @@ def _may_post(request: Request, wired: Services, identity: Identity, decoded: De
             raise Forbidden("forbidden")
 
 
-@router.get("/api/cmd", summary="Tell water meters what to do")
+@router.get("/api/cmd", summary="Tell water meters what to do", openapi_extra=_QUERY)
 async def command_by_query(request: Request, wired: Wired, identity: AdministratorByToken) -> Response:
     """``?action=``, ``?value=`` and ``?numeroSerie=``, as POST."""
     return _answered(await command(request, wired, identity, dict(request.query_params)))

@@ -83,7 +83,7 @@ class CustomerIn(BaseModel):
 
     name: str = Field(min_length=1, max_length=NAME_LIMIT)
     contact: str = Field(default="", max_length=CONTACT_LIMIT)
-    price: float = Field(default=0, ge=0, le=PRICE_MOST)
+    price: float = Field(default=0, ge=0, le=PRICE_MOST, strict=True)
     currency: str = Field(default="BRL", pattern="^[A-Z]{3}$")
 
 
