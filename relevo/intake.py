@@ -164,7 +164,7 @@ class Intake:
         out: list[Entry] = []
         contract = dialect.name
         room = self.rooms.get(contract)
-        if room is not None:
+        if room is not None and not speaker:
             decoded.events = [(room.known_as(one), event) for one, event in decoded.events]
             decoded.refused = [(room.known_as(one), problem) for one, problem in decoded.refused]
             decoded.notices = [(room.known_as(one), kind, detail) for one, kind, detail in decoded.notices]
