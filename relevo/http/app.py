@@ -88,6 +88,24 @@ _STREAM_PATHS: dict[str, Any] = {
 }
 
 
+# Pages at paths that are described for what programs do there.
+_PAGES: dict[str, Any] = {
+    path: {
+        "tags": ["hidrometro"],
+        "summary": summary,
+        NEEDS: needs,
+        "responses": {
+            "200": {"description": "The page", "content": {"text/html": {"schema": {"type": "string"}}}},
+            "302": {"description": "To the page that is meant"},
+        },
+    }
+    for path, summary, needs in (
+        ("/login", "The page on which one signs in", "everybody"),
+        ("/logout", "The page that asks before one is signed out", "everybody"),
+    )
+}
+
+
 class SecurityHeaders:
     """ASGI middleware: what every answer tells a browser not to do."""
 
@@ -176,6 +194,8 @@ def described() -> FastAPI:
                 one.load()
             whole.update(generate())
             whole["paths"] |= telemetry.OPENAPI_PATHS | _STREAM_PATHS
+            for path, page in _PAGES.items():
+                whole["paths"][path] |= {"get": page}
             complete(whole)
         return whole
 

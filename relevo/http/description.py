@@ -62,7 +62,7 @@ def _errors(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]
         return found
     if operation[NEEDS] != "everybody":
         found |= {"401": "No credential, or one that proves nothing", "403": "A credential that does not allow this"}
-    if path.endswith(("/auth/login", "/auth/refresh")):
+    if path.endswith(("/auth/login", "/auth/refresh", "/api/login")):
         found["401"] = "Wrong name or password, or a token that proves nothing"
     if path.endswith(("/auth/login", "/auth/logout")):
         found["403"] = "A request from a foreign page"

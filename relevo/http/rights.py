@@ -27,9 +27,7 @@ OUTSIDE: Final = {
     "POST /clientes": "administrators, with a form of ours",
     "GET /dispositivos, as HTML": "everybody who is signed in, for the meters they may view",
     "POST /dispositivos, a form": "the device's owner, with a form of ours",
-    "GET /login": "everybody",
     "POST /login, a form": "everybody",
-    "GET /logout": "everybody who is signed in",
     "POST /logout, a form": "everybody who is signed in, with a form of ours",
     "GET, POST, WebSocket /socket.io/": "everybody on a private network while `open_reads` is on, otherwise everybody "
     "who is signed in, for the meters they may view",
