@@ -58,6 +58,7 @@ from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
+from relevo.jobs.relays import RelayClock
 from relevo.jobs.retention import Retention
 from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
@@ -94,6 +95,7 @@ from relevo.store.db import FILE_NAME
 from relevo.store.readers import Readers
 from relevo.store.schema import prepare
 from relevo.store.writer import Writer
+from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.web import pages
 
@@ -142,6 +144,7 @@ class Application:
         self._webhooks: Webhooks | None = None
         self._updates: alchemy.Updates | None = None
         self._silent: SilentUnclaimed | None = None
+        self._relays: RelayClock | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -271,6 +274,13 @@ class Application:
         pipeline.event_followers.append(appearances.follow)
         bus.tap(twins.watch)
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch, twins, keyring)
+        switching = Switching(dispatch, twins, pipeline, registry, dialects, refusals, clock)
+        for one in known:
+            switching.apply(Kept(one))
+        pipeline.record_followers.append(switching.apply)
+        pipeline.event_followers.append(switching.follow)
+        bus.tap(switching.watch)
+        intake.beat = switching.beat
         dashboards = Dashboards(pipeline, keyring)
         for one in known:
             dashboards.apply(Kept(one))
@@ -396,6 +406,7 @@ class Application:
             intake=intake,
             dispatch=dispatch,
             twins=twins,
+            switching=switching,
             bulks=bulks,
             schedules=scheduler,
             sites=self._sites,
@@ -444,6 +455,8 @@ class Application:
         self._deadlines.start()
         self._delivery = Delivery(twins)
         self._delivery.start()
+        self._relays = RelayClock(switching, clock)
+        self._relays.start()
         bulks.start()
         scheduler.start()
         rules.start()
@@ -472,6 +485,7 @@ class Application:
             self._deadlines,
             self._retention,
             self._silent,
+            self._relays,
         ):
             if job is not None:
                 await job.stop()

@@ -27,6 +27,10 @@ class Conflict(RelevoError):
     """The thing exists already."""
 
 
+class Excluded(Conflict):
+    """Something else is on that may not be on at the same time."""
+
+
 class PreconditionFailed(RelevoError):
     """The thing is not in the state that the asker expects, see ``If-Match``."""
 

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from relevo.errors import (
     Conflict,
+    Excluded,
     FieldError,
     Forbidden,
     Invalid,
@@ -57,6 +58,7 @@ _STATUS: dict[type[RelevoError], int] = {
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    Excluded: 409,
     PreconditionFailed: 412,
     Invalid: 422,
     TooMany: 429,

@@ -45,6 +45,7 @@ from relevo.store.backtests import Answer
 from relevo.store.latest import Latest, values_of
 from relevo.store.readers import Readers
 from relevo.store.series import Page
+from relevo.switching import Switching
 from relevo.twins import Twins
 
 ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
@@ -128,6 +129,7 @@ class Services:
     intake: Intake
     dispatch: Dispatch
     twins: Twins
+    switching: Switching
     bulks: BulkCommands
     schedules: Schedules
     sites: dict[str, Site]
