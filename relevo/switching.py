@@ -8,6 +8,7 @@ may be on until its device says otherwise.
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from relevo.clock import Clock
@@ -61,7 +62,7 @@ class _Run:
         self.began = began
         self.attempt = 0
         # When it may be tried again.
-        self.tried = 0.0
+        self.tried = -inf
 
 
 class Switching:
@@ -180,8 +181,12 @@ class Switching:
         one = self._on(device.id, name, params)
         if one is None or one.protection not in (INTERLOCK, EXCLUSIVE):
             return True
+        rivals = rivals_of(one, self.of_device(device.id))
+        if not command_id:
+            # Others may be on their way into the ledger; there they have an order.
+            return not rivals
         waits = False
-        for rival in rivals_of(one, self.of_device(device.id)):
+        for rival in rivals:
             place = (device.id, rival)
             if self._opening(*place, before=command_id) is not None:
                 return False
@@ -189,8 +194,7 @@ class Switching:
                 continue
             if one.protection == INTERLOCK:
                 waits = True
-                if command_id:
-                    self._clear(*place)
+                self._clear(*place)
             elif place in self._uncertain or self._told(*place):
                 command = self._dispatch.ledger.get(command_id)
                 if command is not None:
