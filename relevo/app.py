@@ -43,6 +43,8 @@ from relevo.http.alchemy import access
 from relevo.http.alchemy.access import Onlooker
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
+from relevo.http.autocore import publishing
+from relevo.http.autocore import tools as board_tools
 from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
@@ -73,6 +75,7 @@ from relevo.loading import load
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.memory import give_back
+from relevo.monitor import Monitor
 from relevo.mqtt import websocket as mqtt_websocket
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.chosen import ChosenPasswords
@@ -84,6 +87,7 @@ from relevo.outbound import Guard, Outbound
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.realtime import alchemy, sse, websocket
+from relevo.realtime import autocore as board_traffic
 from relevo.realtime import thingsnxt as app_streams
 from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
@@ -394,6 +398,8 @@ class Application:
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch, twins)
         dispatch.egress = twins.egress = broker
         rule_actions.announce = broker.announce_freely
+        monitor = Monitor(settings.autocore.topic_prefix, clock)
+        broker.observe = monitor.heard
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
@@ -433,6 +439,9 @@ class Application:
             guesses_of_address=Attempts(clock, WRONG_CODES_OF_ADDRESS, WRONG_CODES_WINDOW_S),
             recent=recent,
             read_series=_read_series,
+            read_newest=journal.newest_telemetry,
+            monitor=monitor,
+            announce=broker.announce,
             presence=presence,
             figures=self._figures,
             ready=self._problems,
@@ -553,6 +562,7 @@ class Application:
         self.bus.tap(updates.follow)
         routes += alchemy.routes(updates, admit_alchemy, settings.alchemy.ping_s)
         routes += app_streams.routes(self._app_means(services), settings.limits.stream_queue)
+        routes += board_traffic.routes(self._traffic_means(services))
         routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
@@ -590,6 +600,21 @@ class Application:
             shown = ServerTls(settings.tls_cert, settings.tls_key, None)
             self.mqtt.keep_fresh(shown)
             await self._http.start([secure], shown.context)
+
+    def _traffic_means(self, services: Services) -> board_traffic.Means:
+        """What the view of relay boards' traffic is made of."""
+
+        async def publish(connection: HTTPConnection, identity: Identity, topic: str, payload: Any) -> list[str]:
+            return await publishing.publish(connection, services, identity, topic, payload, 1)
+
+        return board_traffic.Means(
+            monitor=services.monitor,
+            admit=lambda connection: self.auth.require(connection, Role.OPERATOR),
+            good=self.people.good,
+            sees=services.may_watch,
+            standing=lambda host: board_tools.mqtt_standing(services, host),
+            publish=publish,
+        )
 
     def _app_means(self, services: Services) -> app_streams.Means:
         """What the live views of the thingsnxt app are made of."""

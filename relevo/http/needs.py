@@ -133,6 +133,10 @@ writes_alchemy: Final = Depends(
 claims_alchemy: Final = Depends(
     _Nobody("everybody on a private network while `open_control` is on, otherwise operators")
 )
+owner_or_board: Final = Depends(_Nobody("the board's owner, and the board with its key for its addresses"))
+settings_of_board: Final = Depends(
+    _Nobody("the board with its key; who may view it while pairing or `open_mqtt_config` is open")
+)
 while_registration: Final = Depends(
     _Nobody("everybody on a private network while `open_registration` is on, otherwise administrators")
 )

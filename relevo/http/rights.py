@@ -21,6 +21,7 @@ OUTSIDE: Final = {
     "GET /events/stream": "everybody who is signed in, for what is theirs",
     "GET /notifications/stream": "everybody who is signed in, for what is theirs",
     "WebSocket /ws": "everybody who is signed in, for what is theirs",
+    "WebSocket /ws/mqtt": "operators, for the devices they may view; publishing needs the right to control the device",
     "WebSocket /mqtt": "as MQTT over TCP",
     "WebSocket /": "as MQTT over TCP",
 }

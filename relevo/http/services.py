@@ -16,14 +16,14 @@ from relevo.clock import Clock
 from relevo.dashboards import Dashboards
 from relevo.dialect import Dialect
 from relevo.dispatch import Dispatch
-from relevo.domain.accounts import Account, Identity
+from relevo.domain.accounts import Account, Identity, Role
 from relevo.domain.alerts import Alerts
 from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel
 from relevo.domain.deliveries import Attempt, Delivery, WebhookProgress
 from relevo.domain.devices import Device, Registry
 from relevo.domain.evaluator import Evaluator
-from relevo.domain.events import Audited
+from relevo.domain.events import Audited, TelemetryReceived
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
@@ -34,6 +34,7 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook
 from relevo.http.auth import Auth
 from relevo.intake import Intake
+from relevo.monitor import Monitor
 from relevo.notifications import Notifications
 from relevo.outbound import Guard
 from relevo.pairing import Pairing
@@ -160,6 +161,11 @@ class Services:
     guesses_of_address: Attempts
     recent: RecentReadings
     read_series: ReadSeries
+    # The newest readings of a device, until so many values are there, from a sequence number on.
+    read_newest: Callable[[sqlite3.Connection, str, int, int], list[tuple[int, TelemetryReceived]]]
+    monitor: Monitor
+    # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
+    announce: Callable[[str, bytes, int, bool], None]
     presence: Presence
     figures: Callable[[], dict[str, Any]]
     ready: Callable[[], list[str]]
@@ -175,6 +181,16 @@ class Services:
 
     def online(self, device: Device) -> bool:
         return self.presence.online(device.id)
+
+    def may_watch(self, identity: Identity, topic: str) -> bool:
+        """Whether somebody may see what goes over an MQTT topic: that of a device to whoever may view it."""
+        if identity.role is Role.ADMINISTRATOR:
+            return True
+        found = self.intake.address(topic)
+        if found is None or not found[1].external_id:
+            return False
+        device = self.registry.find(found[1].contract, found[1].external_id)
+        return device is not None and bool(self.auth.people.right(identity, device))
 
     def audited(
         self,

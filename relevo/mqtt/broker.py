@@ -100,6 +100,8 @@ class Broker:
         self.governor = Governor(clock, settings.limits.connects_per_s)
         self.failed_logins = Attempts(clock, settings.limits.failed_logins, 60.0)
         self.counts: Counter[str] = Counter()
+        # Shown every message: topic, payload, quality of service, whether it is retained.
+        self.observe: Callable[[str, bytes, int, bool], None] | None = None
         self._unflushed: list[Connection] = []
         self._tasks: set[asyncio.Future[None]] = set()
         # How many connections speak for a device: the first connects it, the last disconnects it.
@@ -386,6 +388,8 @@ class Broker:
         origin: str = "",
     ) -> None:
         """The common way of all messages: over the road when something has to survive, otherwise straight on."""
+        if self.observe is not None and refused is not Reason.NOT_AUTHORIZED:
+            self.observe(packet.topic, packet.payload, packet.qos, packet.retain)
         travelling = _Travelling(connection, packet, refused)
         changes = self._plan(travelling, origin) if refused is None else []
         session = connection.session if connection is not None else None
@@ -548,6 +552,8 @@ class Broker:
         :meth:`Dispatch.arrived` hears of ``token`` once the device's client acknowledged.
         """
         message = Message(said.topic.encode(), said.payload, said.qos, False, None, expires_at, "server")
+        if self.observe is not None:
+            self.observe(said.topic, said.payload, said.qos, False)
         now = self.clock.now_ms()
         reached = False
         for one in self.subscriptions.deliveries(said.topic, said.qos, False, None):

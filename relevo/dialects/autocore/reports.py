@@ -102,10 +102,14 @@ def _about(body: Mapping[str, Any]) -> dict[str, Any]:
             found["relay_channels"] = count
             break
     listed = body.get("capabilities")
-    few = type(listed) is list and 0 < len(listed) <= _CAPABILITIES_MOST
-    if few and all(type(one) is str and _CAPABILITY.fullmatch(one) for one in listed):
+    if type(listed) is list and _are_capabilities(listed):
         found["capabilities"] = listed
     return found
+
+
+def _are_capabilities(listed: list[Any]) -> bool:
+    few = 0 < len(listed) <= _CAPABILITIES_MOST
+    return few and all(type(one) is str and _CAPABILITY.fullmatch(one) for one in listed)
 
 
 def relays_in(body: Mapping[str, Any]) -> dict[str, bool] | None:
