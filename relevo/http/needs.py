@@ -143,6 +143,12 @@ while_registration: Final = Depends(
 Viewer = Annotated[Identity, _person(Role.VIEWER)]
 Operator = Annotated[Identity, _person(Role.OPERATOR)]
 Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]
+# Boards of contract autocore, which are named by a number or a uuid of their own.
+OfBoards = Annotated[
+    Identity, Depends(_Person("everybody who is signed in, for the boards they may view", Role.VIEWER))
+]
+ControlsBoard = Annotated[Identity, Depends(_Person("who may control the board", Role.VIEWER))]
+OwnsBoard = Annotated[Identity, Depends(_Person("the board's owner", Role.VIEWER))]
 MayView = Annotated[Held, _on_device(Right.VIEW)]
 MayControl = Annotated[Held, _on_device(Right.CONTROL)]
 Owns = Annotated[Held, _on_device(Right.OWN)]

@@ -23,6 +23,8 @@ NOW = 1_767_225_600_000
         ("relays/state", b'{"channels":{"1":1,"2":0}}', {"relay_1": True, "relay_2": False}),
         ("response", b'{"type":"relay_response","channel":2,"state":false}', {"relay_2": False}),
         ("response", b'{"type":"pong","channel":2,"state":false}', None),
+        ("response", b'{"type":"status","data":{"relays":[1,0]}}', {"relay_1": True, "relay_2": False}),
+        ("response", b'{"type":"status","data":{"relays":[7]}}', None),
     ],
 )
 def test_what_a_board_says_about_its_relays_is_reported(

@@ -47,6 +47,12 @@ EXPECTED = {
     "it is unclaimed, and a device with its key for its own status": (LOGIN, OK, OK, OK, OK),
     "everybody on a private network while `open_control` is on, otherwise operators": (LOGIN, NO, OK, OK, OK),
     "operators": (LOGIN, NO, OK, OK, OK),
+    # Boards are named by other words than the test's devices; see test_autocore_tools.py for who may.
+    "everybody who is signed in, for the boards they may view": (LOGIN, OK, OK, OK, OK),
+    "who may control the board": (LOGIN, OK, OK, OK, OK),
+    "the board's owner": (LOGIN, OK, OK, OK, OK),
+    "the board's owner, and the board with its key for its addresses": (LOGIN, OK, OK, OK, OK),
+    "the board with its key; who may view it while pairing or `open_mqtt_config` is open": (LOGIN, OK, OK, OK, OK),
     "operators for the devices they may control, and a device with its key for itself": (LOGIN, NO, OK, OK, OK),
     "administrators": (LOGIN, NO, NO, NO, OK),
     "who may view the device": (LOGIN, HIDDEN, HIDDEN, OK, OK),

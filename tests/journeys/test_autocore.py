@@ -1,5 +1,6 @@
-"""Relay boards of contract autocore with everything that is real: a server, sockets, boards on a third party's client."""
+"""Relay boards of contract autocore with everything that is real: a server, sockets, a third party's client."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -140,7 +141,8 @@ def test_an_emptied_announcement_is_no_error_and_changes_nothing(board: RelayBoa
 def test_what_a_board_tells_of_its_troubles_is_in_its_story(server: RunningServer, board: RelayBoard) -> None:
     topic = f"autocore/errors/{board.uuid}/ERR_006"
     board.client.publish(topic, b'{"message":"relay stuck"}', qos=1).wait_for_publish(10)
-    shared = '{"uuid":"%s","protocol_version":"2.2.0","event":"safety_shutoff","channel":2,"state":false}' % board.uuid
+    shut_off = {"protocol_version": "2.2.0", "event": "safety_shutoff", "channel": 2, "state": False}
+    shared = json.dumps({"uuid": board.uuid, **shut_off})
     board.client.publish("autocore/telemetry/relays/data", shared, qos=1).wait_for_publish(10)
     eventually(lambda: board.record()["attributes"].get("speech") == "v2")
     reported = server.api.get(f"/api/v1/devices/{board.id}/reported").json()

@@ -123,7 +123,7 @@ class Counting(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         pass
 
 
@@ -355,6 +355,12 @@ def test_without_libraries_everything_but_mqtt_works(
     assert firmware.main.http_post("http://x/y", {"b": 2}, timeout=3).json() == {"a": 1}
     assert firmware.main.http_get("http://x/fail") is None
     assert closed == [3]
+
+
+def test_sockets_that_only_write_are_written_to(firmware: SimpleNamespace) -> None:
+    sent: list[bytes] = []
+    firmware.web.send_all(SimpleNamespace(write=sent.append), b"all of it")
+    assert sent == [b"all of it"]
 
 
 def test_a_configuration_is_migrated_and_a_damaged_one_gives_the_defaults(firmware: SimpleNamespace) -> None:

@@ -2,6 +2,8 @@
 
 import json
 
+import web
+
 FIELDS = ("wifi_ssid", "wifi_password", "backend_ip", "backend_port", "device_name")
 _SECRET = ("wifi_password",)
 _PAGE = (
@@ -153,7 +155,7 @@ class LocalServer:
             status, kind, text, after = self._page.handle(method, path, body)
             data = text.encode()
             head = "HTTP/1.0 %d x\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-            client.sendall((head % (status, kind, len(data))).encode() + data)
+            web.send_all(client, (head % (status, kind, len(data))).encode() + data)
         except (OSError, ValueError, IndexError):
             after = None
         finally:

@@ -18,6 +18,14 @@ class Answer:
         return json.loads(self.text)
 
 
+def send_all(sock, data):
+    """Some builds have ``write``, which sends everything, in the place of ``sendall``."""
+    if hasattr(sock, "sendall"):
+        sock.sendall(data)
+    else:
+        sock.write(data)
+
+
 def request(method, url, body=None, timeout=10, headers=None, library=None):
     """An :class:`Answer`, or ``None`` when there is none for whatever reason. The socket is closed always."""
     headers = dict(headers or {})
@@ -63,7 +71,7 @@ def _by_socket(method, url, content, headers, timeout):
             head += "%s: %s\r\n" % (name, headers[name])
         if content is not None:
             head += "Content-Length: %d\r\n" % len(data)
-        sock.sendall(head.encode() + b"\r\n" + data)
+        send_all(sock, head.encode() + b"\r\n" + data)
         answer = b""
         while len(answer) < _MOST:
             part = sock.recv(512)

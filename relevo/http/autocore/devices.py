@@ -31,7 +31,7 @@ from relevo.http.autocore.shapes import (
     to_board,
     to_json,
 )
-from relevo.http.needs import Viewer, owner_or_board, settings_of_board
+from relevo.http.needs import OfBoards, OwnsBoard, owner_or_board, settings_of_board
 from relevo.http.services import Services, services_of
 from relevo.wire.strict_json import loads_object
 
@@ -67,7 +67,7 @@ _BODY: Final[dict[str, Any]] = {
 
 
 @router.get("/api/devices", summary="All boards")
-async def all_devices(request: Request, identity: Viewer) -> Response:
+async def all_devices(request: Request, identity: OfBoards) -> Response:
     """A bare array of those that are not deleted; ``?include_inactive=true`` has the others too."""
     wired = services_of(request)
     every = request.query_params.get("include_inactive", "").lower() in ("1", "true")
@@ -76,14 +76,14 @@ async def all_devices(request: Request, identity: Viewer) -> Response:
 
 
 @router.get("/api/devices/available-for-relays", summary="Relay devices without a board record")
-async def available(request: Request, identity: Viewer) -> Response:
+async def available(request: Request, identity: OfBoards) -> Response:
     wired = services_of(request)
     found = [one for one in boards(wired, identity) if is_active(one) and _has_relays(one)]
     return answer([render(wired, one, True) for one in found if one.id not in wired.switching.boards])
 
 
 @router.get("/api/devices/{ref}", summary="One board")
-async def one_device(request: Request, identity: Viewer, ref: str) -> Response:
+async def one_device(request: Request, identity: OfBoards, ref: str) -> Response:
     wired = services_of(request)
     return answer(render(wired, find(wired, request, identity, ref), True))
 
@@ -149,7 +149,7 @@ async def change_device(request: Request, ref: str) -> Response:
 
 
 @router.delete("/api/devices/{ref}", summary="Delete a board; its past stays")
-async def delete_device(request: Request, identity: Viewer, ref: str) -> Response:
+async def delete_device(request: Request, identity: OwnsBoard, ref: str) -> Response:
     """Its credentials end at once; when it registers again it is the one that it was."""
     wired = services_of(request)
     device = find(wired, request, identity, ref, Right.OWN)

@@ -30,7 +30,7 @@ from relevo.errors import Conflict, Forbidden, NotFound
 from relevo.http.api.devices import check_storable
 from relevo.http.api.times import iso
 from relevo.http.autocore.shapes import Reader, answer, find, is_active, wrong
-from relevo.http.needs import Viewer
+from relevo.http.needs import ControlsBoard, OfBoards, OwnsBoard
 from relevo.http.services import Services, services_of
 from relevo.pipeline import Entry
 from relevo.wire.strict_json import loads_object
@@ -81,7 +81,7 @@ _BY_NAME: Final = {
 
 
 @router.get("/boards", summary="Board records")
-async def all_boards(request: Request, identity: Viewer) -> Response:
+async def all_boards(request: Request, identity: OfBoards) -> Response:
     wired = services_of(request)
     return answer([_board(wired, device, one) for device, one in _boards(wired, identity)])
 
@@ -99,7 +99,7 @@ async def all_boards(request: Request, identity: Viewer) -> Response:
         ["device_id"],
     ),
 )
-async def create_board(request: Request, identity: Viewer) -> Response:
+async def create_board(request: Request, identity: OwnsBoard) -> Response:
     """201 with a channel for each relay; ``device_id`` is an ``id`` or a uuid."""
     wired = services_of(request)
     body = loads_object(await request.body())
@@ -127,7 +127,7 @@ async def create_board(request: Request, identity: Viewer) -> Response:
 
 
 @router.get("/boards/{number}", summary="One board record")
-async def one_board(request: Request, identity: Viewer, number: str) -> Response:
+async def one_board(request: Request, identity: OfBoards, number: str) -> Response:
     wired = services_of(request)
     return answer(_board(wired, *_find_board(request, wired, identity, number)))
 
@@ -137,7 +137,7 @@ async def one_board(request: Request, identity: Viewer, number: str) -> Response
     summary="Change a board record",
     openapi_extra=_body(_BOARD | {"total_channels": _INT | {"minimum": 1, "maximum": CHANNELS_MOST}}, []),
 )
-async def change_board(request: Request, identity: Viewer, number: str) -> Response:
+async def change_board(request: Request, identity: OwnsBoard, number: str) -> Response:
     """With ``total_channels`` channels are added, or taken away from the end."""
     wired = services_of(request)
     device, board = _find_board(request, wired, identity, number, Right.OWN)
@@ -161,7 +161,7 @@ async def change_board(request: Request, identity: Viewer, number: str) -> Respo
 
 
 @router.delete("/boards/{number}", summary="Delete a board record")
-async def delete_board(request: Request, identity: Viewer, number: str) -> Response:
+async def delete_board(request: Request, identity: OwnsBoard, number: str) -> Response:
     """With its channels: the relays are plain ones again."""
     wired = services_of(request)
     device, _ = _find_board(request, wired, identity, number, Right.OWN)
@@ -177,7 +177,7 @@ async def delete_board(request: Request, identity: Viewer, number: str) -> Respo
 
 
 @router.get("/channels", summary="The channels of boards", openapi_extra={"parameters": [_BY_NAME]})
-async def all_channels(request: Request, identity: Viewer) -> Response:
+async def all_channels(request: Request, identity: OfBoards) -> Response:
     """A bare array; ``?board_id=`` for one board."""
     wired = services_of(request)
     wanted = request.query_params.get("board_id", "")
@@ -191,13 +191,13 @@ async def all_channels(request: Request, identity: Viewer) -> Response:
 
 
 @router.get("/channels/{number}", summary="One channel")
-async def one_channel(request: Request, identity: Viewer, number: str) -> Response:
+async def one_channel(request: Request, identity: OfBoards, number: str) -> Response:
     wired = services_of(request)
     return answer(_channel(wired, *_find_channel(request, wired, identity, number)))
 
 
 @router.patch("/channels/{number}", summary="Change what a relay does", openapi_extra=_body(_CHANNEL, []))
-async def change_channel(request: Request, identity: Viewer, number: str) -> Response:
+async def change_channel(request: Request, identity: OwnsBoard, number: str) -> Response:
     """What is on keeps the time it was given."""
     wired = services_of(request)
     device, one = _find_channel(request, wired, identity, number, Right.OWN)
@@ -220,7 +220,7 @@ async def change_channel(request: Request, identity: Viewer, number: str) -> Res
 
 
 @router.delete("/channels/{number}", summary="Put a channel aside")
-async def delete_channel(request: Request, identity: Viewer, number: str) -> Response:
+async def delete_channel(request: Request, identity: OwnsBoard, number: str) -> Response:
     """It stays, with ``is_active`` false and with what protects it."""
     wired = services_of(request)
     device, one = _find_channel(request, wired, identity, number, Right.OWN)
@@ -229,7 +229,7 @@ async def delete_channel(request: Request, identity: Viewer, number: str) -> Res
 
 
 @router.post("/channels/{number}/reset", summary="Let a relay do what it did at first")
-async def reset_channel(request: Request, identity: Viewer, number: str) -> Response:
+async def reset_channel(request: Request, identity: OwnsBoard, number: str) -> Response:
     wired = services_of(request)
     device, one = _find_channel(request, wired, identity, number, Right.OWN)
     usual = msgspec.structs.asdict(_usual(device, one.channel, 0))
@@ -238,14 +238,14 @@ async def reset_channel(request: Request, identity: Viewer, number: str) -> Resp
 
 
 @router.post("/channels/{number}/activate", summary="Take a channel back that was put aside")
-async def activate_channel(request: Request, identity: Viewer, number: str) -> Response:
+async def activate_channel(request: Request, identity: OwnsBoard, number: str) -> Response:
     wired = services_of(request)
     device, one = _find_channel(request, wired, identity, number, Right.OWN)
     return await _put(request, wired, identity, device, one, {"active": True})
 
 
 @router.post("/channels/{number}/heartbeat", summary="Say that the key of a momentary relay is held")
-async def beat(request: Request, identity: Viewer, number: str) -> Response:
+async def beat(request: Request, identity: ControlsBoard, number: str) -> Response:
     """Every 500 ms while it is; ``held`` false says that nothing is kept on by it."""
     wired = services_of(request)
     device, one = _find_channel(request, wired, identity, number, Right.CONTROL)
