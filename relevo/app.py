@@ -285,6 +285,7 @@ class Application:
         pipeline.event_followers.append(switching.follow)
         bus.tap(switching.watch)
         intake.beat = switching.beat
+        intake.told = switching.told
         dashboards = Dashboards(pipeline, keyring)
         for one in known:
             dashboards.apply(Kept(one))

@@ -34,7 +34,8 @@ class Decoded:
     line in the timeline that lost nothing, such as ``("d1", "clock_boot_relative", "ts 184233 …")``. ``token`` is what
     the message proves itself with, empty when it has nothing; ``None`` where the contract asks for nothing. ``said``
     are pairs of identity and what the dialect :class:`Learns` from; ``beats`` are pairs of identity and the relay whose
-    key somebody holds down.
+    key somebody holds down, ``switches`` triples of identity, relay (0 for all) and whether it is to be on (``None``
+    for the other way round): what a client tells a device by itself.
     """
 
     events: list[tuple[str, AnyEvent]] = field(default_factory=list)
@@ -43,6 +44,9 @@ class Decoded:
     token: str | None = None
     said: list[tuple[str, Any]] = field(default_factory=list)
     beats: list[tuple[str, int]] = field(default_factory=list)
+    switches: list[tuple[str, int, bool | None]] = field(default_factory=list)
+    # Set by the intake: the server does what the message wants, and nobody else may get it.
+    taken: bool = False
 
 
 class Dialect(Protocol):

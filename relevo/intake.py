@@ -68,6 +68,8 @@ class Intake:
         self._doubts: dict[str, int] = {}
         # Somebody holds the key of a relay: registry id and channel.
         self.beat: Callable[[str, int], bool] = lambda device, channel: False
+        # A client tells a device to switch a relay: registry id, channel, state, address; whether that is done for it.
+        self.told: Callable[[str, int, bool | None, str], bool] = lambda device, channel, on, sender: False
 
     @property
     def registration_open(self) -> bool:
@@ -175,6 +177,9 @@ class Intake:
             device = self.device_id(contract, external_id)
             if device:
                 self.beat(device, channel)
+        for external_id, channel, on in decoded.switches:
+            device = self.device_id(contract, external_id)
+            decoded.taken = bool(device) and self.told(device, channel, on, sender)
         if decoded.notices:
             for external_id, kind, detail in decoded.notices:
                 self._refusals.notice(self.device_id(contract, external_id), kind, detail)

@@ -35,7 +35,7 @@ from relevo.domain.relay_functions import (
     span_of,
     told,
 )
-from relevo.errors import Excluded, RelevoError
+from relevo.errors import Excluded, Invalid, RelevoError
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 from relevo.refusals import Refusals
@@ -97,6 +97,7 @@ class Switching:
         self._uncertain: set[Place] = set()
         self._beats = 0
         self._tasks: dict[Place, asyncio.Task[None]] = {}
+        self._told_tasks: set[asyncio.Task[None]] = set()
         # Called when the next moment may have moved.
         self.stirred: Callable[[], None] = lambda: None
         dispatch.relays = self
@@ -155,6 +156,42 @@ class Switching:
         """Whether a relay does more than to stay as it is put, or is kept from something."""
         one = self.channels.get((device, channel))
         return one is not None and (span_of(one) is not None or one.protection != "none" or one.function != TOGGLE)
+
+    def takes(self, device: str, channel: int) -> bool:
+        """Whether what switches relay ``channel`` (0 for any) has to go through here."""
+        return any(channel in (0, one.channel) and self.concerns(device, one.channel) for one in self.of_device(device))
+
+    async def switch(self, device: str, channel: int, on: bool | None, by: str, origin: str) -> list[str]:
+        """Switch relay ``channel`` (0 for all) as by commands; ``None`` is the other way round. Their ids.
+
+        Raises what :meth:`Dispatch.ask` raises.
+        """
+        speaks = self._speaks(device)
+        if speaks is None:
+            return []
+        asked = []
+        for number in [channel] if channel else [one.channel for one in self.of_device(device)]:
+            name, params = speaks.switch(number, not self.state(device, number) if on is None else on)
+            asked.append((await self._dispatch.ask(Wish(device, name, params, by, origin))).id)
+        return asked
+
+    def told(self, device: str, channel: int, on: bool | None, sender: str) -> bool:
+        """A client told a device to switch a relay; true when that is ours to do, and not to be passed on."""
+        if not self.takes(device, channel):
+            return False
+
+        async def switch() -> None:
+            try:
+                await self.switch(device, channel, on, _SELF, "mqtt")
+            except Invalid as problem:
+                self._refusals.refuse(device, "mqtt", problem.reason, str(problem), sender)
+            except RelevoError as problem:
+                self._refusals.refuse(device, "mqtt", "relay_excluded", str(problem), sender)
+
+        task = asyncio.get_running_loop().create_task(switch(), name=f"told {device}")
+        self._told_tasks.add(task)
+        task.add_done_callback(self._told_tasks.discard)
+        return True
 
     # Asked by the dispatch
 
@@ -429,5 +466,5 @@ class Switching:
 
     def stop(self) -> None:
         """End what is still being asked for."""
-        for task in list(self._tasks.values()):
+        for task in (*self._tasks.values(), *self._told_tasks):
             task.cancel()

@@ -323,7 +323,7 @@ class Broker:
         sender = connection.address
         events: Sequence[AnyEvent] = ()
         refused: Reason | None = None
-        told = False
+        told = taken = False
         dialect = route.dialect
         if dialect is not None:
             address = route.address
@@ -336,7 +336,7 @@ class Broker:
             else:
                 speaker = connection.principal.device if connection.principal is not None else ""
                 events = self.intake.events(dialect, decoded, "mqtt", sender, speaker)
-                told = bool(decoded.refused)
+                told, taken = bool(decoded.refused), decoded.taken
                 if told and not decoded.events:
                     refused = Reason.PAYLOAD_FORMAT_INVALID
                 self._meet(connection, events, sender)
@@ -344,7 +344,7 @@ class Broker:
             device = connection.principal.device if connection.principal else ""
             self.refusals.refuse(device, "mqtt", *route.refusal, sender)
             refused = Reason.NOT_AUTHORIZED
-        self._take(connection, packet, events, refused, told)
+        self._take(connection, packet, events, refused, told, taken=taken)
 
     def publish_will(self, will: Will, principal: Principal, address: str) -> None:
         """Let a last will in; its right was checked when it was left here."""
@@ -386,12 +386,16 @@ class Broker:
         refused: Reason | None,
         told: bool,
         origin: str = "",
+        taken: bool = False,
     ) -> None:
-        """The common way of all messages: over the road when something has to survive, otherwise straight on."""
+        """The common way of all messages: over the road when something has to survive, otherwise straight on.
+
+        A ``taken`` one goes to nobody: the server does what it wants.
+        """
         if self.observe is not None and refused is not Reason.NOT_AUTHORIZED:
             self.observe(packet.topic, packet.payload, packet.qos, packet.retain)
         travelling = _Travelling(connection, packet, refused)
-        changes = self._plan(travelling, origin) if refused is None else []
+        changes = self._plan(travelling, origin) if refused is None and not taken else []
         session = connection.session if connection is not None else None
         if session is not None and session.changes:
             changes += session.take_changes()

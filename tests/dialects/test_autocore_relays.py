@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from relevo.dialects.autocore import dialect
+from relevo.dialects.autocore.commands import relay_in
 from relevo.domain.events import DeviceAnswered, StateReported
 from relevo.errors import Invalid
 
@@ -101,3 +102,25 @@ def test_a_board_that_was_flashed_with_something_plain_is_believed_the_second_ti
     assert address is not None
     ((_, kept),) = dialect.decode(address, b'{"relay_states":[1]}', NOW, True).said
     assert dialect.learned({}, kept, 0) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "relay"),
+    [
+        ({"type": "relay", "channel": 3, "state": True}, (3, True)),
+        ({"type": "relay", "channel": 3, "state": "on"}, None),
+        ({"command": "relay_off", "channel": 0}, (1, False)),
+        ({"command": "relay_on"}, None),
+        ({"channel": 2, "command": "on", "state": False}, (2, True)),
+        ({"channel": 2, "state": 0}, (2, False)),
+        ({"channel": 2, "command": "toggle"}, (2, None)),
+        ({"channel": "all", "command": "off"}, (0, False)),
+        ({"channel": "2", "command": "off"}, None),
+        ({"type": "ping"}, None),
+        ({"command": "reboot"}, None),
+    ],
+)
+def test_what_a_client_tells_a_board_about_a_relay_is_understood_in_every_dialect(
+    payload: dict[str, Any], relay: tuple[int, bool | None] | None
+) -> None:
+    assert relay_in(payload) == relay

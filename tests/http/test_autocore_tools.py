@@ -1,7 +1,9 @@
 """Displays, app and tools of contract autocore (section 3.2), over real sockets; nothing is open to strangers."""
 
 import json
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import httpx
@@ -269,6 +271,51 @@ def test_a_held_key_is_let_go_of_when_its_holder_falls_silent(server: RunningSer
     story = api.get(f"/api/v1/devices/{board.id}/timeline").json()["items"]
     (told,) = [one for one in story if one["kind"] == "relay_shut_off"]
     assert told["detail"] == "relay 1 is switched off: nobody said within 1000 ms that its key is held"
+
+
+def test_what_an_app_publishes_itself_passes_the_same_place(server: RunningServer) -> None:
+    api = server.api
+    made = register(server, "d-app")
+    number = api.post("/api/relays/boards", json={"device_id": made["id"]}).json()["id"]
+
+    def let(channel: int, **body: Any) -> None:
+        assert api.patch(f"/api/relays/channels/{number * 100 + channel}", json=body).status_code == 200
+
+    let(1, function_type="momentary")
+    for channel in (2, 3):
+        let(channel, protection_mode="exclusive")
+    api.post("/api/v1/pairing", json={"minutes": 1})
+    account = api.get("/api/devices/d-app/config").json()["mqtt"]
+    api.delete("/api/v1/pairing")
+    app = mqtt(server, account["username"], account["password"])
+
+    def say(topic: str, **body: Any) -> None:
+        app.publish(f"autocore/devices/d-app/{topic}", json.dumps(body), qos=1).wait_for_publish(5)
+
+    try:
+        with with_key(server, made) as board:
+            # A plain relay is between the app and the board.
+            say("command", type="relay", channel=4, state=True, mine=1)
+            assert board.hears(1) == [{"type": "relay", "channel": 4, "state": True, "mine": 1}]
+            say("relays/set", channel=2, command="on", state=True)
+            assert board.hears(2)[1] == {"type": "relay", "channel": 2, "state": True}
+            eventually(lambda: api.get(f"/api/relays/channels/{number * 100 + 2}").json()["state"])
+            say("command", type="relay", channel=3, state=True)
+            story = f"/api/v1/devices/{board.id}/timeline"
+            eventually(lambda: any(one["reason"] == "relay_excluded" for one in api.get(story).json()["items"]))
+            say("relays/set", channel=1, command="toggle", momentary=True)
+            assert board.hears(3)[2:] == [{"type": "relay", "channel": 1, "state": True}]
+            beats = [time.monotonic()]
+            while beats[-1] - beats[0] < 1.6:
+                say("relays/heartbeat", channel=1, target_uuid="d-app", sequence=len(beats))
+                beats.append(time.monotonic())
+                time.sleep(0.1)
+            # Held for longer than a second, unless this machine forgot to say so.
+            assert len(board.commands()) == 3 or max(b - a for a, b in pairwise(beats)) > 0.8
+            assert board.hears(4)[3] == {"type": "relay", "channel": 1, "state": False}
+    finally:
+        app.disconnect()
+        app.loop_stop()
 
 
 def test_a_relay_whose_time_ran_out_while_the_server_was_down_goes_off_at_once(server: RunningServer) -> None:

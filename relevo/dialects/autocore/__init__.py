@@ -43,7 +43,9 @@ PREFIX: Final = "autocore"
 UUID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,36}")
 CHANNELS: Final = ("announce", "status", "response", "telemetry", "relays/state")
 _TO_BOARD: Final = ("command", "commands/+", "relays/set", "relays/heartbeat")
-_TOPIC: Final = rf"/devices/({UUID.pattern})/({'|'.join((*CHANNELS, 'relays/heartbeat'))})"
+TO_SWITCH: Final = ("command", "relays/set")
+"""Where boards are told to switch a relay."""
+_TOPIC: Final = rf"/devices/({UUID.pattern})/({'|'.join((*CHANNELS, *TO_SWITCH, 'relays/heartbeat'))})"
 _ERRORS: Final = rf"/errors/({UUID.pattern})/([A-Za-z0-9_.:-]{{1,64}})"
 _SHARED: Final = {"gateway/status": "gateway", "discovery/announce": "announce", "telemetry/relays/data": "relays/data"}
 # Where a shared topic's payload says whose it is.
@@ -185,6 +187,8 @@ class Autocore:
             raise Invalid("topic_unsupported", "errors are told on errors/{uuid}/{type}")
         if channel in ("announce", "status") and not payload.strip():
             return Decoded()
+        if channel in TO_SWITCH:
+            return _told(uuid, payload, retained)
         body = loads_object(payload)
         if channel == "relays/heartbeat":
             return _beat(uuid, body, retained)
@@ -233,6 +237,15 @@ def _named(uuid: str, body: Mapping[str, Any]) -> str:
         message = f"uuid in the payload is {ascii(said)[:60]}, in the topic {uuid!r}"
         raise Invalid("uuid_mismatch", message, [FieldError("uuid", message, "uuid_mismatch")])
     return uuid
+
+
+def _told(uuid: str, payload: bytes, retained: bool) -> Decoded:
+    """A client tells a board something by itself; what is no command of ours is between those two."""
+    try:
+        relay = commands.relay_in(loads_object(payload))
+    except Invalid:
+        relay = None
+    return Decoded() if relay is None or retained else Decoded(switches=[(uuid, *relay)])
 
 
 def _beat(uuid: str, body: Mapping[str, Any], retained: bool) -> Decoded:

@@ -128,6 +128,28 @@ def beat(root: str, uuid: str, channel: int, number: int, attributes: Mapping[st
     return Said(f"{root}/relays/heartbeat", _encode(body), 0)
 
 
+def relay_in(payload: Mapping[str, Any]) -> tuple[int, bool | None] | None:
+    """What a message to a board, in any of the dialects, does to a relay; ``None`` for nothing.
+
+    The relay counts from 1 and is 0 for all of them; ``None`` instead of a state is the other way round.
+    """
+    channel, word, state = payload.get("channel"), payload.get("command"), payload.get("state")
+    if word in ("relay_on", "relay_off"):
+        return (channel + 1, word == "relay_on") if type(channel) is int else None
+    if payload.get("type", "relay") not in ("relay", "relay_command"):
+        return None
+    on: bool | None = None
+    if word in ("on", "off"):
+        on = word == "on"
+    elif type(state) is bool or (type(state) is int and state in (0, 1)):
+        on = bool(state)
+    elif word != "toggle":
+        return None
+    if channel == "all":
+        return 0, on
+    return (channel, on) if type(channel) is int else None
+
+
 def topics(root: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
     """What a board listens on."""
     return (f"{root}/relays/set",) if speech_of(attributes) == "v2" else (f"{root}/command",)

@@ -5,12 +5,11 @@ place that knows what may be on. Everything else leaves as it is.
 """
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from starlette.requests import HTTPConnection
 
-from relevo.dialects.autocore import UUID, commands
-from relevo.dispatch import Wish
+from relevo.dialects.autocore import TO_SWITCH, UUID, commands
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.devices import Device
 from relevo.domain.grants import Right
@@ -21,14 +20,6 @@ from relevo.http.services import Services
 TOPIC_BYTES: Final = 128
 PAYLOAD_BYTES: Final = 512
 _OF_DEVICE: Final = re.compile(rf"devices/({UUID.pattern})/(.+)")
-_SWITCHING: Final = frozenset({"command", "relays/set"})
-
-
-class Relay(NamedTuple):
-    """What a message does to a relay; ``channel`` 0 is all of them, ``on`` is ``None`` for the other way round."""
-
-    channel: int
-    on: bool | None
 
 
 async def publish(
@@ -55,9 +46,9 @@ async def publish(
     if device is not None and match is not None:
         if match[2] == "relays/heartbeat" and type(payload.get("channel")) is int:
             wired.switching.beat(device.id, payload["channel"])
-        relay = relay_in(payload) if match[2] in _SWITCHING else None
-        if relay is not None:
-            asked = await _switch(wired, identity, device, relay)
+        relay = commands.relay_in(payload) if match[2] in TO_SWITCH else None
+        if relay is not None and wired.switching.takes(device.id, relay[0]):
+            asked = await wired.switching.switch(device.id, *relay, identity.name, f"contract:{CONTRACT}")
     if not asked:
         wired.announce(topic, data, qos, False)
     wired.audit(connection, identity, "mqtt.publish", device.id if device is not None else topic, {"topic": topic})
@@ -74,38 +65,3 @@ def _check_right(wired: Services, identity: Identity, device: Device | None, nam
         raise NotFound("Device not found")
     if held < Right.CONTROL:
         raise Forbidden("Needs the right to control this device")
-
-
-def relay_in(payload: dict[str, Any]) -> Relay | None:
-    """What a message of any of the contract's dialects does to a relay; ``None`` for any other."""
-    channel, word = payload.get("channel"), payload.get("command")
-    state = payload.get("state")
-    if word in ("relay_on", "relay_off"):
-        return Relay(channel + 1, word == "relay_on") if type(channel) is int else None
-    if payload.get("type", "relay") not in ("relay", "relay_command"):
-        return None
-    if word == "toggle":
-        on: bool | None = None
-    elif word in ("on", "off"):
-        on = word == "on"
-    elif type(state) is bool or (type(state) is int and state in (0, 1)):
-        on = bool(state)
-    else:
-        return None
-    if channel == "all":
-        return Relay(0, on)
-    return Relay(channel, on) if type(channel) is int else None
-
-
-async def _switch(wired: Services, identity: Identity, device: Device, relay: Relay) -> list[str]:
-    """Switch as by commands, where a relay that is meant does more than it is told; their ids."""
-    most = commands.channels_of(device.attributes)
-    channels = range(1, most + 1) if relay.channel == 0 else (relay.channel,)
-    if not any(wired.switching.concerns(device.id, one) for one in channels):
-        return []
-    asked = []
-    for channel in channels:
-        on = not wired.switching.state(device.id, channel) if relay.on is None else relay.on
-        wish = Wish(device.id, "relay", {"channel": channel, "state": on}, identity.name, f"contract:{CONTRACT}")
-        asked.append((await wired.dispatch.ask(wish)).id)
-    return asked

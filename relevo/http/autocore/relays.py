@@ -184,9 +184,7 @@ async def all_channels(request: Request, identity: OfBoards) -> Response:
     if wanted:
         if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
             raise wrong("query.board_id", "must be a number")
-        found = [_find_board(request, wired, identity, wanted)]
-    else:
-        found = _boards(wired, identity)
+    found = [pair for pair in _boards(wired, identity) if not wanted or pair[0].registered_seq == int(wanted)]
     return answer([_channel(wired, device, one) for device, _ in found for one in wired.switching.of_device(device.id)])
 
 

@@ -108,7 +108,11 @@ async def events(request: Request, identity: OfBoards) -> Response:
     )
 
 
-@router.get("/config/full", summary="The screens of a display")
+@router.get(
+    "/config/full",
+    summary="The screens of a display",
+    responses={404: {"description": "Screens are not offered"}},
+)
 async def screens(identity: Viewer) -> Response:
     """There are none here, which the contract allows: 404."""
     raise NotFound("Screens are not offered")
