@@ -181,9 +181,8 @@ async def all_channels(request: Request, identity: OfBoards) -> Response:
     """A bare array; ``?board_id=`` for one board."""
     wired = services_of(request)
     wanted = request.query_params.get("board_id", "")
-    if wanted:
-        if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
-            raise wrong("query.board_id", "must be a number")
+    if wanted and not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19 and int(wanted)):
+        raise wrong("query.board_id", "must be a whole number from 1")
     found = [pair for pair in _boards(wired, identity) if not wanted or pair[0].registered_seq == int(wanted)]
     return answer([_channel(wired, device, one) for device, _ in found for one in wired.switching.of_device(device.id)])
 
