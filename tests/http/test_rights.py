@@ -34,7 +34,7 @@ EXPECTED = {
         NO, NO, OK, OK, OK,
     ),
     "a device with its key; everybody on a private network while pairing or `open_mqtt_config` is open": (
-        NO, LOGIN, LOGIN, LOGIN, LOGIN,
+        NO, NO, NO, NO, NO,
     ),
     "everybody on a private network while `open_reads` is on, otherwise who may view the device, operators while it is "
     "unclaimed, and a device with its key for itself": (LOGIN, OK, OK, OK, OK),

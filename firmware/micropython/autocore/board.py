@@ -15,10 +15,10 @@ class Board:
     """``pins[n](on)`` switches relay ``n`` (from 0), ``now()`` gives whole seconds that never jump.
 
     ``request(method, url, body, timeout, headers)`` gives an answer or ``None``; ``mqtt`` makes a client as ``umqtt``
-    has it, ``None`` where there is none. ``network`` has ``ip()``, ``rssi()``, ``rejoin(ssid, password)`` and ``mac``.
+    has it, ``None`` where there is none; ``reachable(host, port, timeout)`` says whether it is worth a try. ``network`` has ``ip()``, ``rssi()``, ``rejoin(ssid, password)`` and ``mac``.
     """
 
-    def __init__(self, settings, pins, now, request, mqtt, network, free, log=print):
+    def __init__(self, settings, pins, now, request, mqtt, network, free, reachable=None, log=print):
         self.settings = settings
         self._pins = pins
         self._now = now
@@ -26,12 +26,15 @@ class Board:
         self._mqtt = mqtt
         self._network = network
         self._free = free
+        self._reachable = reachable
         self._log = log
         self.client = None
         self.relays = [False] * settings.get("relay_channels")
         self._began = now()
         self._beat_at = 0
         self._tried_at = 0
+        # What is left of an attempt: one thing each round, so that no round takes long.
+        self._todo = []
         for pin in pins:
             pin(False)
 
@@ -120,11 +123,14 @@ class Board:
             except OSError:
                 pass
 
-    def connect_mqtt(self):
+    def connect_mqtt(self, timeout=10):
         """Connect with a last will, listen for commands, announce, and say how the board is."""
         get = self.settings.get
         self._tried_at = self._now()
         if self._mqtt is None or not get("mqtt_broker"):
+            return False
+        if self._reachable is not None and not self._reachable(get("mqtt_broker"), get("mqtt_port"), timeout):
+            # umqtt waits for as long as the network lets it.
             return False
         try:
             client = self._mqtt(
@@ -138,7 +144,11 @@ class Board:
             client.set_callback(self.mqtt_callback)
             will = json.dumps(words.last_will(get("device_uuid")))
             client.set_last_will(self._topic("status").encode(), will.encode(), True, 1)
-            client.connect()
+            try:
+                client.connect(True, timeout)
+            except TypeError:
+                # Older versions know no timeout.
+                client.connect()
             self.client = client
             client.subscribe(self._topic("command").encode(), 1)
         except Exception as problem:  # umqtt has one of its own for a refused CONNECT
@@ -203,17 +213,23 @@ class Board:
         now = self._now()
         if self.client is not None and now - self._beat_at >= HEARTBEAT_S:
             self.update_mqtt_status()
-        if now - self._tried_at >= RECONNECT_S:
-            self._again()
+        if self._todo:
+            self._todo.pop(0)()
+        elif now - self._tried_at >= RECONNECT_S:
+            self._tried_at = now
+            self._network.rejoin(self.settings.get("wifi_ssid"), self.settings.get("wifi_password"))
+            if not self.settings.get("backend_registered"):
+                self._todo.append(self._look_up)
+            if self.client is None:
+                self._todo += [lambda: self.get_mqtt_config(SHORT_S), self._connect_again]
 
-    def _again(self):
-        self._tried_at = self._now()
-        self._network.rejoin(self.settings.get("wifi_ssid"), self.settings.get("wifi_password"))
-        if not self.settings.get("backend_registered") and self.check_device_registration(SHORT_S) is False:
-            self.register_device(SHORT_S)
+    def _look_up(self):
+        if self.check_device_registration(SHORT_S) is False:
+            self._todo.insert(0, lambda: self.register_device(SHORT_S))
+
+    def _connect_again(self):
         if self.client is None:
-            self.get_mqtt_config(SHORT_S)
-            self.connect_mqtt()
+            self.connect_mqtt(SHORT_S)
 
     def standing(self):
         """What the board's own page shows to programs."""

@@ -26,6 +26,23 @@ def send_all(sock, data):
         sock.write(data)
 
 
+def reachable(host, port, timeout):
+    """Whether somebody takes a connection there within ``timeout`` seconds."""
+    try:
+        address = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)[0]
+        sock = socket.socket(address[0], address[1], address[2])
+    except (OSError, IndexError):
+        return False
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address[-1])
+    except OSError:
+        return False
+    finally:
+        sock.close()
+    return True
+
+
 def request(method, url, body=None, timeout=10, headers=None, library=None):
     """An :class:`Answer`, or ``None`` when there is none for whatever reason. The socket is closed always."""
     headers = dict(headers or {})

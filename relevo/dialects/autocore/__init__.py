@@ -208,6 +208,8 @@ class Autocore:
             events += _readings(reports.flat(body, units), received_ms, uuid, decoded)
             if not events and not decoded.refused:
                 raise Invalid("reading_empty", "the reading has no values")
+            stored = [event.values for event in events if isinstance(event, TelemetryReceived)]
+            units = {key: unit for key, unit in units.items() if any(key in values for values in stored)}
         elif channel == "response":
             if type(body.get("type")) is not str and "command_id" not in body and "protocol_version" not in body:
                 message = "type must be a text such as pong, status or relay_response"

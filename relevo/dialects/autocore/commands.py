@@ -34,6 +34,8 @@ _NAMES: Final = {
     "gateway": (),
 }
 FUNCTIONS: Final = ("toggle", "momentary", "pulse", "timer")
+# Of the 512 bytes that a message to a board may have.
+_PARAMETERS_BYTES: Final = 352
 _DELAY_MOST: Final = 3_600
 _TYPE_LIMIT: Final = 64
 _ANSWERS: Final = {"ping": "pong", "status": "status", "relay": "relay_response"}
@@ -57,6 +59,8 @@ def order(name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> O
     """See :class:`relevo.dialect.Commandable`. Raises :class:`Invalid`."""
     speech = speech_of(attributes)
     if speech == "gateway":
+        if len(_encode(params)) > _PARAMETERS_BYTES:
+            raise _wrong("params_invalid", "params", f"must have at most {_PARAMETERS_BYTES} bytes")
         return Order(params, "", ANSWER_MS)
     if name not in _NAMES[speech]:
         raise _wrong("command_unknown", "name", f"must be one of {', '.join(_NAMES[speech])}")

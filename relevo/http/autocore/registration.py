@@ -182,7 +182,7 @@ def credentials(request: Request, wired: Services, signed_in: bool = False) -> t
                 f"and whose key has at most {_PASSWORD}"
             )
         return device.id, shown
-    if shown:
+    if shown and not _is_person(request, wired):
         raise Unauthenticated("this is no device's key")
     if is_private(address):
         if wired.settings.open_mqtt_config or wired.pairing.window is not None:
@@ -191,6 +191,15 @@ def credentials(request: Request, wired: Services, signed_in: bool = False) -> t
             return None, None
     wired.refusals.refuse("", "http", "mqtt_config_closed", "MQTT settings were asked for without a key", address)
     raise Forbidden("MQTT settings are given to devices that show their key, or to all while pairing is open")
+
+
+def _is_person(request: Request, wired: Services) -> bool:
+    """A display or tool with somebody's token gets what is open to all."""
+    try:
+        wired.auth.identify(request)
+    except Unauthenticated:
+        return False
+    return True
 
 
 def _registration(body: dict[str, Any]) -> dict[str, Any]:
