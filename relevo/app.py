@@ -43,8 +43,6 @@ from relevo.http.alchemy import access
 from relevo.http.alchemy.access import Onlooker
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
-from relevo.http.autocore import publishing
-from relevo.http.autocore import tools as board_tools
 from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
@@ -606,6 +604,8 @@ class Application:
         """What the view of relay boards' traffic is made of."""
 
         async def publish(connection: HTTPConnection, identity: Identity, topic: str, payload: Any) -> list[str]:
+            from relevo.http.autocore import publishing
+
             return await publishing.publish(connection, services, identity, topic, payload, 1)
 
         return board_traffic.Means(
@@ -613,7 +613,7 @@ class Application:
             admit=lambda connection: self.auth.require(connection, Role.OPERATOR),
             good=self.people.good,
             sees=services.may_watch,
-            standing=lambda host: board_tools.mqtt_standing(services, host),
+            standing=services.mqtt_standing,
             publish=publish,
         )
 

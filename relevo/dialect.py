@@ -313,7 +313,7 @@ class Switches(Protocol):
     def switching(self, name: str, params: Mapping[str, Any]) -> Switch | None:
         """What the command (with the parameters of its :class:`Order`) does to a relay; ``None`` for another."""
 
-    def switched(self, event: AnyEvent) -> dict[int, bool]:
+    def relays_said(self, event: AnyEvent) -> dict[int, bool]:
         """What ``event`` says about relays."""
 
     def switch(self, channel: int, on: bool, function: str = "toggle") -> tuple[str, dict[str, Any]]:

@@ -331,7 +331,7 @@ class Switching:
             speaks = self._speaks(device)
             if speaks is None:
                 continue
-            for channel, on in speaks.switched(event).items():
+            for channel, on in speaks.relays_said(event).items():
                 self._is((device, channel), on)
             self._dispatch.listening(device)
 

@@ -182,6 +182,17 @@ class Services:
     def online(self, device: Device) -> bool:
         return self.presence.online(device.id)
 
+    def mqtt_standing(self, host: str) -> dict[str, Any]:
+        """How the MQTT door is (contract autocore, section 3.2), for whoever knows the server as ``host``."""
+        return {
+            "connected": not self.ready(),
+            "broker": host,
+            "port": self.figures()["mqtt"]["port"],
+            "websockets_connected": len(self.monitor.watchers),
+            "messages_in_history": len(self.monitor.history),
+            "subscribed_topics": list(self.dialects["autocore"].filters()),
+        }
+
     def may_watch(self, identity: Identity, topic: str) -> bool:
         """Whether somebody may see what goes over an MQTT topic: that of a device to whoever may view it."""
         if identity.role is Role.ADMINISTRATOR:

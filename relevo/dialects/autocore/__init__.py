@@ -165,7 +165,7 @@ class Autocore:
     def switching(self, name: str, params: Mapping[str, Any]) -> Switch | None:
         return Switch(params["channel"], params["state"]) if name == "relay" and "channel" in params else None
 
-    def switched(self, event: AnyEvent) -> dict[int, bool]:
+    def relays_said(self, event: AnyEvent) -> dict[int, bool]:
         return {int(key.removeprefix("relay_")): on for key, on in (relays.reported(event) or {}).items()}
 
     def switch(self, channel: int, on: bool, function: str = "toggle") -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from relevo.dialects.autocore import commands
 from relevo.errors import Invalid, NotFound
 from relevo.http.api.times import iso
 from relevo.http.autocore.publishing import publish
-from relevo.http.autocore.shapes import CONTRACT, answer, boards, find, limit_of, wrong
+from relevo.http.autocore.shapes import answer, boards, find, limit_of, wrong
 from relevo.http.needs import OfBoards, Operator, Viewer
 from relevo.http.services import services_of
 from relevo.store import timeline
@@ -150,19 +150,7 @@ async def status(request: Request, identity: OfBoards) -> Response:
 @router.get("/mqtt/status", summary="How the MQTT door is")
 async def mqtt_status(request: Request, identity: Operator) -> Response:
     wired = services_of(request)
-    return answer(mqtt_standing(wired, request.url.hostname or ""))
-
-
-def mqtt_standing(wired: Any, host: str) -> dict[str, Any]:
-    """Also the monitor's ``mqtt_status``."""
-    return {
-        "connected": not wired.ready(),
-        "broker": host,
-        "port": wired.figures()["mqtt"]["port"],
-        "websockets_connected": len(wired.monitor.watchers),
-        "messages_in_history": len(wired.monitor.history),
-        "subscribed_topics": list(wired.dialects[CONTRACT].filters()),
-    }
+    return answer(wired.mqtt_standing(request.url.hostname or ""))
 
 
 @router.get("/mqtt/topics", summary="Topics of boards that were used of late")
