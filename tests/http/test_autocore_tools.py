@@ -141,6 +141,15 @@ def test_settings_of_a_board_are_small_and_keep_the_password_to_those_who_may_ha
     assert opened.json()["mqtt"]["username"] == "autocore"
 
 
+def test_a_tool_gets_the_broker_settings_that_are_open_to_all(server: RunningServer) -> None:
+    closed = server.api.get("/api/mqtt/config")
+    assert (closed.status_code, set(closed.json())) == (403, {"detail"})
+    server.api.post("/api/v1/pairing", json={"minutes": 1})
+    opened = server.api.get("/api/mqtt/config")
+    server.api.delete("/api/v1/pairing")
+    assert (opened.status_code, opened.json()["username"]) == (200, "autocore")
+
+
 def test_past_values_have_their_units_and_come_newest_first(server: RunningServer) -> None:
     made = register(server, "d-values")
     with with_key(server, made) as board:

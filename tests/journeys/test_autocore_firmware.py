@@ -3,6 +3,7 @@
 ``umqtt.simple`` is paho here, with the functions that boards call.
 """
 
+import contextlib
 import importlib
 import json
 import queue
@@ -137,6 +138,13 @@ def backend() -> Iterator[type[Counting]]:
         yield Counting
         one.shutdown()
         thread.join()
+
+
+def trickle(slow: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        for letter in b"GET / HTTP/1.1 and so on":
+            slow.sendall(bytes([letter]))
+            time.sleep(0.15)
 
 
 def configure(**values: Any) -> None:
@@ -432,6 +440,12 @@ def test_the_boards_own_page_takes_settings_and_shows_no_password(firmware: Simp
             # Who connects and says nothing holds it up for a second at most.
             with socket.create_connection(("127.0.0.1", port)):
                 assert client.get("/api/status").status_code == 200
+            # And so for one who says a letter now and then.
+            with socket.create_connection(("127.0.0.1", port)) as slow:
+                talking = threading.Thread(target=trickle, args=(slow,))
+                talking.start()
+                assert client.get("/api/status").status_code == 200
+                talking.join()
             assert client.post("/reset").status_code == 200
         eventually(lambda: kept()["wifi_ssid"] == "")
         assert kept()["device_uuid"] == UUID

@@ -4,6 +4,7 @@ import json
 
 import web
 
+REQUEST_S = 1
 FIELDS = ("wifi_ssid", "wifi_password", "backend_ip", "backend_port", "device_name")
 _SECRET = ("wifi_password",)
 _PAGE = (
@@ -150,8 +151,8 @@ class LocalServer:
             return False
         after = None
         try:
-            client.settimeout(1)
-            method, path, body = _read(client)
+            client.settimeout(REQUEST_S)
+            method, path, body = _read(client, web.Deadline(REQUEST_S))
             status, kind, text, after = self._page.handle(method, path, body)
             data = text.encode()
             head = "HTTP/1.0 %d x\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
@@ -168,10 +169,11 @@ class LocalServer:
         self._sock.close()
 
 
-def _read(client):
+def _read(client, deadline):
     """Method, path and body. Raises OSError, ValueError and IndexError."""
     data = b""
     while b"\r\n\r\n" not in data:
+        client.settimeout(deadline.left())
         part = client.recv(512)
         if not part or len(data) > 2048:
             raise ValueError("request")
@@ -186,6 +188,7 @@ def _read(client):
     if length > 2048:
         raise ValueError("length")
     while len(body) < length:
+        client.settimeout(deadline.left())
         part = client.recv(512)
         if not part:
             break

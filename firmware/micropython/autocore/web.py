@@ -2,8 +2,32 @@
 
 import json
 import socket
+import time
 
 _MOST = 4096
+
+
+class Deadline:
+    """So many seconds from now, for everything together; :meth:`left` raises OSError when they are over."""
+
+    def __init__(self, seconds):
+        self._ms = int(seconds * 1000)
+        self._began = _ticks()
+
+    def left(self):
+        """Seconds, always above 0."""
+        rest = self._ms - _since(self._began)
+        if rest <= 0:
+            raise OSError("timed out")
+        return rest / 1000
+
+
+def _ticks():
+    return time.ticks_ms() if hasattr(time, "ticks_ms") else int(time.monotonic() * 1000)
+
+
+def _since(began):
+    return time.ticks_diff(_ticks(), began) if hasattr(time, "ticks_diff") else _ticks() - began
 
 
 class Answer:
@@ -78,6 +102,7 @@ def _by_socket(method, url, content, headers, timeout):
     place, _, path = rest.partition("/")
     host, _, port = place.partition(":")
     address = socket.getaddrinfo(host, int(port or 80), 0, socket.SOCK_STREAM)[0]
+    deadline = Deadline(timeout)
     sock = socket.socket(address[0], address[1], address[2])
     try:
         sock.settimeout(timeout)
@@ -91,6 +116,7 @@ def _by_socket(method, url, content, headers, timeout):
         send_all(sock, head.encode() + b"\r\n" + data)
         answer = b""
         while len(answer) < _MOST:
+            sock.settimeout(deadline.left())
             part = sock.recv(512)
             if not part:
                 break
