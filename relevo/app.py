@@ -65,6 +65,7 @@ from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
+from relevo.jobs.relays import RelayClock
 from relevo.jobs.retention import Retention
 from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
@@ -80,6 +81,7 @@ from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.memory import give_back
 from relevo.meters import Meters
+from relevo.monitor import Monitor
 from relevo.mqtt import websocket as mqtt_websocket
 from relevo.mqtt.broker import Broker
 from relevo.mqtt.chosen import ChosenPasswords
@@ -91,6 +93,7 @@ from relevo.outbound import Guard, Outbound
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
 from relevo.realtime import alchemy, socketio, sse, websocket
+from relevo.realtime import autocore as board_traffic
 from relevo.realtime import thingsnxt as app_streams
 from relevo.realtime.view import KINDS, Views, kind_of
 from relevo.refusals import Refusals
@@ -104,6 +107,7 @@ from relevo.store.latest import values_of
 from relevo.store.readers import Readers
 from relevo.store.schema import prepare
 from relevo.store.writer import Writer
+from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.web import pages
 
@@ -154,6 +158,7 @@ class Application:
         self._live: socketio.Live | None = None
         self._silent: SilentUnclaimed | None = None
         self._consumption: Consumption | None = None
+        self._relays: RelayClock | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -283,6 +288,14 @@ class Application:
         pipeline.event_followers.append(appearances.follow)
         bus.tap(twins.watch)
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch, twins, keyring)
+        switching = Switching(dispatch, twins, pipeline, registry, dialects, refusals, clock)
+        for one in known:
+            switching.apply(Kept(one))
+        pipeline.record_followers.append(switching.apply)
+        pipeline.event_followers.append(switching.follow)
+        bus.tap(switching.watch)
+        intake.beat = switching.beat
+        intake.told = switching.told
         dashboards = Dashboards(pipeline, keyring)
         for one in known:
             dashboards.apply(Kept(one))
@@ -430,6 +443,8 @@ class Application:
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch, twins)
         dispatch.egress = twins.egress = broker
         rule_actions.announce = broker.announce_freely
+        monitor = Monitor(settings.autocore.topic_prefix, clock)
+        broker.observe = monitor.heard
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
@@ -442,6 +457,7 @@ class Application:
             intake=intake,
             dispatch=dispatch,
             twins=twins,
+            switching=switching,
             bulks=bulks,
             schedules=scheduler,
             sites=self._sites,
@@ -471,6 +487,9 @@ class Application:
             consumption=consumption,
             shout=self._shout,
             read_series=_read_series,
+            read_newest=journal.newest_telemetry,
+            monitor=monitor,
+            announce=broker.announce,
             presence=presence,
             figures=self._figures,
             ready=self._problems,
@@ -500,6 +519,8 @@ class Application:
         self._deadlines.start()
         self._delivery = Delivery(twins)
         self._delivery.start()
+        self._relays = RelayClock(switching, clock)
+        self._relays.start()
         bulks.start()
         scheduler.start()
         rules.start()
@@ -530,6 +551,7 @@ class Application:
             self._retention,
             self._silent,
             self._consumption,
+            self._relays,
         ):
             if job is not None:
                 await job.stop()
@@ -604,6 +626,7 @@ class Application:
         self._live = water = socketio.Live(self._water_means(services))
         self.bus.tap(water.follow)
         routes += socketio.routes(water)
+        routes += board_traffic.routes(self._traffic_means(services))
         routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
@@ -641,6 +664,23 @@ class Application:
             shown = ServerTls(settings.tls_cert, settings.tls_key, None)
             self.mqtt.keep_fresh(shown)
             await self._http.start([secure], shown.context)
+
+    def _traffic_means(self, services: Services) -> board_traffic.Means:
+        """What the view of relay boards' traffic is made of."""
+
+        async def publish(connection: HTTPConnection, identity: Identity, topic: str, payload: Any) -> list[str]:
+            from relevo.http.autocore import publishing
+
+            return await publishing.publish(connection, services, identity, topic, payload, 1)
+
+        return board_traffic.Means(
+            monitor=services.monitor,
+            admit=lambda connection: self.auth.require(connection, Role.OPERATOR),
+            good=self.people.good,
+            sees=services.may_watch,
+            standing=services.mqtt_standing,
+            publish=publish,
+        )
 
     def _app_means(self, services: Services) -> app_streams.Means:
         """What the live views of the thingsnxt app are made of."""

@@ -32,13 +32,21 @@ class Decoded:
     ``events`` are pairs ``(external identity, event)`` with ``event.device`` empty: the intake puts the registry id
     in. ``refused`` are pairs of identity and problem. ``notices`` are ``(identity, kind, detail)`` of things worth a
     line in the timeline that lost nothing, such as ``("d1", "clock_boot_relative", "ts 184233 …")``. ``token`` is what
-    the message proves itself with, empty when it has nothing; ``None`` where the contract asks for nothing.
+    the message proves itself with, empty when it has nothing; ``None`` where the contract asks for nothing. ``said``
+    are pairs of identity and what the dialect :class:`Learns` from; ``beats`` are pairs of identity and the relay whose
+    key somebody holds down, ``switches`` triples of identity, relay (0 for all) and whether it is to be on (``None``
+    for the other way round): what a client tells a device by itself.
     """
 
     events: list[tuple[str, AnyEvent]] = field(default_factory=list)
     refused: list[tuple[str, Invalid]] = field(default_factory=list)
     notices: list[tuple[str, str, str]] = field(default_factory=list)
     token: str | None = None
+    said: list[tuple[str, Any]] = field(default_factory=list)
+    beats: list[tuple[str, int]] = field(default_factory=list)
+    switches: list[tuple[str, int, bool | None]] = field(default_factory=list)
+    # Set by the intake: the server does what the message wants, and nobody else may get it.
+    taken: bool = False
 
 
 class Dialect(Protocol):
@@ -109,6 +117,24 @@ class Introduces(Protocol):
 
     def introduction(self) -> Description:
         """What such a device is called until somebody knows better."""
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A dialect that learns what a device is from what it publishes, and remembers it among its attributes."""
+
+    def learned(self, attributes: Mapping[str, Any], said: Any, doubts: int) -> tuple[dict[str, Any], int]:
+        """What ``said`` (of :attr:`Decoded.said`) changes of ``attributes`` (RFC 7396).
+
+        ``doubts`` is what this returned last as its second part for the device, 0 at first.
+        """
+
+
+class Switch(NamedTuple):
+    """A relay, counted from 1, goes on or off."""
+
+    channel: int
+    on: bool
 
 
 class Logged(NamedTuple):
@@ -286,3 +312,26 @@ class DesiredByCommand(Protocol):
 
     def desired_order(self, key: str, value: Any, attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Name and parameters of the command. Raises :class:`relevo.errors.Invalid`, naming the field."""
+
+
+@runtime_checkable
+class Switches(Protocol):
+    """A :class:`Commandable` dialect whose devices have relays (:mod:`relevo.domain.relay_functions`)."""
+
+    def switching(self, name: str, params: Mapping[str, Any]) -> Switch | None:
+        """What the command (with the parameters of its :class:`Order`) does to a relay; ``None`` for another."""
+
+    def relays_said(self, event: AnyEvent) -> dict[int, bool]:
+        """What ``event`` says about relays."""
+
+    def switch(self, channel: int, on: bool, function: str = "toggle") -> tuple[str, dict[str, Any]]:
+        """Name and parameters of the command that switches a relay, for devices that are told of its function."""
+
+    def relay_key(self, channel: int) -> str:
+        """The key of a relay in the state that a device reports."""
+
+    def relay_count(self, attributes: Mapping[str, Any]) -> int:
+        """How many relays a device has."""
+
+    def beat(self, external_id: str, channel: int, number: int, attributes: Mapping[str, Any]) -> Said | None:
+        """That a key is held still, for devices that let go by themselves without it; ``None`` for others."""

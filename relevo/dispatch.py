@@ -62,8 +62,24 @@ class Egress(Protocol):
         """Send at once to whoever listens; whether the device is among them."""
 
 
+class Relays(Protocol):
+    """What decides about switching relays (:mod:`relevo.domain.relay_functions`)."""
+
+    def worded(self, device: Device, name: str, params: dict[str, Any]) -> dict[str, Any]:
+        """The parameters of a command with what the relay's function adds to them."""
+
+    def admit(self, device: Device, name: str, params: dict[str, Any]) -> None:
+        """Raises :class:`Excluded` for a relay that may not be switched on now."""
+
+    def free(self, device: Device, name: str, params: dict[str, Any], command_id: str = "") -> bool:
+        """Whether nothing has to happen first; ``command_id`` is empty for one that is not in the ledger yet."""
+
+
 class Wish(NamedTuple):
-    """What somebody wants a device to do. ``ttl_s`` in seconds, ``None`` for the setting's."""
+    """What somebody wants a device to do. ``ttl_s`` in seconds, ``None`` for the setting's.
+
+    An ``urgent`` one does not wait for the answer to an older one that it could be mistaken for.
+    """
 
     device: str
     name: str
@@ -73,6 +89,7 @@ class Wish(NamedTuple):
     ttl_s: float | None = None
     key: str = ""
     redeliver: bool = False
+    urgent: bool = False
 
 
 class _Asked(NamedTuple):
@@ -112,6 +129,7 @@ class Dispatch:
         self._ttl_s = ttl_s
         self._open_most = open_most
         self.egress: Egress | None = None
+        self.relays: Relays | None = None
         # Wishes on their way to the disk, by device, in their order.
         self._asked: dict[str, dict[str, _Asked]] = {}
         self._keys: dict[tuple[str, str, str], asyncio.Future[Command]] = {}
@@ -145,8 +163,8 @@ class Dispatch:
 
         ``more`` is committed with it. The same idempotency key of the same asker within a day gives the command that
         it began. Raises :class:`NotFound`, :class:`Invalid` naming the field, :class:`Conflict` for a key that began
-        something else, :class:`TooMany` when the device has too many open commands, :class:`QueueFull` and
-        :class:`StoreUnavailable`.
+        something else, :class:`Excluded` for a relay that another excludes, :class:`TooMany` when the device has too
+        many open commands, :class:`QueueFull` and :class:`StoreUnavailable`.
         """
         device, order = self.check(wish)
         key = (wish.by, wish.device, wish.key)
@@ -156,12 +174,15 @@ class Dispatch:
                 if (begun.name, begun.params) != (wish.name, order.params):
                     raise Conflict(f"idempotency_key {wish.key!r} began another command, {begun.id}")
                 return begun
+        if self.relays is not None:
+            self.relays.admit(device, wish.name, order.params)
         if len(self.ledger.of(device.id)) + len(self._asked.get(device.id, ())) >= self._open_most:
             raise TooMany(f"device {device.id!r} has {self._open_most} open commands already", 5)
         if self._pipeline.full:
             raise QueueFull("too much is waiting to be stored; try again in a moment")
         now = self._clock.now_ms()
         ttl_ms = round((self._ttl_s if wish.ttl_s is None else wish.ttl_s) * 1000)
+        lane = "" if wish.urgent else order.lane
         queued = CommandQueued(
             device.id,
             new_id(),
@@ -172,18 +193,18 @@ class Dispatch:
             wish.origin,
             now + ttl_ms,
             wish.key,
-            order.lane,
+            lane,
             order.answer_ms,
             wish.redeliver,
         )
         entries: list[Entry] = [queued, *more]
-        leaves = self._may_leave_at_once(device, order.lane)
+        leaves = self._may_leave_at_once(device, lane) and self._is_free(device, wish.name, order.params)
         if leaves:
             entries.append(CommandSent(device.id, queued.id, now, "mqtt", _deadline(now, order.answer_ms)))
         future: asyncio.Future[Command] = asyncio.get_running_loop().create_future()
         # Somebody may wait for it beside us, and it may fail while nobody does.
         future.add_done_callback(_looked_at)
-        asked = _Asked(queued.id, order.lane, leaves)
+        asked = _Asked(queued.id, lane, leaves)
         self._asked.setdefault(device.id, {})[queued.id] = asked
         if wish.key:
             self._keys[key] = future
@@ -209,7 +230,10 @@ class Dispatch:
             raise _field(*problem)
         if len(wish.key) > KEY_LIMIT:
             raise _field("key_invalid", "idempotency_key", f"must have at most {KEY_LIMIT} characters")
-        return device, dialect.order(wish.name, wish.params, device.attributes)
+        params = wish.params
+        if self.relays is not None:
+            params = self.relays.worded(device, wish.name, params)
+        return device, dialect.order(wish.name, params, device.attributes)
 
     async def _begun(self, key: tuple[str, str, str]) -> Command | None:
         running = self._keys.get(key)
@@ -286,8 +310,10 @@ class Dispatch:
         if not self.ledger.has_open(device):
             return
         registered = self._registry.get(device)
+        if registered is None or not self.ledger.ready(device, self._clock.now_ms()) or not self._hears(registered):
+            return
         ready = self._ready(device)
-        if ready and registered is not None and self._hears(registered):
+        if ready:
             self._send(ready, "mqtt")
 
     async def take(self, device: str, wait_s: float, most: int) -> list[Command]:
@@ -320,7 +346,19 @@ class Dispatch:
                     del self._polling[device]
 
     def _ready(self, device: str) -> list[Command]:
-        return [one for one in self.ledger.ready(device, self._clock.now_ms()) if one.id not in self._moving]
+        found = [one for one in self.ledger.ready(device, self._clock.now_ms()) if one.id not in self._moving]
+        registered = self._registry.get(device)
+        if self.relays is None or registered is None:
+            return found
+        return [one for one in found if self._is_free(registered, one.name, one.params, one.id)]
+
+    def _is_free(self, device: Device, name: str, params: dict[str, Any], command_id: str = "") -> bool:
+        return self.relays is None or self.relays.free(device, name, params, command_id)
+
+    def fail(self, command: Command, reason: str) -> None:
+        """End a command that may not leave any more; nothing for one that is over or being decided about."""
+        if not command.over and command.id not in self._moving and self.ledger.get(command.id) is not None:
+            self._submit(CommandEnded(command.device, command.id, self._clock.now_ms(), FAILED, reason))
 
     def _hears(self, device: Device) -> bool:
         dialect = self._dialects[device.contract]

@@ -27,6 +27,10 @@ class Conflict(RelevoError):
     """The thing exists already."""
 
 
+class Excluded(Conflict):
+    """Something else is on that may not be on at the same time."""
+
+
 class PreconditionFailed(RelevoError):
     """The thing is not in the state that the asker expects, see ``If-Match``."""
 
@@ -38,9 +42,11 @@ class Unauthenticated(RelevoError):
 class TooMany(RelevoError):
     """Somebody does too much of something; ``retry_after`` in seconds says when it may go on."""
 
-    def __init__(self, message: str, retry_after: int) -> None:
+    def __init__(self, message: str, retry_after: int, limit: int = 0) -> None:
+        """``limit`` is how often it may be within the time that is looked at, 0 where nobody asks for that."""
         super().__init__(message)
         self.retry_after = retry_after
+        self.limit = limit
 
 
 class Forbidden(RelevoError):

@@ -5,15 +5,17 @@ whose reading it is, whether an unknown sender is registered, shown as unclaimed
 told in the timeline.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from relevo.clock import Clock
-from relevo.dialect import Address, Decoded, Description, Dialect, Introduces, NamesLoosely
+from relevo.dialect import Address, Decoded, Description, Dialect, Introduces, Learns, NamesLoosely
 from relevo.dispatch import Dispatch
-from relevo.domain.devices import ID_PATTERN, Device, Registry, is_claimed
+from relevo.domain.devices import ID_PATTERN, LEARNED, Device, Registry, is_claimed
 from relevo.domain.events import (
     AnyEvent,
     DeviceAnswered,
+    DeviceChanged,
     DeviceRegistered,
     TelemetryReceived,
     UnclaimedReading,
@@ -77,6 +79,11 @@ class Intake:
         self._twins = twins
         # By contract.
         self.rooms: dict[str, Room] = {}
+        self._doubts: dict[str, int] = {}
+        # Somebody holds the key of a relay: registry id and channel.
+        self.beat: Callable[[str, int], bool] = lambda device, channel: False
+        # A client tells a device to switch a relay: registry id, channel, state, address; whether that is done for it.
+        self.told: Callable[[str, int, bool | None, str], bool] = lambda device, channel, on, sender: False
 
     @property
     def registration_open(self) -> bool:
@@ -195,6 +202,15 @@ class Intake:
                 out += self._dispatch.heard(dialect, device, event)
             if type(event) in reporting:
                 out += self._twins.heard(dialect, device, event, where, sender)
+        if decoded.said and isinstance(dialect, Learns):
+            self._learn(dialect, decoded, speaker, out)
+        for external_id, channel in decoded.beats:
+            device = self.device_id(contract, external_id)
+            if device:
+                self.beat(device, channel)
+        for external_id, channel, on in decoded.switches:
+            device = self.device_id(contract, external_id)
+            decoded.taken = bool(device) and self.told(device, channel, on, sender)
         if decoded.notices:
             for external_id, kind, detail in decoded.notices:
                 self._refusals.notice(self.device_id(contract, external_id), kind, detail)
@@ -202,6 +218,22 @@ class Intake:
             for external_id, problem in decoded.refused:
                 self.refuse(contract, external_id, where, problem, sender)
         return out
+
+    def _learn(self, dialect: Learns, decoded: Decoded, speaker: str, out: list[Entry]) -> None:
+        """What devices are by what they say; remembered where it is something new."""
+        contract = dialect.name  # type: ignore[attr-defined]
+        for external_id, said in decoded.said:
+            device = self._registry.find(contract, external_id)
+            if device is None or speaker not in ("", device.id):
+                continue
+            before = self._doubts.get(device.id, 0)
+            patch, doubts = dialect.learned(device.attributes, said, before)
+            if doubts:
+                self._doubts[device.id] = doubts
+            elif before:
+                del self._doubts[device.id]
+            if patch:
+                out.append(DeviceChanged(device.id, self._clock.now_ms(), {LEARNED: patch}, device.id))
 
     def refuse(self, contract: str, external_id: str, where: str, problem: Invalid, sender: str) -> None:
         """Tell that something an identity sent was refused."""

@@ -1,7 +1,7 @@
 """Devices and the registry: who exists, under which contract and which external identity."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +15,10 @@ NAME_LIMIT: Final = 128
 CLAIMED: Final = "claimed"
 """Attribute of a device that was claimed without a person, on a network where that is allowed."""
 CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash", "owner", "site"})
+
+
+LEARNED: Final = "learned"
+"""Among the changes of a device: what it said of itself, merged into its attributes (RFC 7396)."""
 
 
 class Device(msgspec.Struct, gc=False):
@@ -41,6 +45,20 @@ class Device(msgspec.Struct, gc=False):
 def is_claimed(device: Device) -> bool:
     """Whether somebody took it: a person, or anybody on a network where that needs no sign-in."""
     return bool(device.owner) or device.attributes.get(CLAIMED) is True
+
+
+def patched(attributes: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
+    """``attributes`` after ``patch`` (RFC 7396)."""
+    out = dict(attributes)
+    for key, value in patch.items():
+        if value is None:
+            out.pop(key, None)
+        elif isinstance(value, dict):
+            before = out.get(key)
+            out[key] = patched(before if isinstance(before, dict) else {}, value)
+        else:
+            out[key] = value
+    return out
 
 
 def check_id(text: str, field: str = "id") -> str:
@@ -140,6 +158,8 @@ class Registry:
             device = self._by_id.get(event.device)
             if device is not None:
                 changes = {name: value for name, value in event.changes.items() if name in CHANGEABLE}
+                if LEARNED in event.changes:
+                    changes["attributes"] = patched(device.attributes, event.changes[LEARNED])
                 self._put(msgspec.structs.replace(device, **changes))
         elif isinstance(event, DeviceRemoved):
             device = self._by_id.pop(event.device, None)

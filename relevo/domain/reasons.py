@@ -154,6 +154,8 @@ REASONS: Final[dict[str, Advice]] = {
           "Configure the board again; two boards may have been cloned from one image."),
     **_of("selection_invalid command_unknown", "A command to a device that cannot be told so, or to nobody.",
           "The answer names the field; see docs/commands.md for what each contract understands."),
+    **_of("relay_excluded", "A client told a relay by MQTT to go on while another of its group is on.",
+          "Switch the other one off first, or change the protection of the relays; see docs/autocore.md."),
     **_of("rule_invalid", "A rule whose condition or action breaks a limit.",
           "The answer names the place in the condition and the limit."),
     **_of("rule_failed", "A rule fired, and part of what it does could not be done; the detail says why.",
@@ -221,6 +223,8 @@ NOTICES: Final[dict[str, Advice]] = {
           "The detail names the field and the words that are known."),
     **_of("document_too_large", "A desired or reported state would be larger than 16,384 bytes.",
           "Take keys away that nobody needs (null), and send measurements as telemetry."),
+    **_of("relay_shut_off", "A relay was switched off because nobody held its key any more, or its time was over.",
+          "Whoever holds a momentary relay says so every 500 ms; the most time of a timed one is its channel's."),
     **_of("retained_skipped", "An old message that the broker had kept was not counted as a new reading.",
           "Publish readings with the retain flag off."),
 }  # fmt: skip

@@ -20,6 +20,7 @@ from relevo.domain.deliveries import DeliveriesForgotten, DeliveryChange, Delive
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
 from relevo.domain.notices import NoticePreferences
+from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
@@ -53,6 +54,9 @@ Record: TypeAlias = (
     | Appearance
     | Customer
     | MeterMonth
+    | RelayBoard
+    | RelayChannel
+    | RelayRun
 )
 
 

@@ -37,7 +37,7 @@ _LINK_S: Final = 600
 _RESET_S: Final = 3_600
 _TICKETS_MOST: Final = 10_000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_TICKET_PATHS: Final = frozenset({"/api/v1/stream", "/api/v1/ws", "/stream/dispositivos"})
+_TICKET_PATHS: Final = frozenset({"/api/v1/stream", "/api/v1/ws", "/stream/dispositivos", "/ws/mqtt"})
 # Contract hidrometro, section 9.7, for every way of signing in. One name from one address, any name from one address,
 # one account from anywhere: a mistyped password must not shut a whole house out, nor may names be tried in turn.
 _FAILURES_OF_PAIR: Final = 10

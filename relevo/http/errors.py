@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from relevo.errors import (
     Conflict,
+    Excluded,
     FieldError,
     Forbidden,
     Invalid,
@@ -69,6 +70,7 @@ _STATUS: dict[type[RelevoError], int] = {
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    Excluded: 409,
     PreconditionFailed: 412,
     Invalid: 422,
     TooMany: 429,
@@ -79,8 +81,19 @@ _ALWAYS_400 = frozenset({"hidrometro", "alchemy"})
 _WHOLE_BODY = frozenset({"json_malformed", "utf8_invalid", "json_too_deep", "json_duplicate_key", "payload_empty"})
 
 
+_AUTOCORE: Final = frozenset({"/api/events", "/api/health", "/api/status"})
+_BELOW_AUTOCORE: Final = ("/api/devices", "/api/mqtt", "/api/relays", "/api/telemetry", "/api/config")
+
+
+def _is_autocore(path: str) -> bool:
+    """With a slash at its end it is another contract's."""
+    if path.endswith("/"):
+        return False
+    return path in _AUTOCORE or any(path == one or path.startswith(f"{one}/") for one in _BELOW_AUTOCORE)
+
+
 def style_of(path: str) -> str:
-    """``native``, ``hidrometro``, ``alchemy``, ``thingsnxt`` or ``detail`` (the plain form most contracts share)."""
+    """``native``, ``hidrometro``, ``alchemy``, ``thingsnxt``, ``autocore`` or ``detail`` (the plain form)."""
     if path.startswith("/api/v1/"):
         return "native"
     if path in _HIDROMETRO or path.startswith(_HIDROMETRO_BELOW):
@@ -89,7 +102,7 @@ def style_of(path: str) -> str:
         return "alchemy"
     if path.split("/", 2)[1:2] and path.split("/", 2)[1] in _THINGSNXT:
         return "thingsnxt"
-    return "detail"
+    return "autocore" if _is_autocore(path) else "detail"
 
 
 def render(
@@ -108,8 +121,18 @@ def render(
         told = [f"{one.field}: {one.message}" for one in errors or ()]
         more = {"detalle": "; ".join(told)} if told and told != [detail] else {}
         return JSONResponse({"error": detail, **more}, status, headers=dict(headers or {}))
-    if style == "thingsnxt" and status == 422:
+    if style == "autocore" and status == 429:
+        wait = int((headers or {}).get("Retry-After", "1"))
+        return JSONResponse(
+            {"error": "rate_limit_exceeded", "message": detail, "retry_after": wait},
+            status,
+            headers=dict(headers or {}),
+        )
+    if style in ("thingsnxt", "autocore") and status == 422:
         listed = errors or [FieldError("", detail, reason or "invalid")]
+        if style == "autocore":
+            # A board's buffer has room for a few.
+            listed = [FieldError(one.field, one.message[:200], one.reason) for one in listed[:3]]
         said = [{"loc": _place(one.field), "msg": one.message, "type": one.reason} for one in listed]
         return JSONResponse({"detail": said}, status, headers=dict(headers or {}))
     if style != "native":
@@ -145,6 +168,8 @@ def answer(path: str, error: RelevoError) -> Response:
             status = 400
     elif isinstance(error, TooMany):
         headers["Retry-After"] = str(error.retry_after)
+        if error.limit:
+            headers["X-RateLimit-Limit"] = str(error.limit)
     elif status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     elif status == 503:
@@ -153,6 +178,9 @@ def answer(path: str, error: RelevoError) -> Response:
     if style_of(path) == "hidrometro" and status == 403:
         # Section 4 of the contract; why is in the audit log.
         detail = "forbidden"
+    if style_of(path) == "autocore" and isinstance(error, Invalid):
+        # Section 3: a body that is no JSON breaks its schema.
+        status = 413 if status == 413 else 422
     if style_of(path) == "thingsnxt":
         # Section 3 and 4 of the contract: duplicates are bad requests, and a body that is no JSON breaks its schema.
         if isinstance(error, Invalid):

@@ -153,12 +153,22 @@ writes_alchemy: Final = Depends(
 claims_alchemy: Final = Depends(
     _Nobody("everybody on a private network while `open_control` is on, otherwise operators")
 )
+owner_or_board: Final = Depends(_Nobody("the board's owner, and the board with its key for its addresses"))
+settings_of_board: Final = Depends(
+    _Nobody("the board with its key; who may view it while pairing or `open_mqtt_config` is open")
+)
 while_registration: Final = Depends(
     _Nobody("everybody on a private network while `open_registration` is on, otherwise administrators")
 )
 Viewer = Annotated[Identity, _person(Role.VIEWER)]
 Operator = Annotated[Identity, _person(Role.OPERATOR)]
 Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]
+# Boards of contract autocore, which are named by a number or a uuid of their own.
+OfBoards = Annotated[
+    Identity, Depends(_Person("everybody who is signed in, for the boards they may view", Role.VIEWER))
+]
+ControlsBoard = Annotated[Identity, Depends(_Person("who may control the board", Role.VIEWER))]
+OwnsBoard = Annotated[Identity, Depends(_Person("the board's owner", Role.VIEWER))]
 MayView = Annotated[Held, _on_device(Right.VIEW)]
 MayControl = Annotated[Held, _on_device(Right.CONTROL)]
 Owns = Annotated[Held, _on_device(Right.OWN)]

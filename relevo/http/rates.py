@@ -80,7 +80,9 @@ class Rates:
             return
         reset = self._limiter.get_window_stats(rule, kind, name).reset_time
         error = TooMany(
-            f"more than {rule.amount} requests a minute; see Retry-After", max(1, int(reset - time.time()) + 1)
+            f"more than {rule.amount} requests a minute; see Retry-After",
+            max(1, int(reset - time.time()) + 1),
+            rule.amount,
         )
         self._tell(connection, kind, name, rule)
         await errors.answer(path, error)(scope, receive, send)

@@ -32,6 +32,7 @@ OUTSIDE: Final = {
     "GET, POST, WebSocket /socket.io/": "everybody on a private network while `open_reads` is on, otherwise everybody "
     "who is signed in, for the meters they may view",
     "WebSocket /ws": "everybody who is signed in, for what is theirs",
+    "WebSocket /ws/mqtt": "operators, for the devices they may view; publishing needs the right to control the device",
     "WebSocket /mqtt": "as MQTT over TCP",
     "WebSocket /": "as MQTT over TCP",
 }

@@ -16,7 +16,7 @@ from relevo.clock import Clock
 from relevo.dashboards import Dashboards
 from relevo.dialect import Dialect, Said
 from relevo.dispatch import Dispatch
-from relevo.domain.accounts import Account, Identity
+from relevo.domain.accounts import Account, Identity, Role
 from relevo.domain.alerts import Alerts
 from relevo.domain.bulk import Bulk
 from relevo.domain.channels import Channel
@@ -24,7 +24,7 @@ from relevo.domain.customers import Customer
 from relevo.domain.deliveries import Attempt, Delivery, WebhookProgress
 from relevo.domain.devices import Device, Registry
 from relevo.domain.evaluator import Evaluator
-from relevo.domain.events import Audited
+from relevo.domain.events import Audited, TelemetryReceived
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
@@ -36,6 +36,7 @@ from relevo.domain.webhooks import Webhook
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.meters import Meters
+from relevo.monitor import Monitor
 from relevo.notifications import Notifications
 from relevo.outbound import Guard
 from relevo.pairing import Pairing
@@ -47,6 +48,7 @@ from relevo.store.backtests import Answer
 from relevo.store.latest import Latest, values_of
 from relevo.store.readers import Readers
 from relevo.store.series import Page
+from relevo.switching import Switching
 from relevo.twins import Twins
 
 ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
@@ -139,6 +141,7 @@ class Services:
     intake: Intake
     dispatch: Dispatch
     twins: Twins
+    switching: Switching
     bulks: BulkCommands
     schedules: Schedules
     sites: dict[str, Site]
@@ -173,6 +176,11 @@ class Services:
     # Sends to whoever listens at this moment; kept for nobody.
     shout: Callable[[Said], None]
     read_series: ReadSeries
+    # The newest readings of a device, until so many values are there, from a sequence number on.
+    read_newest: Callable[[sqlite3.Connection, str, int, int], list[tuple[int, TelemetryReceived]]]
+    monitor: Monitor
+    # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
+    announce: Callable[[str, bytes, int, bool], None]
     presence: Presence
     figures: Callable[[], dict[str, Any]]
     ready: Callable[[], list[str]]
@@ -193,6 +201,27 @@ class Services:
 
     def online(self, device: Device) -> bool:
         return self.presence.online(device.id)
+
+    def mqtt_standing(self, host: str) -> dict[str, Any]:
+        """How the MQTT door is (contract autocore, section 3.2), for whoever knows the server as ``host``."""
+        return {
+            "connected": not self.ready(),
+            "broker": host,
+            "port": self.figures()["mqtt"]["port"],
+            "websockets_connected": len(self.monitor.watchers),
+            "messages_in_history": len(self.monitor.history),
+            "subscribed_topics": list(self.dialects["autocore"].filters()),
+        }
+
+    def may_watch(self, identity: Identity, topic: str) -> bool:
+        """Whether somebody may see what goes over an MQTT topic: that of a device to whoever may view it."""
+        if identity.role is Role.ADMINISTRATOR:
+            return True
+        found = self.intake.address(topic)
+        if found is None or not found[1].external_id:
+            return False
+        device = self.registry.find(found[1].contract, found[1].external_id)
+        return device is not None and bool(self.auth.people.right(identity, device))
 
     def audited(
         self,

@@ -25,7 +25,7 @@ from relevo.domain.rule_actions import MOVING, filled, filled_body
 from relevo.domain.rules import Rule
 from relevo.domain.targets import meant
 from relevo.domain.webhooks import Webhook
-from relevo.errors import Conflict, Invalid, QueueFull, RelevoError, StoreUnavailable
+from relevo.errors import Conflict, Excluded, Invalid, QueueFull, RelevoError, StoreUnavailable
 from relevo.jobs.acting import Acting
 from relevo.log import get_logger
 from relevo.notifications import Notifications
@@ -243,6 +243,9 @@ class RuleActions:
             await self._acting.ask(device, call.order, rule.owner, rule.origin, call.key)
         except (QueueFull, StoreUnavailable):
             raise
+        except Excluded as error:
+            self._tell(rule, device, str(error))
+            return
         except Conflict:
             # Asked for before the rule was changed.
             return

@@ -34,7 +34,7 @@ from relevo.domain.schedules import (
 )
 from relevo.domain.targets import meant
 from relevo.domain.zones import said
-from relevo.errors import Conflict, Invalid, NotFound, QueueFull, RelevoError, StoreUnavailable
+from relevo.errors import Conflict, Excluded, Invalid, NotFound, QueueFull, RelevoError, StoreUnavailable
 from relevo.jobs.acting import Acting
 from relevo.log import get_logger
 from relevo.pipeline import Entry, Pipeline
@@ -325,6 +325,10 @@ class Scheduler:
         except (QueueFull, StoreUnavailable):
             # It is tried again until it is too late.
             self._call(call._replace(at=now + _AGAIN_MS))
+            return
+        except Excluded as error:
+            run.problems += 1
+            self._tell(schedule, device, device, "schedule_failed", str(error))
             return
         except Conflict:
             # Asked for before the schedule was changed.

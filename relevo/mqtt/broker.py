@@ -100,6 +100,8 @@ class Broker:
         self.governor = Governor(clock, settings.limits.connects_per_s)
         self.failed_logins = Attempts(clock, settings.limits.failed_logins, 60.0)
         self.counts: Counter[str] = Counter()
+        # Shown every message: topic, payload, quality of service, whether it is retained.
+        self.observe: Callable[[str, bytes, int, bool], None] | None = None
         self._unflushed: list[Connection] = []
         self._tasks: set[asyncio.Future[None]] = set()
         # How many connections speak for a device: the first connects it, the last disconnects it.
@@ -321,7 +323,7 @@ class Broker:
         sender = connection.address
         events: Sequence[Entry] = ()
         refused: Reason | None = None
-        told = False
+        told = taken = False
         dialect = route.dialect
         if dialect is not None:
             address = route.address
@@ -334,7 +336,7 @@ class Broker:
             else:
                 speaker = connection.principal.device if connection.principal is not None else ""
                 events = self.intake.events(dialect, decoded, "mqtt", sender, speaker, packet.qos > 0)
-                told = bool(decoded.refused)
+                told, taken = bool(decoded.refused), decoded.taken
                 if told and not decoded.events:
                     refused = Reason.PAYLOAD_FORMAT_INVALID
                 self._meet(connection, events, sender)
@@ -342,7 +344,7 @@ class Broker:
             device = connection.principal.device if connection.principal else ""
             self.refusals.refuse(device, "mqtt", *route.refusal, sender)
             refused = Reason.NOT_AUTHORIZED
-        self._take(connection, packet, events, refused, told)
+        self._take(connection, packet, events, refused, told, taken=taken)
 
     def publish_will(self, will: Will, principal: Principal, address: str) -> None:
         """Let a last will in; its right was checked when it was left here."""
@@ -384,10 +386,16 @@ class Broker:
         refused: Reason | None,
         told: bool,
         origin: str = "",
+        taken: bool = False,
     ) -> None:
-        """The common way of all messages: over the road when something has to survive, otherwise straight on."""
+        """The common way of all messages: over the road when something has to survive, otherwise straight on.
+
+        A ``taken`` one goes to nobody: the server does what it wants.
+        """
+        if self.observe is not None and refused is not Reason.NOT_AUTHORIZED:
+            self.observe(packet.topic, packet.payload, packet.qos, packet.retain)
         travelling = _Travelling(connection, packet, refused)
-        changes = self._plan(travelling, origin) if refused is None else []
+        changes = self._plan(travelling, origin) if refused is None and not taken else []
         session = connection.session if connection is not None else None
         if session is not None and session.changes:
             changes += session.take_changes()
@@ -548,6 +556,8 @@ class Broker:
         :meth:`Dispatch.arrived` hears of ``token`` once the device's client acknowledged.
         """
         message = Message(said.topic.encode(), said.payload, said.qos, False, None, expires_at, "server")
+        if self.observe is not None:
+            self.observe(said.topic, said.payload, said.qos, False)
         now = self.clock.now_ms()
         reached = False
         for one in self.subscriptions.deliveries(said.topic, said.qos, False, None):

@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from relevo.domain.devices import CHANGEABLE, Device
+from relevo.domain.devices import CHANGEABLE, LEARNED, Device, patched
 from relevo.domain.events import DeviceChanged, DeviceRegistered, DeviceRemoved
 from relevo.store.db import metadata
 from relevo.store.latest import latest
@@ -95,6 +95,9 @@ def register(core: Connection, event: DeviceRegistered, seq: int) -> int:
 
 def change(core: Connection, event: DeviceChanged) -> None:
     values: dict[str, Any] = {name: value for name, value in event.changes.items() if name in CHANGEABLE}
+    if LEARNED in event.changes:
+        known = core.execute(select(devices.c.attributes).where(devices.c.id == event.device)).scalar()
+        values["attributes"] = patched(known or {}, event.changes[LEARNED])
     if values:
         core.execute(update(devices).where(devices.c.id == event.device).values(**values))
 

@@ -82,6 +82,27 @@ def telemetry_between(
                 yield n, event
 
 
+def newest_telemetry(
+    connection: sqlite3.Connection, device: str, values: int, since: int
+) -> list[tuple[int, TelemetryReceived]]:
+    """The readings of ``device`` that arrived last and have a number from ``since``, together at least ``values``
+    values where there are as many; the newest first."""
+    found: list[tuple[int, TelemetryReceived]] = []
+    held = 0
+    rows = connection.execute(
+        "SELECT seq, data FROM journal WHERE t1 IS NOT NULL AND seq + n > ? AND instr(data, ?) > 0 ORDER BY seq DESC",
+        (since, device.encode()),
+    )
+    for first, data in rows:
+        for n, event in reversed(list(enumerate(_decode(data), first))):
+            if type(event) is TelemetryReceived and event.device == device and n >= since:
+                found.append((n, event))
+                held += len(event.values)
+        if held >= values:
+            break
+    return found
+
+
 def between(connection: sqlite3.Connection, begin: int, end: int, named: Sequence[bytes] = ()) -> Iterator[AnyEvent]:
     """Events that were committed with ``begin <= at < end`` (milliseconds UTC), in their order.
 

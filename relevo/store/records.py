@@ -44,6 +44,7 @@ from relevo.domain.records import (
     StatusLogForgotten,
     key_of,
 )
+from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
@@ -366,6 +367,47 @@ meter_months = Table(
     Column("litres", Float, nullable=False),
     _time("seq"),
 )
+relay_boards = Table(
+    "relay_boards",
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("model"),
+    _text("location"),
+    Column("active", Boolean, nullable=False),
+    _time("created_at"),
+    _time("changed_at"),
+)
+relay_channels = Table(
+    "relay_channels",
+    metadata,
+    _text("id", primary_key=True),
+    _text("device"),
+    _time("channel"),
+    _text("name"),
+    _text("description"),
+    _text("function"),
+    _text("protection"),
+    _text("group"),
+    _time("pulse_ms"),
+    _time("timer_s"),
+    _time("limit_s"),
+    _text("icon"),
+    _text("color"),
+    Column("in_macros", Boolean, nullable=False),
+    Column("active", Boolean, nullable=False),
+    _time("changed_at"),
+)
+relay_runs = Table(
+    "relay_runs",
+    metadata,
+    _text("id", primary_key=True),
+    _text("device"),
+    _time("channel"),
+    _text("why"),
+    _time("on_at"),
+    _time("lasts_ms"),
+)
 
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
@@ -395,6 +437,9 @@ TABLES: Final[dict[type[Record], Table]] = {
     Appearance: appearances,
     Customer: customers,
     MeterMonth: meter_months,
+    RelayBoard: relay_boards,
+    RelayChannel: relay_channels,
+    RelayRun: relay_runs,
 }
 # Records with documents of their own shape inside.
 _NESTED: Final = frozenset({Schedule, Rule, NoticePreferences})

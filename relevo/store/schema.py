@@ -30,7 +30,7 @@ from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0015"
+HEAD: Final = "0016"
 TABLES: Final = (
     journal.journal,
     latest.latest,

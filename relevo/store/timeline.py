@@ -40,6 +40,7 @@ _CUT: Final = (
 FOLD_MS: Final = 60_000
 # A board without a clock would fill its story with nothing else.
 CLOCK_FOLD_MS: Final = 3_600_000
+_NAMED_MOST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +146,12 @@ def load(core: Connection, device: str, limit: int, before: int | None = None) -
     if before is not None:
         query = query.where(timeline.c.id < before)
     return [dict(row._mapping) for row in core.execute(query)]
+
+
+def newest(core: Connection, devices: list[str], limit: int) -> list[dict[str, Any]]:
+    """The newest ``limit`` lines of any of ``devices``, newest first."""
+    found: list[dict[str, Any]] = []
+    for n in range(0, len(devices), _NAMED_MOST):
+        query = select(timeline).where(timeline.c.device.in_(devices[n : n + _NAMED_MOST]))
+        found += [dict(row._mapping) for row in core.execute(query.order_by(timeline.c.id.desc()).limit(limit))]
+    return sorted(found, key=lambda row: row["id"], reverse=True)[:limit]

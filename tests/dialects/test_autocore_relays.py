@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from relevo.dialects.autocore import dialect
+from relevo.dialects.autocore.commands import relay_in
 from relevo.domain.events import DeviceAnswered, StateReported
 from relevo.errors import Invalid
 
@@ -18,9 +19,13 @@ NOW = 1_767_225_600_000
         ("status", b'{"status":"online","relays":{"3":true}}', {"relay_3": True}),
         ("relays/state", b'{"channel":3,"state":true}', {"relay_3": True}),
         ("relays/state", b'{"channel":"3","state":true}', None),
-        ("relays/state", b'{"channel":3,"state":"on"}', None),
+        ("relays/state", b'{"channel":3,"state":"on"}', {"relay_3": True}),
+        ("relays/state", b'{"channel":3,"command":"off"}', {"relay_3": False}),
+        ("relays/state", b'{"channels":{"1":1,"2":0}}', {"relay_1": True, "relay_2": False}),
         ("response", b'{"type":"relay_response","channel":2,"state":false}', {"relay_2": False}),
         ("response", b'{"type":"pong","channel":2,"state":false}', None),
+        ("response", b'{"type":"status","data":{"relays":[1,0]}}', {"relay_1": True, "relay_2": False}),
+        ("response", b'{"type":"status","data":{"relays":[7]}}', None),
     ],
 )
 def test_what_a_board_says_about_its_relays_is_reported(
@@ -48,3 +53,74 @@ def test_what_a_board_cannot_be_is_refused_by_name(key: str, value: Any) -> None
         dialect.desired_order(key, value, {"relay_channels": 8})
     assert problem.value.reason == "desired_unknown"
     assert [one.field for one in problem.value.errors] == [f"values.{key}"]
+
+
+def learn(attributes: dict[str, Any], channel: str, payload: str, doubts: int = 0) -> tuple[dict[str, Any], int]:
+    address = dialect.address(f"autocore/devices/u1/{channel}")
+    assert address is not None
+    ((_, said),) = dialect.decode(address, payload.encode(), NOW, False).said
+    return dialect.learned(attributes, said, doubts)
+
+
+@pytest.mark.parametrize(
+    ("before", "channel", "payload", "patch"),
+    [
+        ({}, "status", '{"relay_states":[0]}', {"speech": "old"}),
+        ({}, "status", '{"relays":[0]}', {}),
+        ({}, "status", '{"relay_states":[0],"protocol_version":"2.2.0"}', {"speech": "v2"}),
+        ({"speech": "old"}, "relays/state", '{"protocol_version":"2.2.0","channel":1,"state":true}', {"speech": "v2"}),
+        ({"speech": "v2"}, "response", '{"type":"pong"}', {"speech": "seed"}),
+        ({}, "response", '{"type":"pong"}', {}),
+        ({"speech": "v2"}, "status", '{"relay_states":[0]}', {"speech": "old"}),
+        ({"speech": "seed"}, "status", '{"relay_states":[0]}', {"speech": "old"}),
+        ({}, "announce", '{"device_type":"gateway"}', {"speech": "gateway"}),
+        ({}, "announce", '{"type":"esp32_relay","relay_channels":8}', {"relay_channels": 8}),
+        ({}, "status", '{"channels":4,"ip":"10.0.0.9"}', {"relay_channels": 4, "ip_address": "10.0.0.9"}),
+        ({"relay_channels": 8}, "announce", '{"relay_channels":8}', {}),
+        ({}, "announce", '{"relay_channels":99,"ip_address":7,"mac_address":"","capabilities":[1]}', {}),
+        ({}, "status", '{"status":"offline","protocol_version":"2.2.0"}', {"speech": "v2"}),
+        ({}, "telemetry", '{"t":{"value":1,"unit":"C"},"u":{"value":2}}', {"units": {"t": "C"}}),
+        ({"units": {"t": "C"}}, "telemetry", '{"t":{"value":1,"unit":"C"}}', {}),
+    ],
+)
+def test_what_a_board_is_follows_from_what_it_publishes(
+    before: dict[str, Any], channel: str, payload: str, patch: dict[str, Any]
+) -> None:
+    assert learn(before, channel, payload)[0] == patch
+
+
+def test_a_board_that_was_flashed_with_something_plain_is_believed_the_second_time() -> None:
+    for speech in ("old", "v2"):
+        assert learn({"speech": speech}, "announce", "{}") == ({}, 1)
+        assert learn({"speech": speech}, "status", '{"uptime":1}', 1) == ({"speech": None}, 0)
+    assert learn({"speech": "v2"}, "relays/state", '{"protocol_version":"2.2.0","channel":1,"state":true}', 1) == (
+        {},
+        0,
+    )
+    assert learn({"speech": "gateway"}, "status", '{"uptime":1}', 1) == ({}, 1)
+    address = dialect.address("autocore/devices/u1/status")
+    assert address is not None
+    ((_, kept),) = dialect.decode(address, b'{"relay_states":[1]}', NOW, True).said
+    assert dialect.learned({}, kept, 0) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "relay"),
+    [
+        ({"type": "relay", "channel": 3, "state": True}, (3, True)),
+        ({"type": "relay", "channel": 3, "state": "on"}, None),
+        ({"command": "relay_off", "channel": 0}, (1, False)),
+        ({"command": "relay_on"}, None),
+        ({"channel": 2, "command": "on", "state": False}, (2, True)),
+        ({"channel": 2, "state": 0}, (2, False)),
+        ({"channel": 2, "command": "toggle"}, (2, None)),
+        ({"channel": "all", "command": "off"}, (0, False)),
+        ({"channel": "2", "command": "off"}, None),
+        ({"type": "ping"}, None),
+        ({"command": "reboot"}, None),
+    ],
+)
+def test_what_a_client_tells_a_board_about_a_relay_is_understood_in_every_dialect(
+    payload: dict[str, Any], relay: tuple[int, bool | None] | None
+) -> None:
+    assert relay_in(payload) == relay

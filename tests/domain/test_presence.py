@@ -40,6 +40,19 @@ def test_without_a_connection_silence_decides(contract: str, silence: int) -> No
     assert presence.since("d") == T + silence * S
 
 
+def test_autocore_11_three_heartbeats_missed_are_offline_and_a_last_will_is_at_once() -> None:
+    presence = one("autocore")
+    connected(presence, T, "status")
+    assert presence.look(T) == [Change("d", True, T, "heard")]
+    connected(presence, T + 89 * S, "status")
+    assert presence.look(T + 178 * S) == []
+    assert presence.look(T + 179 * S + 1) == [Change("d", False, T + 179 * S, "silent")]
+    connected(presence, T + 200 * S, "status")
+    assert presence.look(T + 200 * S) == [Change("d", True, T + 200 * S, "heard")]
+    gone(presence, T + 201 * S, "status")
+    assert presence.look(T + 201 * S) == [Change("d", False, T + 201 * S, "status")]
+
+
 def test_a_reading_more_moves_the_end_of_its_time() -> None:
     presence = one("hidrometro")
     for n in range(10):

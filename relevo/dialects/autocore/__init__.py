@@ -2,6 +2,8 @@
 
 ``autocore/devices/{uuid}/announce|status|response|telemetry|relays/state`` and ``autocore/errors/{uuid}/{type}``
 towards the server; ``command``, ``commands/…``, ``relays/set`` and ``relays/heartbeat`` below the same root back.
+``autocore/telemetry/…`` and what gateways publish on ``gateway/status`` and ``discovery/announce`` are shared topics:
+whose they are stands in the payload, or follows from who proved to be the sender.
 
 **Whose it is**: the uuid of the topic. A different ``uuid`` in the payload refuses the message.
 
@@ -10,18 +12,17 @@ towards the server; ``command``, ``commands/…``, ``relays/set`` and ``relays/h
 empty announce or status clears a retained message and means nothing. **telemetry** is a flat object; nested ones are
 flattened with dots, ``{"value", "unit"}`` is one value. **response** is an answer, **relays/state** reported state.
 
-Commands to boards: :mod:`relevo.dialects.autocore.commands`. Relays as desired and reported state:
-:mod:`relevo.dialects.autocore.relays`.
-
-Not read yet and refused as ``topic_unsupported``: ``autocore/telemetry/…``, whose boards name themselves in other ways.
+**Which generation a board is** follows from what it publishes (section 1) and is remembered as its attribute
+``speech``: :mod:`relevo.dialects.autocore.reports`. Commands to boards:
+:mod:`relevo.dialects.autocore.commands`. Relays as desired and reported state: :mod:`relevo.dialects.autocore.relays`.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from relevo.dialect import Address, Decoded, Description, Order, Said, Verdict
-from relevo.dialects.autocore import commands, relays
+from relevo.dialect import Address, Decoded, Description, Order, Said, Switch, Verdict
+from relevo.dialects.autocore import commands, relays, reports
 from relevo.domain.capabilities import RELAY, Capability, sensors
 from relevo.domain.commands import Command
 from relevo.domain.events import (
@@ -42,16 +43,13 @@ PREFIX: Final = "autocore"
 UUID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,36}")
 CHANNELS: Final = ("announce", "status", "response", "telemetry", "relays/state")
 _TO_BOARD: Final = ("command", "commands/+", "relays/set", "relays/heartbeat")
-_TOPIC: Final = rf"/devices/({UUID.pattern})/({'|'.join(CHANNELS)})"
+TO_SWITCH: Final = ("command", "relays/set")
+"""Where boards are told to switch a relay."""
+_TOPIC: Final = rf"/devices/({UUID.pattern})/({'|'.join((*CHANNELS, *TO_SWITCH, 'relays/heartbeat'))})"
 _ERRORS: Final = rf"/errors/({UUID.pattern})/([A-Za-z0-9_.:-]{{1,64}})"
-_FIGURES: Final = (
-    ("uptime", ("uptime", "uptime_s")),
-    ("wifi_rssi", ("wifi_rssi", "wifi_signal", "rssi")),
-    ("free_memory", ("free_memory", "memory_free")),
-)
-_STATES: Final = ("relay_states", "relays", "channels")
-_NO_SERIES: Final = frozenset({"uuid", "timestamp", "protocol_version"})
-_DEPTH: Final = 4
+_SHARED: Final = {"gateway/status": "gateway", "discovery/announce": "announce", "telemetry/relays/data": "relays/data"}
+# Where a shared topic's payload says whose it is.
+_NAMES: Final = ("uuid", "device_uuid", "source_uuid", "board_id", "device_id")
 ATTRIBUTES: Final = (
     "mac_address",
     "ip_address",
@@ -78,7 +76,8 @@ class Autocore:
 
     def filters(self) -> tuple[str, ...]:
         boards = tuple(f"{self._prefix}/devices/+/{channel}" for channel in CHANNELS)
-        return (*boards, f"{self._prefix}/telemetry/#", f"{self._prefix}/errors/#")
+        shared = (f"{self._prefix}/gateway/status", f"{self._prefix}/discovery/announce")
+        return (*boards, f"{self._prefix}/telemetry/#", f"{self._prefix}/errors/#", *shared)
 
     def all_filters(self) -> tuple[str, ...]:
         return (*self.filters(), *(f"{self._prefix}/devices/+/{channel}" for channel in _TO_BOARD))
@@ -90,9 +89,14 @@ class Autocore:
         match = self._errors.fullmatch(topic)
         if match:
             return Address(self.name, match[1], f"errors/{match[2]}")
-        if topic.startswith((f"{self._prefix}/telemetry/", f"{self._prefix}/errors/")):
-            return Address(self.name, "", "unsupported")
-        return None
+        root, _, rest = topic.partition(f"{self._prefix}/")
+        if root:
+            return None
+        if rest in _SHARED:
+            return Address(self.name, "", _SHARED[rest])
+        if rest.startswith("telemetry/"):
+            return Address(self.name, "", "telemetry")
+        return Address(self.name, "", "unsupported") if rest.startswith("errors/") else None
 
     def normalise_id(self, external_id: str) -> str:
         text = external_id.strip()
@@ -104,13 +108,13 @@ class Autocore:
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         own = f"{self._prefix}/devices/{external_id}"
         says = (*(f"{own}/{channel}" for channel in CHANNELS), f"{self._prefix}/errors/{external_id}/+")
-        # Some firmware tells a safety shut-off on one topic for all boards; whose it is stands in the payload.
+        # Some firmware tells on topics for all boards; with a credential of its own a board speaks for itself there.
         hears = (
             *(f"{own}/{channel}" for channel in _TO_BOARD),
             f"{self._prefix}/commands/all/+",
             f"{self._prefix}/system/broadcast",
         )
-        return (*says, f"{self._prefix}/telemetry/relays/data"), hears
+        return (*says, *(f"{self._prefix}/{shared}" for shared in _SHARED)), hears
 
     # Commands
 
@@ -151,40 +155,112 @@ class Autocore:
         attributes = {name: payload[name] for name in ATTRIBUTES if payload.get(name) is not None}
         return Description(str(payload.get("name", ""))[:128], str(payload.get("type", ""))[:64], attributes)
 
+    # What a board is
+
+    def learned(self, attributes: Mapping[str, Any], said: Any, doubts: int) -> tuple[dict[str, Any], int]:
+        return reports.learned(attributes, said, doubts)
+
+    # Relays
+
+    def switching(self, name: str, params: Mapping[str, Any]) -> Switch | None:
+        return Switch(params["channel"], params["state"]) if name == "relay" and "channel" in params else None
+
+    def relays_said(self, event: AnyEvent) -> dict[int, bool]:
+        return {int(key.removeprefix("relay_")): on for key, on in (relays.reported(event) or {}).items()}
+
+    def switch(self, channel: int, on: bool, function: str = "toggle") -> tuple[str, dict[str, Any]]:
+        return "relay", {"channel": channel, "state": on, "function": function}
+
+    def relay_key(self, channel: int) -> str:
+        return f"relay_{channel}"
+
+    def relay_count(self, attributes: Mapping[str, Any]) -> int:
+        return commands.channels_of(attributes)
+
+    def beat(self, external_id: str, channel: int, number: int, attributes: Mapping[str, Any]) -> Said | None:
+        root = f"{self._prefix}/devices/{external_id}"
+        return commands.beat(root, external_id, channel, number, attributes)
+
     def decode(self, address: Address, payload: bytes, received_ms: int, retained: bool) -> Decoded:
         uuid, channel = address.external_id, address.channel
         if channel == "unsupported":
-            raise Invalid("topic_unsupported", "this topic of the contract is not read by this version")
+            raise Invalid("topic_unsupported", "errors are told on errors/{uuid}/{type}")
         if channel in ("announce", "status") and not payload.strip():
             return Decoded()
+        if channel in TO_SWITCH:
+            return _told(uuid, payload, retained)
         body = loads_object(payload)
-        said = body.get("uuid")
-        if said is not None and said != uuid:
-            message = f"uuid in the payload is {ascii(said)[:60]}, in the topic {uuid!r}"
-            raise Invalid("uuid_mismatch", message, [FieldError("uuid", message, "uuid_mismatch")])
+        if channel == "relays/heartbeat":
+            return _beat(uuid, body, retained)
+        uuid = _named(uuid, body)
         if retained and channel not in ("announce", "status", "relays/state"):
             return Decoded(notices=[(uuid, "retained_skipped", f"a kept {channel} message is old")])
         decoded = Decoded()
         events: list[AnyEvent] = []
+        units: dict[str, str] = {}
         if channel == "announce":
             events.append(DeviceConnected("", received_ms, "announce"))
-        elif channel == "status":
+        elif channel in ("status", "gateway"):
             events += _status(body, received_ms, uuid, decoded, retained)
         elif channel == "telemetry":
-            events += _readings(_flat(body), received_ms, uuid, decoded)
+            if not address.external_id:
+                body = {name: value for name, value in body.items() if name not in _NAMES}
+            events += _readings(reports.flat(body, units), received_ms, uuid, decoded)
             if not events and not decoded.refused:
                 raise Invalid("reading_empty", "the reading has no values")
+            stored = [event.values for event in events if isinstance(event, TelemetryReceived)]
+            units = {key: unit for key, unit in units.items() if any(key in values for values in stored)}
         elif channel == "response":
-            if type(body.get("type")) is not str:
+            if type(body.get("type")) is not str and "command_id" not in body and "protocol_version" not in body:
                 message = "type must be a text such as pong, status or relay_response"
                 raise Invalid("answer_malformed", message, [FieldError("type", message, "answer_malformed")])
             events.append(DeviceAnswered("", received_ms, body))
         elif channel == "relays/state":
-            events.append(StateReported("", received_ms, body))
+            events.append(StateReported("", received_ms, reports.state_of(body)))
         else:
-            events.append(DeviceEventReported("", received_ms, {"error": channel.partition("/")[2], **body}))
+            error = channel.removeprefix("errors/")
+            told = {"error": error} if error != channel else {"event": "relays"}
+            events.append(DeviceEventReported("", received_ms, {**told, **body}))
+            if channel == "relays/data" and type(body.get("channel")) is int and type(body.get("state")) is bool:
+                said = {"channel": body["channel"], "state": body["state"]}
+                events.append(StateReported("", received_ms, said))
         decoded.events = [(uuid, event) for event in events]
+        decoded.said = [(uuid, reports.said(channel, body, units, retained))]
         return decoded
+
+
+def _named(uuid: str, body: Mapping[str, Any]) -> str:
+    """Whose message it is. Raises :class:`Invalid` when topic and payload contradict each other."""
+    said = body.get("uuid")
+    if not uuid:
+        named = next((body[name] for name in _NAMES if type(body.get(name)) is str), "")
+        return named if UUID.fullmatch(named) else ""
+    if said is not None and said != uuid:
+        message = f"uuid in the payload is {ascii(said)[:60]}, in the topic {uuid!r}"
+        raise Invalid("uuid_mismatch", message, [FieldError("uuid", message, "uuid_mismatch")])
+    return uuid
+
+
+def _told(uuid: str, payload: bytes, retained: bool) -> Decoded:
+    """A client tells a board something by itself; what is no command of ours is between those two."""
+    try:
+        relay = commands.relay_in(loads_object(payload))
+    except Invalid:
+        relay = None
+    return Decoded() if relay is None or retained else Decoded(switches=[(uuid, *relay)])
+
+
+def _beat(uuid: str, body: Mapping[str, Any], retained: bool) -> Decoded:
+    """Somebody holds a key: passed on as it is, and heard by the server where the board does not listen for it."""
+    target = body.get("target_uuid")
+    if target is not None and target != uuid:
+        message = f"target_uuid is {ascii(target)[:60]}, the topic's {uuid!r}"
+        raise Invalid("uuid_mismatch", message, [FieldError("target_uuid", message, "uuid_mismatch")])
+    channel = body.get("channel")
+    if type(channel) is not int or not 1 <= channel <= reports.CHANNELS_MOST:
+        message = f"channel must be a whole number from 1 to {reports.CHANNELS_MOST}"
+        raise Invalid("value_type", message, [FieldError("channel", message, "value_type")])
+    return Decoded() if retained else Decoded(beats=[(uuid, channel)])
 
 
 def _status(body: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded, retained: bool) -> list[AnyEvent]:
@@ -197,12 +273,12 @@ def _status(body: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded,
         message = "status must be online or offline"
         raise Invalid("status_unknown", message, [FieldError("status", message, "status_unknown")])
     events: list[AnyEvent] = [DeviceConnected("", received_ms, "status")]
-    states = next((body[name] for name in _STATES if type(body.get(name)) in (list, dict)), None)
+    states = reports.relays_in(body)
     if states is not None:
-        events.append(StateReported("", received_ms, {"relay_states": _relays(states)}))
+        events.append(StateReported("", received_ms, {"relay_states": states}))
     if not retained:
         figures = {}
-        for name, aliases in _FIGURES:
+        for name, aliases in reports.FIGURES:
             found = next((body[alias] for alias in aliases if body.get(alias) is not None), None)
             if type(found) in (int, float):
                 figures[name] = found
@@ -213,39 +289,11 @@ def _status(body: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded,
     return events
 
 
-def _relays(states: Any) -> dict[str, bool]:
-    """Channel, counted from 1, to whether it is on."""
-    pairs = enumerate(states, 1) if type(states) is list else states.items()
-    found = {}
-    for channel, state in pairs:
-        if not (type(state) is bool or (type(state) is int and state in (0, 1))):
-            message = f"relay_states: channel {str(channel)[:16]} must be 0, 1, true or false"
-            raise Invalid("value_type", message, [FieldError("relay_states", message, "value_type")])
-        found[str(channel)] = bool(state)
-    return found
-
-
 def _readings(values: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded) -> list[AnyEvent]:
     kept, refused = check_values(values)
     decoded.refused += [(uuid, problem) for problem in refused]
     # The board's clock counts from its start or from 2000 and says nothing about when.
     return [TelemetryReceived("", received_ms, "server", received_ms, kept)] if kept else []
-
-
-def _flat(body: Mapping[str, Any], before: str = "", depth: int = 1) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in body.items():
-        if not before and name in _NO_SERIES:
-            continue
-        key = f"{before}{name}"
-        if type(value) is dict and depth < _DEPTH:
-            if "value" in value and value.keys() <= {"value", "unit"}:
-                found[key] = value["value"]
-            else:
-                found |= _flat(value, f"{key}.", depth + 1)
-        else:
-            found[key] = value
-    return found
 
 
 def configure(options: Mapping[str, Any]) -> Autocore:

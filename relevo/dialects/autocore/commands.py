@@ -5,7 +5,8 @@ Boards speak one of three dialects, which the attribute ``speech`` of a device n
 ``seed``: ``ping``, ``status`` and ``relay`` (``channel`` from 1, ``state``) on ``/command``. Answers carry no
 identifier: the oldest open command of the same type and channel is meant, unless ``request_id`` comes back. ``old``:
 ``relay_on`` and ``relay_off`` with channels from 0, no answer; the next status is the proof. ``v2``: ``/relays/set``,
-and ``relays/state`` is the proof. One command a channel is on its way.
+and ``relays/state`` is the proof. One command a channel is on its way. ``gateway``: any command with an identifier of
+its own, which its answer carries.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,15 @@ _CHANNELS_MOST: Final = 32
 _NAMES: Final = {
     "seed": ("ping", "status", "relay"),
     "old": ("relay", "status", "reboot"),
-    "v2": ("relay", "status", "reset", "reboot"),
+    "v2": ("relay", "status", "reset", "reboot", "ota"),
+    # Whatever the gateway knows.
+    "gateway": (),
 }
+FUNCTIONS: Final = ("toggle", "momentary", "pulse", "timer")
+# Of the 512 bytes that a message to a board may have.
+_PARAMETERS_BYTES: Final = 352
+_DELAY_MOST: Final = 3_600
+_TYPE_LIMIT: Final = 64
 _ANSWERS: Final = {"ping": "pong", "status": "status", "relay": "relay_response"}
 _STATES: Final[dict[Any, bool]] = {True: True, False: False, "on": True, "off": False}
 _encode: Final = msgspec.json.Encoder().encode
@@ -50,12 +58,18 @@ def channels_of(attributes: Mapping[str, Any]) -> int:
 def order(name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> Order:
     """See :class:`relevo.dialect.Commandable`. Raises :class:`Invalid`."""
     speech = speech_of(attributes)
+    if speech == "gateway":
+        if len(_encode(params)) > _PARAMETERS_BYTES:
+            raise _wrong("params_invalid", "params", f"must have at most {_PARAMETERS_BYTES} bytes")
+        return Order(params, "", ANSWER_MS)
     if name not in _NAMES[speech]:
         raise _wrong("command_unknown", "name", f"must be one of {', '.join(_NAMES[speech])}")
     if name != "relay":
-        _nothing_else(params, ())
-        return Order({}, name, ANSWER_MS if speech == "seed" else 0)
-    _nothing_else(params, ("channel", "state"))
+        _nothing_else(params, ("type", "delay") if speech == "v2" and name != "status" else ())
+        _check_delay(params)
+        wait = ANSWER_MS if speech == "seed" else STATUS_MS if name == "status" else 0
+        return Order(dict(params), name, wait)
+    _nothing_else(params, ("channel", "state", "function"))
     most = channels_of(attributes)
     channel = params.get("channel")
     if type(channel) is not int or not 1 <= channel <= most:
@@ -63,13 +77,24 @@ def order(name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> O
     state = params.get("state")
     if not isinstance(state, bool | str) or state not in _STATES:
         raise _wrong("params_invalid", "params.state", "must be true, false, on or off")
+    function = params.get("function", FUNCTIONS[0])
+    if function not in FUNCTIONS:
+        raise _wrong("params_invalid", "params.function", f"must be one of {', '.join(FUNCTIONS)}")
     wait = {"seed": ANSWER_MS, "old": STATUS_MS, "v2": ANSWER_MS}[speech]
-    return Order({"channel": channel, "state": _STATES[state]}, f"relay {channel}", wait)
+    meant: dict[str, Any] = {"channel": channel, "state": _STATES[state]}
+    if function != FUNCTIONS[0]:
+        meant["function"] = function
+    return Order(meant, f"relay {channel}", wait)
 
 
 def say(root: str, command: Command, attributes: Mapping[str, Any]) -> Said:
     """The message below ``root``, the board's own topic."""
     speech, name, params = speech_of(attributes), command.name, command.params
+    if speech == "gateway":
+        body = {"command_id": command.id, "command_type": name, "parameters": params, "timeout": ANSWER_MS // 1000}
+        return Said(f"{root}/command", _encode(body))
+    function = params.get("function", FUNCTIONS[0])
+    params = {key: value for key, value in params.items() if key != "function"}
     if speech == "seed":
         return Said(f"{root}/command", _encode({"type": name, **params, "request_id": command.id}))
     if speech == "old":
@@ -82,12 +107,51 @@ def say(root: str, command: Command, attributes: Mapping[str, Any]) -> Said:
             "protocol_version": PROTOCOL,
             **params,
             "command": "on" if params["state"] else "off",
-            "function_type": "toggle",
-            "momentary": False,
+            "function_type": function,
+            "momentary": function == "momentary",
+            "user": command.by[:32],
             "source": "server",
         }
         return Said(f"{root}/relays/set", _encode(body))
-    return Said(f"{root}/commands/{name}", _encode({"command": name, "type": name}))
+    return Said(
+        f"{root}/commands/{name}", _encode({"protocol_version": PROTOCOL, "type": name, **params, "command": name})
+    )
+
+
+def beat(root: str, uuid: str, channel: int, number: int, attributes: Mapping[str, Any]) -> Said | None:
+    """A key is held still: the second protocol lets go of a relay without it."""
+    if speech_of(attributes) != "v2":
+        return None
+    body = {
+        "protocol_version": PROTOCOL,
+        "channel": channel,
+        "source_uuid": "relevo",
+        "target_uuid": uuid,
+        "sequence": number,
+    }
+    return Said(f"{root}/relays/heartbeat", _encode(body), 0)
+
+
+def relay_in(payload: Mapping[str, Any]) -> tuple[int, bool | None] | None:
+    """What a message to a board, in any of the dialects, does to a relay; ``None`` for nothing.
+
+    The relay counts from 1 and is 0 for all of them; ``None`` instead of a state is the other way round.
+    """
+    channel, word, state = payload.get("channel"), payload.get("command"), payload.get("state")
+    if word in ("relay_on", "relay_off"):
+        return (channel + 1, word == "relay_on") if type(channel) is int else None
+    if payload.get("type", "relay") not in ("relay", "relay_command"):
+        return None
+    on: bool | None = None
+    if word in ("on", "off"):
+        on = word == "on"
+    elif type(state) is bool or (type(state) is int and state in (0, 1)):
+        on = bool(state)
+    elif word != "toggle":
+        return None
+    if channel == "all":
+        return 0, on
+    return (channel, on) if type(channel) is int else None
 
 
 def topics(root: str, attributes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -99,7 +163,9 @@ def settles(command: Command, event: AnyEvent) -> Verdict | None:
     """What an answer or a report says about ``command``."""
     if isinstance(event, DeviceAnswered):
         return _answered(command, event.answer)
-    if isinstance(event, StateReported) and command.name == "relay":
+    if isinstance(event, StateReported) and command.name == "status" and command.answer_ms == STATUS_MS:
+        return Verdict(CONFIRMED, result=event.state)
+    if isinstance(event, StateReported) and command.name == "relay" and "channel" in command.params:
         state = _reported(event.state, command.params["channel"])
         # What it was before says nothing: a report may have left before the command arrived.
         return Verdict(CONFIRMED, result={"state": state}) if state is command.params["state"] else None
@@ -107,6 +173,12 @@ def settles(command: Command, event: AnyEvent) -> Verdict | None:
 
 
 def _answered(command: Command, answer: dict[str, Any]) -> Verdict | None:
+    if "command_id" in answer:
+        if answer["command_id"] != command.id:
+            return None
+        if answer.get("success") is True:
+            return Verdict(CONFIRMED, result=answer.get("result"))
+        return Verdict(FAILED, str(answer.get("error_message") or "the gateway said no")[:200], answer)
     echoed = answer.get("request_id")
     if echoed is not None and echoed != command.id:
         return None
@@ -130,6 +202,14 @@ def _reported(state: dict[str, Any], channel: int) -> bool | None:
     if state.get("channel") == channel:
         found = state.get("state")
     return found if isinstance(found, bool) else None
+
+
+def _check_delay(params: Mapping[str, Any]) -> None:
+    delay, kind = params.get("delay", 0), params.get("type", "-")
+    if type(delay) is not int or not 0 <= delay <= _DELAY_MOST:
+        raise _wrong("params_invalid", "params.delay", f"must be a whole number of seconds from 0 to {_DELAY_MOST}")
+    if type(kind) is not str or not 0 < len(kind) <= _TYPE_LIMIT:
+        raise _wrong("params_invalid", "params.type", f"must be a text of 1 to {_TYPE_LIMIT} characters")
 
 
 def _nothing_else(params: dict[str, Any], known: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from relevo.dialects.autocore import commands
+from relevo.dialects.autocore.reports import relays_in
 from relevo.domain.events import AnyEvent, DeviceAnswered, StateReported
 from relevo.errors import FieldError, Invalid
 
@@ -24,10 +25,21 @@ def reported(event: AnyEvent) -> dict[str, Any] | None:
             return {f"relay_{channel}": state for channel, state in states.items()}
     elif isinstance(event, DeviceAnswered) and event.answer.get("type") == "relay_response":
         said = event.answer
+    elif isinstance(event, DeviceAnswered) and event.answer.get("type") == "status":
+        return _in_status(event.answer.get("data"))
     else:
         return None
     channel, state = said.get("channel"), said.get("state")
     return {f"relay_{channel}": state} if type(channel) is int and type(state) is bool else None
+
+
+def _in_status(data: Any) -> dict[str, Any] | None:
+    """What the answer to ``status`` says about relays."""
+    try:
+        states = relays_in(data) if isinstance(data, dict) else None
+    except Invalid:
+        return None
+    return {f"relay_{channel}": state for channel, state in states.items()} if states else None
 
 
 def desired_order(key: str, value: Any, attributes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

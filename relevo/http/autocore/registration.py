@@ -4,32 +4,28 @@ The C firmware reads answers into 1024 bytes and cannot undo chunks, so every an
 Any error makes a board keep what it has; a 200 with empty credentials would make it forget them.
 """
 
-import json
-import re
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from relevo.dialects.autocore import ATTRIBUTES, UUID
+from relevo.dialects.autocore import UUID
 from relevo.domain.accounts import Identity, Role
-from relevo.domain.devices import Device
-from relevo.domain.events import DeviceRegistered
+from relevo.domain.devices import LEARNED, Device
+from relevo.domain.events import DeviceChanged, DeviceRegistered
 from relevo.domain.keyring import LEGACY_PURPOSE, LEGACY_USER
 from relevo.domain.networks import is_private
 from relevo.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated
 from relevo.http.api.devices import check_storable, new_device_key
 from relevo.http.api.taking import may_take, spent
-from relevo.http.api.times import iso
 from relevo.http.auth import bearer
+from relevo.http.autocore.shapes import ACTIVE, CONTRACT, is_active, plain_mac, render, to_board, to_json
 from relevo.http.needs import mqtt_settings, open_to_all, while_pairing
 from relevo.http.services import Services, address_of, services_of
 from relevo.wire.strict_json import loads_object
 
 router = APIRouter(tags=["autocore"])
 
-CONTRACT: Final = "autocore"
-ANSWER_BYTES: Final = 1_023
 # The firmware's buffers.
 _HOST, _USERNAME, _PASSWORD = 63, 31, 63
 _RELAYS_MOST: Final = 32
@@ -37,7 +33,6 @@ _CAPABILITIES_BYTES: Final = 256
 _TEXTS: Final = {"name": 128, "type": 64, "mac_address": 32, "ip_address": 45}
 _VERSIONS: Final = ("firmware_version", "hardware_version")
 _VERSION: Final = 32
-_MAC: Final = re.compile(r"[0-9a-f]{12}")
 
 
 @router.get("/api/devices/uuid/{uuid}", dependencies=[open_to_all], summary="Whether a relay board is registered")
@@ -45,9 +40,9 @@ async def by_uuid(request: Request, uuid: str) -> Response:
     """200 with the board, 404 is its signal to register. Without a sign-in nothing but what identifies it."""
     wired = services_of(request)
     device = wired.registry.find(CONTRACT, uuid)
-    if device is None:
+    if device is None or not is_active(device):
         raise NotFound("Device not found")
-    return _answer(_render(wired, device, _sees(request, wired, device)))
+    return to_board(render(wired, device, _sees(request, wired, device)))
 
 
 @router.post("/api/devices", dependencies=[while_pairing], status_code=201, summary="A relay board registers itself")
@@ -63,7 +58,8 @@ async def register(request: Request) -> Response:
         return JSONResponse({"detail": detail}, 422)
     uuid = said.pop("uuid")
     address = address_of(request)
-    if wired.registry.find(CONTRACT, uuid) is not None:
+    known = wired.registry.find(CONTRACT, uuid)
+    if known is not None and is_active(known):
         raise Conflict("Device already registered")
     person = _operator(request, wired)
     blocked = wired.intake.blocked(CONTRACT, uuid, address)
@@ -78,9 +74,9 @@ async def register(request: Request) -> Response:
         raise Forbidden("Registration is closed: open pairing, or approve this device in the list of unclaimed devices")
     if person is not None and not may_take(wired, person, CONTRACT, uuid):
         raise Forbidden("This device has a claim code: claim it with the code on its label")
-    mac = _plain_mac(said.get("mac_address"))
+    mac = plain_mac(said.get("mac_address"))
     with wired.claims.taking(CONTRACT, uuid), wired.claims.taking("mac address", mac or uuid):
-        if mac and any(_plain_mac(one.attributes.get("mac_address")) == mac for one in _boards(wired)):
+        if mac and any(_has_mac(one, mac, uuid) for one in wired.registry.of_contract(CONTRACT)):
             raise Conflict("Another device with this MAC address is registered")
         return await _register(request, wired, uuid, said, person)
 
@@ -89,6 +85,9 @@ async def _register(
     request: Request, wired: Services, uuid: str, said: dict[str, Any], person: Identity | None
 ) -> Response:
     key = new_device_key()
+    former = wired.registry.find(CONTRACT, uuid)
+    if former is not None:
+        return await _again(request, wired, former, said, person, key)
     device_id = wired.registry.free_id(CONTRACT, uuid)
     by = person.name if person is not None else "registration"
     event = DeviceRegistered(
@@ -113,19 +112,40 @@ async def _register(
     if outcome.lost or device is None:
         raise Conflict("Device already registered")
     # A board that knows what it is for may use it; the others pass over it.
-    return _answer(_render(wired, device, True), 201, {"device_token": key})
+    return to_board(render(wired, device, True), 201, {"device_token": key})
+
+
+async def _again(
+    request: Request, wired: Services, device: Device, said: dict[str, Any], person: Identity | None, key: str
+) -> Response:
+    """A board that was deleted and comes back is the one that it was, with another key."""
+    by = person.name if person is not None else "registration"
+    changes: dict[str, Any] = {
+        "name": said.pop("name"),
+        "type": said.pop("type"),
+        "key_hash": wired.keyring.hash(key.encode()),
+        LEARNED: {**said, ACTIVE: None},
+    }
+    entries: list[Any] = [DeviceChanged(device.id, wired.clock.now_ms(), changes, by)]
+    if person is not None:
+        entries.append(wired.audited(request, person, "device.create", device.id, {"contract": CONTRACT}))
+    await wired.pipeline.accept(entries)
+    again = wired.registry.get(device.id) or device
+    return to_board(render(wired, again, True), 201, {"device_token": key})
+
+
+def _has_mac(device: Device, mac: str, uuid: str) -> bool:
+    """Whether another board that counts has this address."""
+    return device.external_id != uuid and is_active(device) and plain_mac(device.attributes.get("mac_address")) == mac
 
 
 @router.get("/api/mqtt/config", dependencies=[mqtt_settings], summary="Where a relay board finds the broker")
 async def mqtt_config(request: Request) -> Response:
     """Credentials of its own for a board that shows its key, the account of boards without one while that is open."""
     wired = services_of(request)
-    username, password = _credentials(request, wired)
-    host = request.url.hostname or ""
-    if not 0 < len(host) <= _HOST:
-        raise Invalid("host_invalid", f"the host name of this request must have 1 to {_HOST} characters")
-    port = wired.figures()["mqtt"]["port"]
-    return _answer(
+    username, password = credentials(request, wired)
+    host, port = place_of(request, wired)
+    return to_board(
         {
             "broker": host,
             "port": port,
@@ -138,8 +158,20 @@ async def mqtt_config(request: Request) -> Response:
     )
 
 
-def _credentials(request: Request, wired: Services) -> tuple[str | None, str | None]:
-    shown = bearer(request)
+def place_of(request: Request, wired: Services) -> tuple[str, int]:
+    """Host and port of the broker, for whoever asks under this name. Raises :class:`Invalid`."""
+    host = request.url.hostname or ""
+    if not 0 < len(host) <= _HOST:
+        raise Invalid("host_invalid", f"the host name of this request must have 1 to {_HOST} characters")
+    return host, wired.figures()["mqtt"]["port"]
+
+
+def credentials(request: Request, wired: Services, signed_in: bool = False) -> tuple[str | None, str | None]:
+    """User name and password for whoever asks; nulls where the broker wants none. A person gets what is open to all.
+
+    Raises :class:`Forbidden` and :class:`Unauthenticated`: any error makes a board keep what it has.
+    """
+    shown = "" if signed_in else bearer(request)
     address = address_of(request)
     device = wired.registry.get(wired.auth.device_of(request)) if shown else None
     if device is not None:
@@ -150,7 +182,7 @@ def _credentials(request: Request, wired: Services) -> tuple[str | None, str | N
                 f"and whose key has at most {_PASSWORD}"
             )
         return device.id, shown
-    if shown:
+    if shown and not _is_person(request, wired):
         raise Unauthenticated("this is no device's key")
     if is_private(address):
         if wired.settings.open_mqtt_config or wired.pairing.window is not None:
@@ -159,6 +191,15 @@ def _credentials(request: Request, wired: Services) -> tuple[str | None, str | N
             return None, None
     wired.refusals.refuse("", "http", "mqtt_config_closed", "MQTT settings were asked for without a key", address)
     raise Forbidden("MQTT settings are given to devices that show their key, or to all while pairing is open")
+
+
+def _is_person(request: Request, wired: Services) -> bool:
+    """A display or tool with somebody's token gets what is open to all."""
+    try:
+        wired.auth.identify(request)
+    except Unauthenticated:
+        return False
+    return True
 
 
 def _registration(body: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +228,7 @@ def _registration(body: dict[str, Any]) -> dict[str, Any]:
             )
     capabilities = body.get("capabilities")
     if type(capabilities) in (list, dict):
-        if len(_json(capabilities)) <= _CAPABILITIES_BYTES:
+        if len(to_json(capabilities)) <= _CAPABILITIES_BYTES:
             kept["capabilities"] = capabilities
         else:
             wrong.append(FieldError("capabilities", f"capabilities must have at most {_CAPABILITIES_BYTES} bytes"))
@@ -213,61 +254,3 @@ def _sees(request: Request, wired: Services, device: Device) -> bool:
         return bool(wired.auth.people.right(wired.auth.identify(request), device))
     except Unauthenticated:
         return False
-
-
-def _boards(wired: Services) -> list[Device]:
-    return [one for one in wired.registry.all() if one.contract == CONTRACT]
-
-
-def _plain_mac(text: Any) -> str:
-    """Twelve lower-case digits; anything else as it is, so that two equal oddities are still equal."""
-    if type(text) is not str:
-        return ""
-    plain = re.sub(r"[^0-9a-f]", "", text.lower())
-    return plain if _MAC.fullmatch(plain) else text.strip().lower()
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
-
-
-def _render(wired: Services, device: Device, whole: bool) -> dict[str, Any]:
-    """The device object, all keys present (section 3.1); without ``whole`` where it is and how it is set stay out."""
-    _, last_seen = wired.latest(device.id)
-    kept = {name: device.attributes.get(name) for name in ATTRIBUTES}
-    capabilities = kept["capabilities"]
-    configuration = {"relay_channels": kept["relay_channels"]} if kept["relay_channels"] else None
-    made = iso(device.registered_at)
-    return {
-        "id": device.registered_seq,
-        "uuid": device.external_id,
-        "name": device.name,
-        "type": device.type,
-        "mac_address": kept["mac_address"] if whole else None,
-        "ip_address": kept["ip_address"] if whole else None,
-        "firmware_version": kept["firmware_version"],
-        "hardware_version": kept["hardware_version"],
-        "status": "online" if wired.online(device) else "offline",
-        "last_seen": iso(last_seen),
-        "location": device.site or None if whole else None,
-        "configuration_json": _json(configuration).decode() if whole and configuration else None,
-        "capabilities_json": _json(capabilities).decode() if capabilities else None,
-        "is_active": True,
-        "created_at": made,
-        "updated_at": made,
-    }
-
-
-def _answer(body: dict[str, Any], status: int = 200, more: dict[str, Any] | None = None) -> Response:
-    """One body below 1024 bytes: what does not fit is left out, the least needed first."""
-    body = body | (more or {})
-    for name in ("capabilities_json", "configuration_json", "hardware_version", "location", "name", "type"):
-        over = len(_json(body)) - ANSWER_BYTES
-        if over <= 0:
-            break
-        if name in ("name", "type"):
-            data = str(body[name]).encode(errors="replace")
-            body[name] = data[: max(8, len(data) - 2 * over)].decode(errors="ignore")
-        else:
-            body[name] = None
-    return Response(_json(body), status, {"Cache-Control": "no-store"}, "application/json")
