@@ -200,6 +200,8 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
             Route("/", _root, methods=["GET"]),
             Route("/docs", _docs, methods=["GET"]),
             Route("/redoc", _docs, methods=["GET"]),
+            Route("/api/docs/", _docs, methods=["GET"]),
+            Route("/api/redoc/", _docs, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             *more,
         ]
