@@ -16,6 +16,7 @@ from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors
 from relevo.http.api import telemetry
 from relevo.http.description import Methods, complete
+from relevo.http.emqx.paths import Paths
 from relevo.http.groups import GROUPS, Deferred
 from relevo.http.hosts import TrustedHosts
 from relevo.http.limits import BodyLimits
@@ -226,6 +227,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
             expose_headers=["X-Request-Id", "Retry-After", "Location"],
             max_age=600,
         )
+    app.add_middleware(Paths)
     app.add_middleware(
         TrustedHosts,
         listed=services.settings.answered_hosts,

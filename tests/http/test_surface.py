@@ -213,6 +213,9 @@ def test_no_path_is_redirected_for_its_slash(
     description: dict[str, Any], server: RunningServer, anonymous: httpx.Client
 ) -> None:
     for method, path, _ in operations(description):
+        if f"{path}/" in description["paths"]:
+            # There it selects the contract.
+            continue
         address = re.sub(r"\{\w+\}", "x", path)
         answer = anonymous.request(method, f"{address}/", headers={"Authorization": f"Bearer {server.token}"})
         assert answer.status_code in (404, 405, 422), (method, address, answer.status_code)
@@ -233,8 +236,8 @@ def test_a_forged_host_appears_in_no_answer_and_in_no_line_of_the_log(
         assert refused.status_code == 421, path
         assert "evil.example" not in refused.text + str(refused.headers)
         for headers in (forged, forged | html, forged | {"Authorization": f"Bearer {server.token}"}):
-            # Some do not end, two end the session that every test here uses, one tells administrators of these.
-            private = (*ENDLESS, "/api/v1/auth/logout", "/logout", "/api/v1/system/timeline")
+            # Some do not end, three end the session that every test here uses, one tells administrators of these.
+            private = (*ENDLESS, "/api/v1/auth/logout", "/api/auth/logout/", "/logout", "/api/v1/system/timeline")
             if path in private and "Authorization" in headers:
                 continue
             for method in ("GET", "POST"):

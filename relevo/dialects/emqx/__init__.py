@@ -43,6 +43,7 @@ from relevo.errors import FieldError, Invalid
 from relevo.wire.strict_json import loads_object
 
 ID_CHARS: Final = 100
+_MARKS: Final = frozenset("/+#${}")
 ONLINE: Final = "online"
 OFFLINE: Final = "offline"
 ERROR: Final = "error"
@@ -87,8 +88,8 @@ class Emqx:
     def normalise_id(self, external_id: str) -> str:
         """What can be one level of a topic, at most 100 characters."""
         text = external_id.strip()
-        if not 0 < len(text) <= ID_CHARS or not text.isprintable() or any(mark in text for mark in "/+#{}"):
-            raise _wrong("external_id", f"must be 1 to {ID_CHARS} characters without / + # {{ }}", "id_invalid")
+        if not 0 < len(text) <= ID_CHARS or not text.isprintable() or any(mark in text for mark in _MARKS):
+            raise _wrong("external_id", f"must be 1 to {ID_CHARS} characters without / + # $ {{ }}", "id_invalid")
         return text
 
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

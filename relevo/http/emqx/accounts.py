@@ -114,7 +114,7 @@ async def refresh_too(request: Request, wired: Wired) -> Response:
     return await _refresh(request, wired)
 
 
-@router.post("/auth/logout/", summary="End one's session", openapi_extra=_BODY)
+@router.post("/auth/logout/", summary="End one's session")
 async def logout(request: Request, wired: Wired, identity: Viewer) -> Response:
     """Its access and refresh tokens are refused at once."""
     if identity.sign_in:

@@ -167,10 +167,9 @@ async def create(request: Request, wired: Wired, identity: Administrator) -> Res
 async def one_device(request: Request, wired: Wired, identity: Viewer, number: str) -> Response:
     """`tipos` and `mqtt-devices` in the place of the number are lists of their own."""
     ask = Ask(request, wired, identity)
-    word = number.replace("_", "-")
-    if word == "tipos":
+    if number == "tipos":
         return answer([{"value": value, "label": label} for value, label in TYPES.items()])
-    if word == "mqtt-devices":
+    if number == "mqtt-devices":
         return answer([render(ask, one) for one in ask.devices() if is_enabled(one)])
     return answer(render(ask, ask.device(number)))
 
@@ -229,11 +228,11 @@ async def delete(request: Request, wired: Wired, identity: Administrator, number
 @router.post("/{number}/{action}/", status_code=201, summary="Assign a sensor or an operator", openapi_extra=_BODY)
 async def act(request: Request, wired: Wired, identity: Administrator, number: str, action: str) -> Response:
     """`assign-sensor` (201) and `assign-operator` (200)."""
-    ask, name = Ask(request, wired, identity), action.replace("_", "-")
+    ask = Ask(request, wired, identity)
     device = ask.device(number)
-    if name == "assign-sensor":
+    if action == "assign-sensor":
         return answer(await _assign_sensor(ask, device, await body_of(request)), 201)
-    if name == "assign-operator":
+    if action == "assign-operator":
         return answer(await _assign_operator(ask, device, await body_of(request)))
     raise NotFound(NOT_FOUND)
 
@@ -242,7 +241,7 @@ async def act(request: Request, wired: Wired, identity: Administrator, number: s
 async def remove_sensor(request: Request, wired: Wired, identity: Administrator, number: str, action: str) -> Response:
     """`remove-sensor/?sensor_id=`: its readings stay."""
     ask = Ask(request, wired, identity)
-    if action.replace("_", "-") != "remove-sensor":
+    if action != "remove-sensor":
         raise NotFound(NOT_FOUND)
     device = ask.device(number)
     sensor = lists.number_asked(request, "sensor_id")
@@ -318,7 +317,7 @@ def _identity(ask: Ask, values: dict[str, Any], device: Device | None, problems:
         try:
             ask.wired.dialects[CONTRACT].normalise_id(said)
         except Invalid:
-            problems.add(name, f"Debe tener de 1 a {_IDENTITY} caracteres, sin / + # {{ }}.")
+            problems.add(name, f"Debe tener de 1 a {_IDENTITY} caracteres, sin / + # $ {{ }}.")
             continue
         if ask.book.owner_of(said) not in ("", own):
             problems.add(name, f"Ya existe un dispositivo con este {name}.")

@@ -144,7 +144,7 @@ def _check_access(ask: Ask, body: DeviceAccess, number: int, problems: Problems)
     try:
         ask.wired.dialects[CONTRACT].normalise_id(body.client_id)
     except Invalid:
-        problems.add("client_id", "Debe tener de 1 a 100 caracteres, sin / + # { }.")
+        problems.add("client_id", "Debe tener de 1 a 100 caracteres, sin / + # $ { }.")
     if ask.book.owner_of(body.client_id) not in ("", body.device) and not problems.about("client_id"):
         problems.add("client_id", "Es la identidad de otro dispositivo.")
     name = _door_name(body)

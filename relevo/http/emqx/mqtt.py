@@ -4,10 +4,11 @@ The table of resources is :mod:`relevo.http.emqx.resources`; here are the paths.
 anything else of a request.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse, Response
 
 from relevo.domain.accounts import Identity
@@ -36,18 +37,7 @@ from relevo.http.services import Services, Wired
 
 router = APIRouter(prefix="/api/mqtt", tags=["emqx"])
 MANAGED: Final = (BROKERS, TOPICS, CREDENTIALS, CONFIGS, USERS, RULES)
-_PATHS: Final = {name.replace("-", "_"): name for name in MANAGED}
-_RESOURCE: Final[dict[str, Any]] = {
-    "parameters": [
-        {
-            "name": "resource",
-            "in": "path",
-            "required": True,
-            "schema": {"enum": list(MANAGED)},
-            "description": "What is managed.",
-        }
-    ]
-}
+Name = Annotated[str, Path(description="What is managed.", json_schema_extra={"enum": list(MANAGED)})]
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "content": {"application/json": {"schema": {"type": "object"}}},
@@ -56,12 +46,19 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
-def _resource(name: str) -> Resource:
-    """Hyphens and underscores mean the same. Raises :class:`NotFound`."""
-    found = RESOURCES.get(_PATHS.get(name.replace("-", "_"), ""))
-    if found is None:
-        raise NotFound(NOT_FOUND)
-    return found
+class _Managed(Convertor[str]):
+    """Names of resources in a path; anything else there is another contract's, or nothing."""
+
+    regex = "|".join(MANAGED)
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("managed", _Managed())
 
 
 def answer(body: Any, status: int = 200) -> Response:
@@ -130,90 +127,79 @@ async def test_connection(request: Request, wired: Wired, identity: Operator) ->
     return answer(await checking.check(Ask(request, wired, identity), await body_of(request)))
 
 
-@router.post("/test_connection/", include_in_schema=False)
-async def test_connection_too(request: Request, wired: Wired, identity: Operator) -> Response:
-    return await test_connection(request, wired, identity)
-
-
-@router.get("/device_status/", include_in_schema=False)
-async def device_status_too(wired: Wired, identity: Viewer) -> dict[str, Any]:
-    return await device_status(wired, identity)
-
-
-@router.get("/{resource}/", summary="All of what is managed", openapi_extra=_RESOURCE)
-async def all_of(request: Request, wired: Wired, identity: Operator, resource: str) -> Response:
+@router.get("/{resource:managed}/", summary="All of what is managed")
+async def all_of(request: Request, wired: Wired, identity: Operator, resource: Name) -> Response:
     """Pages of 50: ``?page=``, ``?search=``, ``?ordering=`` and the filters of the resource."""
     ask = Ask(request, wired, identity)
-    found = listed(ask, _resource(resource))
+    found = listed(ask, RESOURCES[resource])
     return answer(lists.paged(request, found, lambda one: one))
 
 
-@router.post("/{resource}/", status_code=201, summary="Make one", openapi_extra=_RESOURCE | _BODY)
-async def create(request: Request, wired: Wired, identity: Administrator, resource: str) -> Response:
+@router.post("/{resource:managed}/", status_code=201, summary="Make one", openapi_extra=_BODY)
+async def create(request: Request, wired: Wired, identity: Administrator, resource: Name) -> Response:
     """201; 400 names every wrong field."""
-    ask, found = Ask(request, wired, identity), _resource(resource)
+    ask, found = Ask(request, wired, identity), RESOURCES[resource]
     made = await save(ask, found, await body_of(request), None, False)
     return answer(found.render(ask, made, True), 201)
 
 
-@router.get("/{resource}/{number}/", summary="One of what is managed", openapi_extra=_RESOURCE)
-async def one(request: Request, wired: Wired, identity: Operator, resource: str, number: str) -> Response:
+@router.get("/{resource:managed}/{number}/", summary="One of what is managed")
+async def one(request: Request, wired: Wired, identity: Operator, resource: Name, number: str) -> Response:
     """A few words in the place of the number are lists of their own: `publish-topics`, `by-device`."""
-    ask, found = Ask(request, wired, identity), _resource(resource)
-    special = _LISTS.get((found.kind, number.replace("_", "-")))
+    ask, found = Ask(request, wired, identity), RESOURCES[resource]
+    special = _LISTS.get((found.kind, number))
     if special is not None:
         return answer(special(ask))
     return answer(found.render(ask, one_of(ask, found, number), True))
 
 
-async def _change(request: Request, wired: Services, identity: Identity, resource: str, number: str) -> Response:
-    ask, found = Ask(request, wired, identity), _resource(resource)
+async def _change(request: Request, wired: Services, identity: Identity, resource: Name, number: str) -> Response:
+    ask, found = Ask(request, wired, identity), RESOURCES[resource]
     before = one_of(ask, found, number)
     made = await save(ask, found, await body_of(request), before, request.method == "PATCH")
     return answer(found.render(ask, made, True))
 
 
-@router.put("/{resource}/{number}/", summary="Replace one", openapi_extra=_RESOURCE | _BODY)
-async def replace(request: Request, wired: Wired, identity: Administrator, resource: str, number: str) -> Response:
+@router.put("/{resource:managed}/{number}/", summary="Replace one", openapi_extra=_BODY)
+async def replace(request: Request, wired: Wired, identity: Administrator, resource: Name, number: str) -> Response:
     """Needs what is required; of what is absent nothing changes."""
     return await _change(request, wired, identity, resource, number)
 
 
-@router.patch("/{resource}/{number}/", summary="Change one", openapi_extra=_RESOURCE | _BODY)
-async def change(request: Request, wired: Wired, identity: Administrator, resource: str, number: str) -> Response:
+@router.patch("/{resource:managed}/{number}/", summary="Change one", openapi_extra=_BODY)
+async def change(request: Request, wired: Wired, identity: Administrator, resource: Name, number: str) -> Response:
     return await _change(request, wired, identity, resource, number)
 
 
-@router.delete("/{resource}/{number}/", status_code=204, summary="Remove one", openapi_extra=_RESOURCE)
-async def delete(request: Request, wired: Wired, identity: Administrator, resource: str, number: str) -> Response:
+@router.delete("/{resource:managed}/{number}/", status_code=204, summary="Remove one")
+async def delete(request: Request, wired: Wired, identity: Administrator, resource: Name, number: str) -> Response:
     """With what cannot be without it."""
-    ask, found = Ask(request, wired, identity), _resource(resource)
+    ask, found = Ask(request, wired, identity), RESOURCES[resource]
     await remove(ask, one_of(ask, found, number))
     return Response(status_code=204)
 
 
-@router.post("/{resource}/{number}/", summary="Make one with what belongs to it", openapi_extra=_RESOURCE | _BODY)
-async def create_more(request: Request, wired: Wired, identity: Administrator, resource: str, number: str) -> Response:
+@router.post("/{resource:managed}/{number}/", summary="Make one with what belongs to it", openapi_extra=_BODY)
+async def create_more(request: Request, wired: Wired, identity: Administrator, resource: Name, number: str) -> Response:
     """`emqx-users/create-with-acl/`."""
-    ask, found = Ask(request, wired, identity), _resource(resource)
-    if found is not RESOURCES[USERS] or number.replace("_", "-") != "create-with-acl":
+    ask, found = Ask(request, wired, identity), RESOURCES[resource]
+    if found is not RESOURCES[USERS] or number != "create-with-acl":
         raise NotFound(NOT_FOUND)
     return answer(await _with_acl(ask, await body_of(request)), 201)
 
 
-@router.post("/{resource}/{number}/{action}/", summary="Do something with one", openapi_extra=_RESOURCE | _BODY)
+@router.post("/{resource:managed}/{number}/{action}/", summary="Do something with one", openapi_extra=_BODY)
 async def act(
-    request: Request, wired: Wired, identity: Administrator, resource: str, number: str, action: str
+    request: Request, wired: Wired, identity: Administrator, resource: Name, number: str, action: str
 ) -> Response:
     """`activate`, `deactivate`, `update-connection-status`, `change-password`; underscores mean the same."""
-    ask, found = Ask(request, wired, identity), _resource(resource)
-    name = action.replace("_", "-")
+    ask, found = Ask(request, wired, identity), RESOURCES[resource]
     record = one_of(ask, found, number)
-    if name in ("activate", "deactivate") and found.kind == BROKERS:
-        return answer(await _activate(ask, record, name == "activate"))
-    if name == "update-connection-status" and found.kind == CONFIGS:
+    if action in ("activate", "deactivate") and found.kind == BROKERS:
+        return answer(await _activate(ask, record, action == "activate"))
+    if action == "update-connection-status" and found.kind == CONFIGS:
         return answer(await _update_status(ask, record, await body_of(request)))
-    if name == "change-password" and found.kind == CREDENTIALS:
+    if action == "change-password" and found.kind == CREDENTIALS:
         return answer(await _change_password(ask, record, await body_of(request)))
     raise NotFound(NOT_FOUND)
 
