@@ -58,6 +58,7 @@ from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
+from relevo.jobs.device_alerts import DeviceAlerts
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
@@ -342,6 +343,7 @@ class Application:
         bus.tap(self._presence.follow)
         alerts = Alerts()
         alerts.load(loaded.alerts)
+        intake.raised = DeviceAlerts(alerts, notifications, registry, pipeline, clock).raised
         rule_actions = RuleActions(alerts, notifications, acting, pipeline, registry, people, refusals, clock)
 
         async def replay(seq: int, limit: int) -> list[tuple[int, AnyEvent]]:

@@ -168,6 +168,24 @@ class Switch(NamedTuple):
     on: bool
 
 
+class Alarm(NamedTuple):
+    """What a device says somebody has to look at: ``severity`` is info, warning or critical, ``name`` what of its kind
+    have in common."""
+
+    severity: str
+    name: str
+    text: str
+    values: dict[str, Any]
+
+
+@runtime_checkable
+class RaisesAlerts(Protocol):
+    """A dialect whose devices raise alerts."""
+
+    def alarm(self, event: AnyEvent) -> Alarm | None:
+        """The alert that ``event`` raises, ``None`` for none."""
+
+
 class Logged(NamedTuple):
     """A line of the status log; an empty ``status`` is the one before, and ``unknown`` where there is none."""
 

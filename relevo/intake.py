@@ -9,13 +9,24 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from relevo.clock import Clock
-from relevo.dialect import Address, Decoded, Description, Dialect, Introduces, Learns, NamesLoosely
+from relevo.dialect import (
+    Address,
+    Alarm,
+    Decoded,
+    Description,
+    Dialect,
+    Introduces,
+    Learns,
+    NamesLoosely,
+    RaisesAlerts,
+)
 from relevo.dispatch import Dispatch
 from relevo.domain.devices import ID_PATTERN, LEARNED, Device, Registry, is_claimed
 from relevo.domain.events import (
     AnyEvent,
     DeviceAnswered,
     DeviceChanged,
+    DeviceEventReported,
     DeviceRegistered,
     TelemetryReceived,
     UnclaimedReading,
@@ -72,6 +83,8 @@ class Intake:
         # A client tells a device to switch a relay: registry id, channel, state, address; whether that is done for it.
         self.told: Callable[[str, int, bool | None, str], bool] = lambda device, channel, on, sender: False
         self.redeliveries = Redeliveries()
+        # What a device raises, with its message; the application says who keeps alerts.
+        self.raised: Callable[[str, Alarm], AnyEvent] | None = None
 
     @property
     def registration_open(self) -> bool:
@@ -171,6 +184,10 @@ class Intake:
                     continue
             event.device = device  # type: ignore[union-attr]
             out.append(event)
+            if type(event) is DeviceEventReported and self.raised is not None and isinstance(dialect, RaisesAlerts):
+                alarm = dialect.alarm(event)
+                if alarm is not None:
+                    out.append(self.raised(device, alarm))
             if type(event) is DeviceAnswered or self._dispatch.ledger.has_open(device):
                 out += self._dispatch.heard(dialect, device, event)
             if type(event) in reporting:

@@ -378,6 +378,22 @@ def test_an_alert_is_an_event_of_the_device(boss: Script) -> None:
         board.say(f"iot/alerts/{board.id}", {"type": "high_temperature", "value": 71.2, "severity": "critical"}, qos=2)
         _, frame = watcher.wait_for(lambda one: one.get("device") == f"emqx-{board.id}")
         assert frame["data"]["event"]["type"] == "high_temperature"
+        board.say(f"iot/alerts/{board.id}", {"type": "high_temperature", "value": 72, "severity": "critical"})
+        board.say(f"iot/alerts/{board.id}", "door open")
+    alerts = boss.server.api.get("/api/v1/alerts", params={"device": f"emqx-{board.id}"}).json()["items"]
+    assert [(one["name"], one["severity"], one["count"], one["text"]) for one in alerts] == [
+        ("alert", "warning", 1, "door open"),
+        ("high_temperature", "critical", 2, "high_temperature"),
+    ]
+    told = boss.server.api.get("/api/v1/notifications").json()["items"]
+    assert sum(one["device"] == f"emqx-{board.id}" for one in told) == 2
+    assert boss.server.api.post(f"/api/v1/alerts/{alerts[1]['id']}/resolve").json()["state"] == "resolved"
+    boss.server.restart()
+    (left,) = boss.server.api.get("/api/v1/alerts", params={"device": f"emqx-{board.id}", "state": "open"}).json()[
+        "items"
+    ]
+    assert left["id"] == alerts[0]["id"]
+    assert "error" not in boss.server.log.read_text()
 
 
 # Readings

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
-from relevo.dialect import Address, Decoded, Delivery, Order, Said, Verdict
+from relevo.dialect import Address, Alarm, Decoded, Delivery, Order, Said, Verdict
 from relevo.dialects.emqx.payloads import Value, number, read, time_of
 from relevo.domain.book import ALIASES, COMMANDS, Book, Placed, Profile, Rights
 from relevo.domain.commands import Command
@@ -53,6 +53,12 @@ _STATES: Final = {
     "offline": OFFLINE, "disconnected": OFFLINE, "desconectado": OFFLINE, "fuera_de_linea": OFFLINE,
     "error": ERROR,
 }  # fmt: skip
+_SEVERITIES: Final = {
+    **dict.fromkeys(
+        ("critical", "critica", "crítica", "critico", "crítico", "error", "fatal", "emergency"), "critical"
+    ),
+    **dict.fromkeys(("info", "informativa", "information", "low", "baja"), "info"),
+}
 _ALERT_CHARS: Final = 1_024
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -211,7 +217,16 @@ class Emqx:
             shown = ", ".join(f"{key}={value:g}" for key, value in list(unassigned.items())[:8])
             decoded.notices.append((external_id, "sensor_unassigned", shown))
 
-    # State
+    # State and alerts
+
+    def alarm(self, event: AnyEvent) -> Alarm | None:
+        if not isinstance(event, DeviceEventReported):
+            return None
+        said = event.event
+        severity = _SEVERITIES.get(str(said.get("severity", "")).strip().lower(), "warning")
+        name = str(said.get("type") or "alert")[:64]
+        values = {"value": said["value"]} if "value" in said else {}
+        return Alarm(severity, name, str(said.get("message") or name)[:_ALERT_CHARS], values)
 
     def reported(self, event: AnyEvent) -> dict[str, Any] | None:
         return event.state if isinstance(event, StateReported) else None
