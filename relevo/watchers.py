@@ -44,6 +44,9 @@ class Watchers:
         self._clock = clock
         self._accounts: dict[str, Account] = {}
 
+    def __len__(self) -> int:
+        return len(self._accounts)
+
     def issue(self, identity: Identity) -> tuple[str, str]:
         """User name and password of a new account. Raises :class:`TooMany`."""
         now = self._clock.monotonic()

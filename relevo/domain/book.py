@@ -12,12 +12,9 @@ from typing import Final, NamedTuple, TypeVar
 
 from relevo.domain.devices import Device, Registry
 from relevo.domain.managed import (
-    ASSIGNMENTS,
-    CONFIGS,
     CREDENTIALS,
     KINDS,
     NUMBERS_ID,
-    RULES,
     SENSORS,
     TOPICS,
     AclRule,
@@ -89,6 +86,8 @@ class Book:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._kept: dict[str, dict[int, Managed]] = {kind: {} for kind in KINDS}
+        # The same by device, for what is said about one.
+        self._about: dict[str, dict[str, Managed]] = {}
         self._last: dict[str, int] = {}
         self._planned: dict[str, int] = {}
         self._epoch = 0
@@ -111,21 +110,48 @@ class Book:
         if isinstance(one.body, Numbers):
             self._last = dict(one.body.last)
             return
+        before = self._kept[one.kind].get(one.number)
+        if before is not None:
+            self._forget(before)
         self._kept[one.kind][one.number] = one
+        device = getattr(one.body, "device", "")
+        if device:
+            self._about.setdefault(device, {})[one.id] = one
         self._moved(one)
 
     def drop(self, record_id: str) -> None:
         kind, _, number = record_id.partition(":")
         gone = self._kept.get(kind, {}).pop(int(number), None)
         if gone is not None:
+            self._forget(gone)
             self._moved(gone)
 
+    def _forget(self, one: Managed) -> None:
+        device = getattr(one.body, "device", "")
+        held = self._about.get(device, {})
+        held.pop(one.id, None)
+        if device and not held:
+            self._about.pop(device, None)
+        self._stir(device)
+
     def _moved(self, one: Managed) -> None:
-        self._epoch += 1
+        device = getattr(one.body, "device", "")
+        if one.kind == CREDENTIALS:
+            # What devices are called.
+            self._epoch += 1
+        elif one.kind in (TOPICS, SENSORS):
+            self._profiles.clear()
+        self._stir(device)
         if one.kind == TOPICS:
             self._sort_patterns()
-        for tell in self.changed:
-            tell(getattr(one.body, "device", ""))
+        if device or one.kind == TOPICS:
+            for tell in self.changed:
+                tell(device)
+
+    def _stir(self, device: str) -> None:
+        known = self._registry.get(device) if device else None
+        if known is not None:
+            self._profiles.pop(known.external_id, None)
 
     def _sort_patterns(self) -> None:
         texts = {
@@ -149,12 +175,12 @@ class Book:
 
     def of_device(self, device: str) -> list[Managed]:
         """What goes with a device."""
-        return [
-            one
-            for kind in (CREDENTIALS, CONFIGS, RULES, ASSIGNMENTS)
-            for one in self.records(kind)
-            if getattr(one.body, "device", "") == device
-        ]
+        return list(self._about.get(device, {}).values())
+
+    def _of(self, device: str, body: type[B]) -> list[tuple[int, B]]:
+        """Number and content of the records of one kind about a device, in their order."""
+        found = [(one.number, one.body) for one in self.of_device(device) if isinstance(one.body, body)]
+        return sorted(found, key=lambda pair: pair[0])
 
     def next(self, kind: str) -> tuple[str, Managed]:
         """A new id of a kind, and the record to submit with whatever gets it."""
@@ -216,9 +242,7 @@ class Book:
         names = (device.external_id, *(name for name, owner in self._names.items() if owner == device.external_id))
         names = tuple(dict.fromkeys(names))
         sensors = self._placed(device.id)
-        settings = tuple(
-            one for _, one in self.all(CONFIGS, DeviceSettings) if one.device == device.id and one.is_active
-        )
+        settings = tuple(one for _, one in self._of(device.id, DeviceSettings) if one.is_active)
         if device.attributes.get(MQTT_ENABLED, True) is False:
             return Profile(names, Rights(), sensors, settings, "")
         return Profile(names, self._rights(device.id, names, settings), sensors, settings, self._commands(settings))
@@ -226,7 +250,7 @@ class Book:
     def _placed(self, device: str) -> tuple[Placed, ...]:
         found: list[Placed] = []
         taken: set[str] = set()
-        held = {one.sensor for _, one in self.all(ASSIGNMENTS, Assignment) if one.device == device}
+        held = {one.sensor for _, one in self._of(device, Assignment)}
         for number in sorted(held):
             record = self.get(SENSORS, number)
             if record is None or not isinstance(record.body, Sensor):
@@ -258,8 +282,8 @@ class Book:
                 subscribe |= filters
         never_publish: set[str] = set()
         never_subscribe: set[str] = set()
-        for _, rule in self.all(RULES, AclRule):
-            if rule.device != device or not rule.is_active:
+        for _, rule in self._of(device, AclRule):
+            if not rule.is_active:
                 continue
             filters = {pattern(rule.topic).filter_for(name) for name in names}
             if rule.action != "subscribe":

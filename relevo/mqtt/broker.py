@@ -24,6 +24,7 @@ from relevo.dispatch import Dispatch
 from relevo.domain.events import AnyEvent, DeviceConnected, DeviceDisconnected
 from relevo.errors import Invalid
 from relevo.intake import Intake
+from relevo.managed import NOBODY
 from relevo.mqtt.doorkeeper import Doorkeeper, Principal
 from relevo.mqtt.governor import Governor
 from relevo.mqtt.retained import RetainedMessages
@@ -270,6 +271,8 @@ class Broker:
         Those that watch for somebody are looked at in any case, and end where nothing is left to watch for.
         """
         everybody = "" in devices
+        if devices == {NOBODY} and not self.doorkeeper.watched:
+            return
         if everybody:
             self.doorkeeper.renew()
         for connection in list(self.connected.values()):

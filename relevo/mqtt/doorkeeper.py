@@ -115,6 +115,11 @@ class Doorkeeper:
             return self._watcher(principal.name.removeprefix(_WATCHER))
         return self._anonymous if not principal.name else principal
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody may watch with an account of their own."""
+        return self._watchers is not None and len(self._watchers) > 0
+
     def renew(self) -> None:
         """The contracts' topics changed."""
         self._anonymous = self._nobody()

@@ -67,11 +67,7 @@ _BODY: Final[dict[str, Any]] = {"requestBody": {"content": {"application/json": 
 
 def render(ask: Ask, device: Device) -> dict[str, Any]:
     wired, attributes = ask.wired, device.attributes
-    placed = [
-        (one, one.body)
-        for one in ask.book.records(ASSIGNMENTS)
-        if isinstance(one.body, Assignment) and one.body.device == device.id
-    ]
+    placed = [(one, one.body) for one in ask.book.of_device(device.id) if isinstance(one.body, Assignment)]
     estado = str(attributes.get("estado", "activo"))
     return {
         "id": device.registered_seq,
