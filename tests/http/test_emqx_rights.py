@@ -396,6 +396,18 @@ def test_an_alert_is_an_event_of_the_device(boss: Script) -> None:
     assert "error" not in boss.server.log.read_text()
 
 
+def test_what_is_desired_of_a_device_goes_out_on_its_configuration_topic(boss: Script) -> None:
+    boss = Script(boss.server)
+    with boss.board(boss.device()) as board:
+        assert board.listen(f"iot/config/{board.id}/#") == [True]
+        path = f"/api/v1/devices/emqx-{board.id}/desired"
+        assert boss.server.api.put(path, json={"values": {"publish_interval": 30}}).status_code == 200
+        message = board.hears()
+        assert (message.topic, json.loads(message.payload)) == (
+            f"iot/config/{board.id}/desired", {"publish_interval": 30},
+        )  # fmt: skip
+
+
 # Readings
 
 
