@@ -25,6 +25,7 @@ import msgspec
 from relevo.dialect import Address, Alarm, Decoded, Delivery, Order, Said, Verdict
 from relevo.dialects.emqx.payloads import Value, number, read, time_of
 from relevo.domain.book import ALIASES, COMMANDS, Book, Placed, Profile, Rights
+from relevo.domain.capabilities import Capability, sensors
 from relevo.domain.commands import Command
 from relevo.domain.devices import Registry
 from relevo.domain.events import (
@@ -230,6 +231,9 @@ class Emqx:
 
     def reported(self, event: AnyEvent) -> dict[str, Any] | None:
         return event.state if isinstance(event, StateReported) else None
+
+    def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
+        return sensors(known)
 
     # Commands
 
