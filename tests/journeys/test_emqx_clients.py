@@ -60,8 +60,14 @@ class Program:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.process.send_signal(signal.SIGINT)
-        _, errors = self.process.communicate(timeout=20)
-        assert self.process.returncode == 0, errors
+        code = self.process.wait(20)
+        self._thread.join(5)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        errors = self.process.stderr.read()
+        self.process.stdout.close()
+        self.process.stderr.close()
+        assert code == 0, errors
         assert self.lines[-1] == "stopped"
 
 
