@@ -128,7 +128,6 @@ def test_signing_in_is_for_an_hour_and_a_day_and_holds_everywhere(server: Runnin
 def test_a_path_without_its_slash(server: RunningServer, boss: Script) -> None:
     for path in (
         "mqtt/brokers",
-        "devices/1",
         "mqtt/topics/1",
         "sensors",
         "readings/ultimas",

@@ -18,7 +18,8 @@ from relevo.http.groups import GROUPS, Group
 _ROOTS: Final = tuple(
     f"/api/{name}" for name in ("mqtt", "devices", "auth", "users", "sensors", "readings", "docs", "redoc")
 )
-_OTHERS: Final = "autocore"
+_OTHERS: Final = "autocore."
+_DEVICES: Final = "/api/devices/"
 # Those of contract autocore, whatever it serves there.
 _NEVER: Final = frozenset({"/api/devices", "/api/mqtt/topics"})
 
@@ -28,7 +29,7 @@ class Paths:
 
     def __init__(self, app: ASGIApp, groups: Iterable[Group] = GROUPS) -> None:
         self._app = app
-        self._groups = [one for one in groups if one.module.startswith(_OTHERS)]
+        self._groups = [one for one in groups if one.module.startswith(_OTHERS) and _DEVICES.startswith(one.paths)]
         self._others: list[BaseRoute] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,9 +57,9 @@ class Paths:
         # Other names below /api/mqtt/ are autocore's.
         if path in _NEVER or not is_emqx(path if path.startswith("/api/mqtt/") else f"{path}/"):
             return True
-        if not path.startswith("/api/devices/"):
+        if not path.startswith(_DEVICES):
             return False
         if not self._others:
             # Boards of the other contract ask for them first of all.
             self._others = [route for one in self._groups for route in one.routes()]
-        return any(one.matches(scope)[0] is not Match.NONE for one in self._others)
+        return any(one.matches(scope)[0] is Match.FULL for one in self._others)
