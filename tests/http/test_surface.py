@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from relevo.bus import Bus
 from relevo.domain.devices import Registry
 from relevo.http.api import telemetry
+from relevo.http.errors import is_emqx
 from relevo.http.groups import GROUPS
 from relevo.realtime import alchemy, sse
 from relevo.realtime.view import Views
@@ -213,10 +214,10 @@ def test_no_path_is_redirected_for_its_slash(
     description: dict[str, Any], server: RunningServer, anonymous: httpx.Client
 ) -> None:
     for method, path, _ in operations(description):
-        if f"{path}/" in description["paths"]:
+        address = re.sub(r"\{\w+\}", "x", path)
+        if is_emqx(f"{address}/"):
             # There it selects the contract.
             continue
-        address = re.sub(r"\{\w+\}", "x", path)
         answer = anonymous.request(method, f"{address}/", headers={"Authorization": f"Bearer {server.token}"})
         assert answer.status_code in (404, 405, 422), (method, address, answer.status_code)
         assert "location" not in answer.headers

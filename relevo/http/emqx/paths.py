@@ -20,6 +20,8 @@ _ROOTS: Final = tuple(
 )
 _OTHERS: Final = "autocore."
 _DEVICES: Final = "/api/devices/"
+# /api/devices/{number}/{action}
+_DEEPEST: Final = 4
 # Those of contract autocore, whatever it serves there.
 _NEVER: Final = frozenset({"/api/devices", "/api/mqtt/topics"})
 
@@ -59,6 +61,8 @@ class Paths:
             return True
         if not path.startswith(_DEVICES):
             return False
+        if path.count("/") > _DEEPEST:
+            return True
         if not self._others:
             # Boards of the other contract ask for them first of all.
             self._others = [route for one in self._groups for route in one.routes()]
