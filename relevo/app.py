@@ -22,15 +22,18 @@ from relevo.dashboards import Dashboards
 from relevo.dialect import LogsStatus
 from relevo.directory import PEPPER_FILE, DataDirectory
 from relevo.dispatch import Dispatch
+from relevo.domain import redelivery
 from relevo.domain.accounts import Account, Identity, Role
 from relevo.domain.alerts import Alerts
+from relevo.domain.book import Book
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
-from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
+from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
+from relevo.domain.managed import Managed
 from relevo.domain.meters import RecentReadings
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
@@ -55,6 +58,7 @@ from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.deadlines import Deadlines
+from relevo.jobs.device_alerts import DeviceAlerts
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
@@ -72,6 +76,7 @@ from relevo.jobs.webhooks import Webhooks
 from relevo.loading import load
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
+from relevo.managed import ManagedRecords
 from relevo.memory import give_back
 from relevo.monitor import Monitor
 from relevo.mqtt import websocket as mqtt_websocket
@@ -87,11 +92,11 @@ from relevo.pipeline import Pipeline
 from relevo.realtime import alchemy, sse, websocket
 from relevo.realtime import autocore as board_traffic
 from relevo.realtime import thingsnxt as app_streams
-from relevo.realtime.view import KINDS, Views, kind_of
+from relevo.realtime.view import KINDS, UNSEEN, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
-from relevo.store import commands, inbox, journal, series
+from relevo.store import commands, inbox, journal, readings, series
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
 from relevo.store.readers import Readers
@@ -99,6 +104,7 @@ from relevo.store.schema import prepare
 from relevo.store.writer import Writer
 from relevo.switching import Switching
 from relevo.twins import Twins
+from relevo.watchers import Watchers
 from relevo.web import pages
 
 log = get_logger("relevo")
@@ -205,6 +211,8 @@ class Application:
         keyring.load(one for one in known if isinstance(one, Credential))
         registry.reserved = lambda name: people.find(name) is not None or keyring.by_username(name) is not None
         self.bus = bus = Bus()
+        book = Book(registry)
+        book.load(one for one in known if isinstance(one, Managed))
         dialects = contracts.load(
             {
                 "native": {
@@ -216,6 +224,7 @@ class Application:
                 "autocore": settings.autocore.model_dump(),
                 "alchemy": settings.alchemy.model_dump(),
                 "thingsnxt": settings.thingsnxt.model_dump(),
+                "emqx": {"book": book},
             }
         )
         appearances = Appearances(registry, dialects)
@@ -288,6 +297,10 @@ class Application:
         for one in known:
             dashboards.apply(Kept(one))
         pipeline.event_followers.append(dashboards.follow)
+        managed = ManagedRecords(book, registry, pipeline)
+        pipeline.event_followers.append(managed.follow)
+        bus.tap(managed.watch)
+        intake.redeliveries.load(await readers.run(readings.recent, clock.now_ms() - redelivery.WINDOW_MS))
         self.tokens = Tokens(people, SigningKeys.decode(loaded.signing_keys), clock.now_ms)
         self.auth = auth = Auth(
             people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url
@@ -307,7 +320,7 @@ class Application:
         pipeline.record_followers += [scheduler.apply, self._follow_sites]
         for one in known:
             self._follow_sites(Kept(one))
-        pipeline.record_followers += [self.tokens.apply, dashboards.apply]
+        pipeline.record_followers += [self.tokens.apply, dashboards.apply, managed.apply]
         told = settings.notifications
         self.notifications = notifications = Notifications(people, registry, pipeline, clock, told.language, told.zone)
         notifications.load(known, loaded.told)
@@ -330,6 +343,7 @@ class Application:
         bus.tap(self._presence.follow)
         alerts = Alerts()
         alerts.load(loaded.alerts)
+        intake.raised = DeviceAlerts(alerts, notifications, registry, pipeline, clock).raised
         rule_actions = RuleActions(alerts, notifications, acting, pipeline, registry, people, refusals, clock)
 
         async def replay(seq: int, limit: int) -> list[tuple[int, AnyEvent]]:
@@ -362,7 +376,7 @@ class Application:
             WebhookRows(readers),
             Show(
                 KINDS - {"gap"},
-                lambda event: None if type(event) is Audited else kind_of(event),
+                lambda event: None if type(event) in UNSEEN else kind_of(event),
                 views.object_of,
                 lambda owner: Standing(owner, people, registry),
             ),
@@ -393,12 +407,14 @@ class Application:
             is_administrator,
             ChosenPasswords(keyring, auth.passwords.fits),
             AuthorityName(authority.certificate_file),
+            watchers := Watchers(people, registry, book, clock),
         )
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch, twins)
         dispatch.egress = twins.egress = broker
         rule_actions.announce = broker.announce_freely
         monitor = Monitor(settings.autocore.topic_prefix, clock)
         broker.observe = monitor.heard
+        managed.renew = broker.renew
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
@@ -430,6 +446,8 @@ class Application:
             notifications=notifications,
             dashboards=dashboards,
             appearances=appearances,
+            managed=managed,
+            watchers=watchers,
             app_requests=Attempts(clock, settings.thingsnxt.requests_per_minute or 1, APP_WINDOW_S),
             send_reset=notifier.send_reset,
             test_channel=notifier.test,

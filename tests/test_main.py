@@ -11,6 +11,7 @@ UNNEEDED = (
     "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "wrapt", "zxcvbn",
     # What only some installations use comes with its first use.
     "relevo.http.alchemy.routes", "relevo.http.api.devices", "relevo.http.api.rules", "relevo.http.thingsnxt.accounts",
+    "relevo.http.emqx.mqtt", "relevo.http.emqx.accounts",
     "apprise", "astral", "babel", "cel", "httpx", "jinja2", "standardwebhooks",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from relevo.domain.events import (
     DeviceRemoved,
     Noticed,
     PresenceChanged,
+    SensorsRead,
     StateReported,
     TelemetryReceived,
 )
@@ -25,7 +26,7 @@ from relevo.pipeline import Pipeline
 log = get_logger("relevo.jobs")
 
 EVERY_S: Final = 1.0
-_SAID: Final = frozenset({StateReported})
+_SAID: Final = frozenset({StateReported, SensorsRead})
 _REGISTRY: Final = frozenset({DeviceRegistered, DeviceChanged})
 _CONNECTION: Final = frozenset({DeviceConnected, DeviceDisconnected})
 
