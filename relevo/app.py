@@ -24,17 +24,20 @@ from relevo.dashboards import Dashboards
 from relevo.dialect import LogsStatus, Said
 from relevo.directory import PEPPER_FILE, DataDirectory
 from relevo.dispatch import Dispatch, new_id
+from relevo.domain import redelivery
 from relevo.domain.accounts import Account, Identity, Role
 from relevo.domain.alerts import Alerts
+from relevo.domain.book import Book
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.customers import MeterMonth
 from relevo.domain.devices import Device, Registry
-from relevo.domain.events import AnyEvent, Audited, DeviceChanged, DeviceRemoved
+from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.leaks import Leaks
+from relevo.domain.managed import Managed
 from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows, Sees
 from relevo.domain.networks import is_private
 from relevo.domain.people import People
@@ -62,6 +65,7 @@ from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.consumption import Consumption
 from relevo.jobs.deadlines import Deadlines
+from relevo.jobs.device_alerts import DeviceAlerts
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
@@ -79,6 +83,7 @@ from relevo.jobs.webhooks import Webhooks
 from relevo.loading import load
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
+from relevo.managed import ManagedRecords
 from relevo.memory import give_back
 from relevo.meters import Meters
 from relevo.monitor import Monitor
@@ -95,12 +100,12 @@ from relevo.pipeline import Pipeline
 from relevo.realtime import alchemy, socketio, sse, websocket
 from relevo.realtime import autocore as board_traffic
 from relevo.realtime import thingsnxt as app_streams
-from relevo.realtime.view import KINDS, Views, kind_of
+from relevo.realtime.view import KINDS, UNSEEN, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Listen, Settings
 from relevo.store import alerts as store_alerts
-from relevo.store import commands, inbox, journal, series
+from relevo.store import commands, inbox, journal, readings, series
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
 from relevo.store.latest import values_of
@@ -109,6 +114,7 @@ from relevo.store.schema import prepare
 from relevo.store.writer import Writer
 from relevo.switching import Switching
 from relevo.twins import Twins
+from relevo.watchers import Watchers
 from relevo.web import pages
 
 log = get_logger("relevo")
@@ -217,6 +223,8 @@ class Application:
         keyring.load(one for one in known if isinstance(one, Credential))
         registry.reserved = lambda name: people.find(name) is not None or keyring.by_username(name) is not None
         self.bus = bus = Bus()
+        book = Book(registry)
+        book.load(one for one in known if isinstance(one, Managed))
         dialects = contracts.load(
             {
                 "native": {
@@ -228,6 +236,7 @@ class Application:
                 "autocore": settings.autocore.model_dump(),
                 "alchemy": settings.alchemy.model_dump(),
                 "thingsnxt": settings.thingsnxt.model_dump(),
+                "emqx": {"book": book},
             }
         )
         appearances = Appearances(registry, dialects)
@@ -308,6 +317,10 @@ class Application:
             max(one.access_s for one in terms.values()),
             {CONTRACT: settings.hidrometro.secret_key},
         )
+        managed = ManagedRecords(book, registry, pipeline)
+        pipeline.event_followers.append(managed.follow)
+        bus.tap(managed.watch)
+        intake.redeliveries.load(await readers.run(readings.recent, clock.now_ms() - redelivery.WINDOW_MS))
         self.auth = auth = Auth(
             people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url, terms
         )
@@ -326,7 +339,7 @@ class Application:
         pipeline.record_followers += [scheduler.apply, self._follow_sites]
         for one in known:
             self._follow_sites(Kept(one))
-        pipeline.record_followers += [self.tokens.apply, dashboards.apply]
+        pipeline.record_followers += [self.tokens.apply, dashboards.apply, managed.apply]
         told = settings.notifications
         self.notifications = notifications = Notifications(people, registry, pipeline, clock, told.language, told.zone)
         notifications.load(known, loaded.told)
@@ -349,6 +362,7 @@ class Application:
         bus.tap(self._presence.follow)
         alerts = Alerts()
         alerts.load(loaded.alerts)
+        intake.raised = DeviceAlerts(alerts, notifications, registry, pipeline, clock).raised
         rule_actions = RuleActions(alerts, notifications, acting, pipeline, registry, people, refusals, clock)
 
         async def replay(seq: int, limit: int) -> list[tuple[int, AnyEvent]]:
@@ -381,7 +395,7 @@ class Application:
             WebhookRows(readers),
             Show(
                 KINDS - {"gap"},
-                lambda event: None if type(event) is Audited else kind_of(event),
+                lambda event: None if type(event) in UNSEEN else kind_of(event),
                 views.object_of,
                 lambda owner: Standing(owner, people, registry),
             ),
@@ -439,12 +453,14 @@ class Application:
             is_administrator,
             ChosenPasswords(keyring, auth.passwords.fits),
             AuthorityName(authority.certificate_file),
+            watchers := Watchers(people, registry, book, clock),
         )
         self.broker = broker = Broker(settings, clock, pipeline, intake, refusals, doorkeeper, dispatch, twins)
         dispatch.egress = twins.egress = broker
         rule_actions.announce = broker.announce_freely
         monitor = Monitor(settings.autocore.topic_prefix, clock)
         broker.observe = monitor.heard
+        managed.renew = broker.renew
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
@@ -476,6 +492,8 @@ class Application:
             notifications=notifications,
             dashboards=dashboards,
             appearances=appearances,
+            managed=managed,
+            watchers=watchers,
             app_requests=Attempts(clock, settings.thingsnxt.requests_per_minute or 1, APP_WINDOW_S),
             send_reset=notifier.send_reset,
             test_channel=notifier.test,

@@ -47,6 +47,21 @@ class Decoded:
     switches: list[tuple[str, int, bool | None]] = field(default_factory=list)
     # Set by the intake: the server does what the message wants, and nobody else may get it.
     taken: bool = False
+    # Identity, MQTT packet identifier and digest: what a second delivery of the same message has in common with it;
+    # ``None`` where the contract asks for nothing, or nothing tells them apart.
+    once: tuple[str, int, int] | None = None
+
+
+class Delivery(NamedTuple):
+    """How a message came: its packet identifier (0 for none), quality of service and retain flag.
+
+    ``bound`` says that who sent it proved to be the device which the topic means.
+    """
+
+    message_id: int = 0
+    qos: int = 0
+    retained: bool = False
+    bound: bool = False
 
 
 class Dialect(Protocol):
@@ -79,6 +94,22 @@ class Dialect(Protocol):
 
     def options(self) -> dict[str, Any]:
         """The settings in force, for the reference page."""
+
+
+@runtime_checkable
+class KnowsDelivery(Protocol):
+    """A dialect to which it matters how a message came."""
+
+    def delivered(self, address: Address, payload: bytes, received_ms: int, delivery: Delivery) -> Decoded:
+        """As :meth:`Dialect.decode`, for a live message."""
+
+
+@runtime_checkable
+class Denies(Protocol):
+    """A dialect that takes some of a device's topic filters away again."""
+
+    def denied_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Topic filters that a device may not publish to, and those it may not subscribe to, whatever it else may."""
 
 
 class Description(NamedTuple):
@@ -135,6 +166,24 @@ class Switch(NamedTuple):
 
     channel: int
     on: bool
+
+
+class Alarm(NamedTuple):
+    """What a device says somebody has to look at: ``severity`` is info, warning or critical, ``name`` what of its kind
+    have in common."""
+
+    severity: str
+    name: str
+    text: str
+    values: dict[str, Any]
+
+
+@runtime_checkable
+class RaisesAlerts(Protocol):
+    """A dialect whose devices raise alerts."""
+
+    def alarm(self, event: AnyEvent) -> Alarm | None:
+        """The alert that ``event`` raises, ``None`` for none."""
 
 
 class Logged(NamedTuple):

@@ -9,13 +9,24 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from relevo.clock import Clock
-from relevo.dialect import Address, Decoded, Description, Dialect, Introduces, Learns, NamesLoosely
+from relevo.dialect import (
+    Address,
+    Alarm,
+    Decoded,
+    Description,
+    Dialect,
+    Introduces,
+    Learns,
+    NamesLoosely,
+    RaisesAlerts,
+)
 from relevo.dispatch import Dispatch
 from relevo.domain.devices import ID_PATTERN, LEARNED, Device, Registry, is_claimed
 from relevo.domain.events import (
     AnyEvent,
     DeviceAnswered,
     DeviceChanged,
+    DeviceEventReported,
     DeviceRegistered,
     TelemetryReceived,
     UnclaimedReading,
@@ -23,6 +34,7 @@ from relevo.domain.events import (
 )
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
+from relevo.domain.redelivery import Redeliveries
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
 from relevo.pipeline import Entry
@@ -84,6 +96,9 @@ class Intake:
         self.beat: Callable[[str, int], bool] = lambda device, channel: False
         # A client tells a device to switch a relay: registry id, channel, state, address; whether that is done for it.
         self.told: Callable[[str, int, bool | None, str], bool] = lambda device, channel, on, sender: False
+        self.redeliveries = Redeliveries()
+        # What a device raises, with its message; the application says who keeps alerts.
+        self.raised: Callable[[str, Alarm], AnyEvent] | None = None
 
     @property
     def registration_open(self) -> bool:
@@ -181,6 +196,8 @@ class Intake:
             self._proven_only(contract, decoded, speaker)
         if self._claims.screenings:
             self._turn_away(contract, decoded, sender)
+        if decoded.once is not None and decoded.events:
+            self._first_only(contract, decoded)
         reporting = self._twins.reporting.get(contract, ())
         sighted: set[str] = set()
         for external_id, event in decoded.events:
@@ -198,6 +215,10 @@ class Intake:
                 out += room.taken(device, event, acknowledged)
             else:
                 out.append(event)
+            if type(event) is DeviceEventReported and self.raised is not None and isinstance(dialect, RaisesAlerts):
+                alarm = dialect.alarm(event)
+                if alarm is not None:
+                    out.append(self.raised(device, alarm))
             if type(event) is DeviceAnswered or self._dispatch.ledger.has_open(device):
                 out += self._dispatch.heard(dialect, device, event)
             if type(event) in reporting:
@@ -234,6 +255,15 @@ class Intake:
                 del self._doubts[device.id]
             if patch:
                 out.append(DeviceChanged(device.id, self._clock.now_ms(), {LEARNED: patch}, device.id))
+
+    def _first_only(self, contract: str, decoded: Decoded) -> None:
+        """What came before within a minute is acknowledged and stored once."""
+        assert decoded.once is not None
+        external_id, message_id, digest = decoded.once
+        device = self.device_id(contract, external_id)
+        if device and self.redeliveries.again(device, message_id, digest, self._clock.now_ms()):
+            decoded.events = []
+            decoded.notices = [(external_id, "redelivered", f"message {message_id} came before")]
 
     def refuse(self, contract: str, external_id: str, where: str, problem: Invalid, sender: str) -> None:
         """Tell that something an identity sent was refused."""

@@ -12,6 +12,7 @@ UNNEEDED = (
     # What only some installations use comes with its first use.
     "relevo.http.alchemy.routes", "relevo.http.api.devices", "relevo.http.api.rules", "relevo.http.thingsnxt.accounts",
     "relevo.http.hidrometro.asking", "relevo.http.hidrometro.pages", "relevo.http.hidrometro.words",
+    "relevo.http.emqx.mqtt", "relevo.http.emqx.accounts",
     "apprise", "astral", "babel", "cel", "engineio", "httpx", "jinja2", "socketio", "standardwebhooks",
 )  # fmt: skip
 

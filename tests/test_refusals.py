@@ -24,7 +24,7 @@ class Told:
         self.events: list[AnyEvent] = []
 
     async def collect(self) -> list[AnyEvent]:
-        assert await self.road.pipeline.drain(5)
+        assert await self.road.pipeline.drain(30)
         if self._watcher._queue:
             self.events += [one.event for one in await self._watcher.next()]  # type: ignore[union-attr]
         return self.events

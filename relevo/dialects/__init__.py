@@ -32,6 +32,18 @@ def load(options: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Di
     return found
 
 
+def holder(found: Mapping[str, Dialect], filter_: str, besides: str) -> str:
+    """The contract that has a topic under ``filter_`` as well, empty for none but ``besides``."""
+    return next(
+        (
+            dialect.name
+            for dialect in found.values()
+            if dialect.name != besides and any(meeting(filter_, one) is not None for one in _filters(dialect))
+        ),
+        "",
+    )
+
+
 def _keep_apart(one: Dialect, other: Dialect) -> None:
     for a, b in product(_filters(one), _filters(other)):
         topic = meeting(a, b)

@@ -14,7 +14,7 @@ _NOT_IN_ID: Final = re.compile(r"[^A-Za-z0-9_.:-]+")
 NAME_LIMIT: Final = 128
 CLAIMED: Final = "claimed"
 """Attribute of a device that was claimed without a person, on a network where that is allowed."""
-CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash", "owner", "site"})
+CHANGEABLE: Final = frozenset({"name", "type", "tags", "attributes", "key_hash", "owner", "site", "external_id"})
 
 
 LEARNED: Final = "learned"
@@ -173,6 +173,7 @@ class Registry:
         before = self._by_id.get(device.id)
         if before is not None:
             self._by_key.pop(before.key_hash, None)
+            self._by_identity.pop((before.contract, before.external_id), None)
         if device.key_hash:
             self._by_key[device.key_hash] = device.id
         self._by_id[device.id] = device

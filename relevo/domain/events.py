@@ -108,6 +108,33 @@ class StateReported(Event, tag="sr"):
     state: dict[str, Any]
 
 
+class SensorReading(msgspec.Struct, array_like=True, gc=False):
+    """One value of one sensor, at ``at`` (milliseconds UTC); ``metadata`` is what else was said or is known of it."""
+
+    sensor: int
+    at: int
+    value: float
+    metadata: dict[str, Any] = {}
+
+
+class SensorsRead(Event, tag="lr"):
+    """Sensors of a device of contract emqx were read: a row for each in :mod:`relevo.store.readings`.
+
+    ``readings`` is empty where nothing of it is to be kept. ``message_id`` is the MQTT packet identifier, -1 for what
+    did not come over MQTT; ``digest`` is what two deliveries of the same payload have in common. ``unassigned`` are
+    values of keys that no sensor of the device has.
+    """
+
+    device: str
+    at: int
+    readings: list[SensorReading]
+    message_id: int = -1
+    qos: int = 0
+    retained: bool = False
+    digest: int = 0
+    unassigned: dict[str, Any] = {}
+
+
 class StatusSet(Event, tag="ss"):
     """Somebody set the status of a device over its contract, in the device's stead.
 
@@ -424,6 +451,7 @@ AnyEvent: TypeAlias = (
     | DeviceDisconnected
     | PresenceChanged
     | StateReported
+    | SensorsRead
     | StatusSet
     | DeviceEventReported
     | DeviceAnswered

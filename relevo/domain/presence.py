@@ -40,9 +40,10 @@ RULES: Final[dict[str, Rule]] = {
     "hidrometro": Rule(60_000, False),
     "thingsnxt": Rule(20_000, False),
     "alchemy": Rule(30_000, False),
+    "emqx": Rule(90_000, False),
 }
 # Contracts whose devices may be silent for at least as long as their rule says, however often they are expected.
-_AT_LEAST: Final = frozenset({"alchemy"})
+_AT_LEAST: Final = frozenset({"alchemy", "emqx"})
 _OTHERS: Final = Rule(60_000, True)
 
 

@@ -19,6 +19,7 @@ from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import DeliveriesForgotten, DeliveryChange, DeliveryDropped, DeliveryKept, WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
+from relevo.domain.managed import Managed
 from relevo.domain.notices import NoticePreferences
 from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
 from relevo.domain.rules import Rule
@@ -49,6 +50,7 @@ Record: TypeAlias = (
     | Dashboard
     | Widget
     | TokenSalt
+    | Managed
     | Webhook
     | WebhookProgress
     | Appearance

@@ -16,6 +16,7 @@ from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import errors
 from relevo.http.api import telemetry
 from relevo.http.description import Methods, complete
+from relevo.http.emqx.paths import Paths
 from relevo.http.groups import GROUPS, Deferred
 from relevo.http.hidrometro import doors
 from relevo.http.hosts import TrustedHosts
@@ -221,6 +222,8 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
             Route("/", _root, methods=["GET"]),
             Route("/docs", _docs, methods=["GET"]),
             Route("/redoc", _docs, methods=["GET"]),
+            Route("/api/docs/", _docs, methods=["GET"]),
+            Route("/api/redoc/", _docs, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),
             *more,
         ]
@@ -248,6 +251,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
             expose_headers=["X-Request-Id", "Retry-After", "Location"],
             max_age=600,
         )
+    app.add_middleware(Paths)
     app.add_middleware(
         TrustedHosts,
         listed=services.settings.answered_hosts,

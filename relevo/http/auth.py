@@ -172,6 +172,20 @@ class Auth:
         access = self.tokens.access(account, session.id, terms.access_s, session.kind)
         return SignedIn(account, access, terms.access_s, refresh)
 
+    def renewed(self, refresh_token: str, contract: str) -> SignedIn:
+        """Another access token for a refresh token of ``contract``, which stays good for its time.
+
+        Raises :class:`Unauthenticated`.
+        """
+        session = self.people.sign_in_by_secret(tokens.hash_secret(refresh_token))
+        if session is None or session.kind != contract or session.expires_at <= self._clock.now_ms():
+            raise Unauthenticated("invalid refresh token")
+        account = self.people.accounts.get(session.account)
+        if account is None or account.disabled:
+            raise Unauthenticated("invalid refresh token")
+        terms = tokens.TERMS[contract]
+        return SignedIn(account, self.tokens.access(account, session.id, terms.access_s), terms.access_s)
+
     async def with_password(self, account: Account, text: str) -> Account:
         """``account`` with a new password, which was checked already."""
         return msgspec.structs.replace(

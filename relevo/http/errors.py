@@ -77,7 +77,7 @@ _STATUS: dict[type[RelevoError], int] = {
     QueueFull: 503,
     StoreUnavailable: 503,
 }
-_ALWAYS_400 = frozenset({"hidrometro", "alchemy"})
+_ALWAYS_400 = frozenset({"hidrometro", "alchemy", "emqx"})
 _WHOLE_BODY = frozenset({"json_malformed", "utf8_invalid", "json_too_deep", "json_duplicate_key", "payload_empty"})
 
 
@@ -92,8 +92,26 @@ def _is_autocore(path: str) -> bool:
     return path in _AUTOCORE or any(path == one or path.startswith(f"{one}/") for one in _BELOW_AUTOCORE)
 
 
+_EMQX: Final = ("/api/auth/", "/api/users/", "/api/sensors/", "/api/readings/", "/api/docs/", "/api/redoc/")
+_EMQX_MQTT: Final = frozenset(
+    {"brokers", "credentials", "device-config", "device-status", "test-connection", "emqx-users", "emqx-acl", "topics"}
+)
+
+
+def is_emqx(path: str) -> bool:
+    """Whether ``path`` is one of contract emqx; its last slash is what tells ``/api/devices/`` from autocore's."""
+    if path.startswith(_EMQX):
+        return True
+    if path.startswith("/api/devices/"):
+        return path.endswith("/")
+    levels = path.split("/")
+    if not path.startswith("/api/mqtt/") or levels[3].replace("_", "-") not in _EMQX_MQTT:
+        return path.startswith("/api/mqtt/") and path.endswith("/")
+    return len(levels) > 4 or levels[3] != "topics"
+
+
 def style_of(path: str) -> str:
-    """``native``, ``hidrometro``, ``alchemy``, ``thingsnxt``, ``autocore`` or ``detail`` (the plain form)."""
+    """The contract whose words ``path`` speaks, ``native``, or ``detail`` for the plain form."""
     if path.startswith("/api/v1/"):
         return "native"
     if path in _HIDROMETRO or path.startswith(_HIDROMETRO_BELOW):
@@ -102,6 +120,8 @@ def style_of(path: str) -> str:
         return "alchemy"
     if path.split("/", 2)[1:2] and path.split("/", 2)[1] in _THINGSNXT:
         return "thingsnxt"
+    if is_emqx(path):
+        return "emqx"
     return "autocore" if _is_autocore(path) else "detail"
 
 
@@ -135,6 +155,13 @@ def render(
             listed = [FieldError(one.field, one.message[:200], one.reason) for one in listed[:3]]
         said = [{"loc": _place(one.field), "msg": one.message, "type": one.reason} for one in listed]
         return JSONResponse({"detail": said}, status, headers=dict(headers or {}))
+    if style == "emqx" and reason == "action_refused":
+        return JSONResponse({"error": detail}, status, headers=dict(headers or {}))
+    if style == "emqx" and errors:
+        named: dict[str, list[str]] = {}
+        for one in errors:
+            named.setdefault(one.field.removeprefix("body.") or "non_field_errors", []).append(one.message)
+        return JSONResponse(named, status, headers=dict(headers or {}))
     if style != "native":
         return JSONResponse({"detail": detail}, status, headers=dict(headers or {}))
     # RFC 9457
@@ -181,6 +208,9 @@ def answer(path: str, error: RelevoError) -> Response:
     if style_of(path) == "autocore" and isinstance(error, Invalid):
         # Section 3: a body that is no JSON breaks its schema.
         status = 413 if status == 413 else 422
+    if style_of(path) == "emqx" and isinstance(error, Conflict):
+        # Section 4.3: a duplicate is a field that is wrong.
+        status, errors = 400, [FieldError("non_field_errors", detail)]
     if style_of(path) == "thingsnxt":
         # Section 3 and 4 of the contract: duplicates are bad requests, and a body that is no JSON breaks its schema.
         if isinstance(error, Invalid):

@@ -160,6 +160,9 @@ settings_of_board: Final = Depends(
 while_registration: Final = Depends(
     _Nobody("everybody on a private network while `open_registration` is on, otherwise administrators")
 )
+registers_emqx: Final = Depends(
+    _Nobody("administrators, and everybody on a private network while `open_registration` is on")
+)
 Viewer = Annotated[Identity, _person(Role.VIEWER)]
 Operator = Annotated[Identity, _person(Role.OPERATOR)]
 Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]

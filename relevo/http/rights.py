@@ -11,6 +11,8 @@ OUTSIDE: Final = {
     "GET /": "everybody",
     "GET /docs": "everybody",
     "GET /redoc": "everybody",
+    "GET /api/docs/": "everybody",
+    "GET /api/redoc/": "everybody",
     "GET /openapi.json": "everybody",
     "GET /metrics": "everybody who is signed in",
     "GET /ui": "everybody",

@@ -35,6 +35,7 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook
 from relevo.http.auth import Auth
 from relevo.intake import Intake
+from relevo.managed import ManagedRecords
 from relevo.meters import Meters
 from relevo.monitor import Monitor
 from relevo.notifications import Notifications
@@ -50,6 +51,7 @@ from relevo.store.readers import Readers
 from relevo.store.series import Page
 from relevo.switching import Switching
 from relevo.twins import Twins
+from relevo.watchers import Watchers
 
 ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
 
@@ -160,6 +162,8 @@ class Services:
     notifications: Notifications
     dashboards: Dashboards
     appearances: Appearances
+    managed: ManagedRecords
+    watchers: Watchers
     # Requests of the contract thingsnxt, by who asks.
     app_requests: Attempts
     # Sends somebody a code with which to choose another password.

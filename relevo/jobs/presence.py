@@ -16,6 +16,7 @@ from relevo.domain.events import (
     Noticed,
     PresenceChanged,
     ReadingShown,
+    SensorsRead,
     StateReported,
     TelemetryReceived,
 )
@@ -26,7 +27,7 @@ from relevo.pipeline import Pipeline
 log = get_logger("relevo.jobs")
 
 EVERY_S: Final = 1.0
-_SAID: Final = frozenset({StateReported})
+_SAID: Final = frozenset({StateReported, SensorsRead})
 _READINGS: Final = frozenset({TelemetryReceived, ReadingShown})
 _REGISTRY: Final = frozenset({DeviceRegistered, DeviceChanged})
 _CONNECTION: Final = frozenset({DeviceConnected, DeviceDisconnected})

@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from relevo.attempts import Attempts
 from relevo.clock import Clock
-from relevo.dialect import Address, Dialect, Said
+from relevo.dialect import Address, Dialect, KnowsDelivery, Said
+from relevo.dialect import Delivery as Came
 from relevo.dispatch import Dispatch
 from relevo.domain.events import AnyEvent, DeviceConnected, DeviceDisconnected
 from relevo.errors import Invalid
 from relevo.intake import Intake
+from relevo.managed import NOBODY
 from relevo.mqtt.doorkeeper import Doorkeeper, Principal
 from relevo.mqtt.governor import Governor
 from relevo.mqtt.retained import RetainedMessages
-from relevo.mqtt.subscriptions import Delivery, Subscriptions
+from relevo.mqtt.subscriptions import Delivery, Subscriptions, split_shared
 from relevo.mqtt.wills import Wills, as_publish
 from relevo.pipeline import Entry, Outcome, Pipeline
 from relevo.refusals import Refusals
@@ -47,10 +49,12 @@ _DEVICES_OF_CONNECTION: Final = 64
 class Route:
     """What a connection may do with a topic, worked out once."""
 
-    __slots__ = ("address", "dialect", "refusal")
+    __slots__ = ("address", "dialect", "knowing", "refusal")
 
     def __init__(self, dialect: Dialect | None, address: Address | None, refusal: tuple[str, str] | None) -> None:
         self.dialect = dialect
+        # The same one, where it matters to it how a message came.
+        self.knowing: KnowsDelivery | None = dialect if isinstance(dialect, KnowsDelivery) else None
         self.address = address
         self.refusal = refusal
 
@@ -261,6 +265,56 @@ class Broker:
                 ended += 1
         return ended
 
+    def renew(self, devices: set[str]) -> None:
+        """What ``devices`` may do changed (an empty name: every one): open connections feel it at once.
+
+        Those that watch for somebody are looked at in any case, and end where nothing is left to watch for.
+        """
+        everybody = "" in devices
+        if devices == {NOBODY} and not self.doorkeeper.watched:
+            return
+        if everybody:
+            self.doorkeeper.renew()
+        for connection in list(self.connected.values()):
+            principal = connection.principal
+            if principal is None or (principal.device and not everybody and principal.device not in devices):
+                continue
+            again = self.doorkeeper.again(principal)
+            if again is None:
+                if not principal.device:
+                    connection.end("revoked", Reason.ADMINISTRATIVE_ACTION, "nobody may watch with this account")
+                continue
+            if again == principal and not everybody:
+                continue
+            connection.take_rights(again)
+            if connection.session is not None:
+                self._prune(connection.session, again)
+        for name in devices if not everybody else ():
+            self._prune_sessions(f"device:{name}", name)
+        if everybody:
+            for owner in {one.owner for one in self.sessions.values() if one.owner.startswith("device:")}:
+                self._prune_sessions(owner, owner[7:])
+
+    def _prune_sessions(self, owner: str, device: str) -> None:
+        """The same for sessions whose client is away."""
+        away = [one for one in self.sessions.values() if one.owner == owner and one.client_id not in self.connected]
+        again = self.doorkeeper.again(Principal(owner, device)) if away else None
+        if again is not None:
+            for session in away:
+                self._prune(session, again)
+
+    def _prune(self, session: Session, principal: Principal) -> None:
+        gone = [filter_ for filter_ in session.subscriptions if not principal.may_subscribe(_plain(filter_))]
+        for filter_ in gone:
+            del session.subscriptions[filter_]
+            self.subscriptions.discard(session.client_id, filter_)
+            self.refusals.refuse(
+                principal.device, "mqtt", "filter_not_allowed", f"may no longer subscribe to {filter_!r}"
+            )
+        if gone and session.expiry:
+            session.changes.append(session.kept())
+            self.commit(session)
+
     # Devices behind connections
 
     def speaks_for(self, connection: "Connection", device: str, address: str) -> None:
@@ -329,15 +383,21 @@ class Broker:
             address = route.address
             assert address is not None
             try:
-                decoded = dialect.decode(address, packet.payload, self.clock.now_ms(), False)
+                if route.knowing is not None:
+                    bound = connection.principal is not None and bool(connection.principal.device)
+                    came = Came(packet.packet_id, packet.qos, packet.retain, bound)
+                    decoded = route.knowing.delivered(address, packet.payload, self.clock.now_ms(), came)
+                else:
+                    decoded = dialect.decode(address, packet.payload, self.clock.now_ms(), False)
             except Invalid as problem:
                 self.intake.refuse(dialect.name, address.external_id, "mqtt", problem, sender)
                 refused = Reason.PAYLOAD_FORMAT_INVALID
             else:
                 speaker = connection.principal.device if connection.principal is not None else ""
                 events = self.intake.events(dialect, decoded, "mqtt", sender, speaker, packet.qos > 0)
-                told, taken = bool(decoded.refused), decoded.taken
-                if told and not decoded.events:
+                # The first delivery may still be on its way to the disk: its repetition is acknowledged after it.
+                told, taken = bool(decoded.refused) or decoded.once is not None, decoded.taken
+                if decoded.refused and not decoded.events:
                     refused = Reason.PAYLOAD_FORMAT_INVALID
                 self._meet(connection, events, sender)
         elif route.refusal is not None:
@@ -642,6 +702,12 @@ class Broker:
         unflushed, self._unflushed = self._unflushed, []
         for connection in unflushed:
             connection.flush()
+
+
+def _plain(filter_: str) -> str:
+    """A filter without the name of the group that shares it."""
+    shared = split_shared(filter_)
+    return shared[1] if shared is not None else filter_
 
 
 def _write(token: Any, outcome: Outcome) -> None:

@@ -425,6 +425,11 @@ class Connection(asyncio.Protocol):
         """[MQTT-3.1.2-24]: nothing for one and a half times the keep-alive."""
         return self.keep_alive > 0 and now - self.heard > self.keep_alive * 1.5 and not self._busy
 
+    def take_rights(self, principal: Principal) -> None:
+        """From now on this is what may be done; topics are looked at again, because contracts' may have changed."""
+        self.principal = principal
+        self._routes.clear()
+
     def forget_will(self) -> None:
         """The connection ends for a reason that is not the device's."""
         self.will = None

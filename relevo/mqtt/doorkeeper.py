@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from relevo.clock import Clock
-from relevo.dialect import Dialect
+from relevo.dialect import Denies, Dialect
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
 from relevo.domain.keyring import HASH_PREFIX, LEGACY_PURPOSE, LEGACY_USER, Keyring, Shown
@@ -19,9 +19,10 @@ from relevo.errors import TooMany
 from relevo.mqtt.chosen import ChosenPasswords
 from relevo.mqtt.tls import Certificate
 from relevo.settings import Settings
+from relevo.watchers import MARK, Watchers
 from relevo.wire.mqtt_errors import Reason
 from relevo.wire.mqtt_packets import Connect
-from relevo.wire.topics import covers, matches
+from relevo.wire.topics import covers, matches, meeting
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,23 @@ class Principal:
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     credential: str = ""
+    # Taken away from the above again.
+    never_publish: tuple[str, ...] = ()
+    never_subscribe: tuple[str, ...] = ()
 
     def may_publish(self, topic: str) -> bool:
-        return not topic.startswith("$") and any(matches(allowed, topic) for allowed in self.publish)
+        if topic.startswith("$") or any(matches(denied, topic) for denied in self.never_publish):
+            return False
+        return any(matches(allowed, topic) for allowed in self.publish)
 
     def may_subscribe(self, filter_: str) -> bool:
+        if any(meeting(denied, filter_) is not None for denied in self.never_subscribe):
+            return False
         return any(covers(allowed, filter_) for allowed in self.subscribe)
 
     def may_read(self, topic: str) -> bool:
+        if any(matches(denied, topic) for denied in self.never_subscribe):
+            return False
         return any(matches(allowed, topic) for allowed in self.subscribe)
 
 
@@ -59,6 +69,7 @@ class Refusal:
 
 
 Verdict = Principal | Refusal
+_WATCHER = "watcher:"
 # (name, password, address) -> whether that is an administrator
 CheckUser = Callable[[str, str, str], Awaitable[bool]]
 
@@ -76,6 +87,7 @@ class Doorkeeper:
         check_user: CheckUser,
         chosen: ChosenPasswords | None = None,
         own_authority: Callable[[], str] = str,
+        watchers: Watchers | None = None,
     ) -> None:
         """``own_authority`` gives the common name of this installation's authority, empty while there is none."""
         self._settings = settings
@@ -86,10 +98,36 @@ class Doorkeeper:
         self._check_user = check_user
         self._chosen = chosen
         self._own_authority = own_authority
-        chosen_topics = tuple(settings.anonymous_topics)
-        said = chosen_topics or tuple(one for each in dialects.values() for one in _said_by_anybody(each))
-        heard = chosen_topics or tuple(one for each in dialects.values() for one in each.all_filters())
-        self._anonymous = Principal("", "", said, heard)
+        self._watchers = watchers
+        self._anonymous = self._nobody()
+
+    def _nobody(self) -> Principal:
+        chosen, each = tuple(self._settings.anonymous_topics), self._dialects.values()
+        said = chosen or tuple(one for dialect in each for one in _said_by_anybody(dialect))
+        heard = chosen or tuple(one for dialect in each for one in dialect.all_filters())
+        return Principal("", "", said, heard)
+
+    def again(self, principal: Principal) -> Principal | None:
+        """Somebody who was let in, with the rights of this moment; ``None`` when they may not stay."""
+        if principal.device:
+            device = self._registry.get(principal.device)
+            return self._as_device(device, principal.credential) if device is not None else None
+        if principal.name.startswith(_WATCHER):
+            return self._watcher(principal.name.removeprefix(_WATCHER))
+        return self._anonymous if not principal.name else principal
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody may watch with an account of their own."""
+        return self._watchers is not None and len(self._watchers) > 0
+
+    def renew(self) -> None:
+        """The contracts' topics changed."""
+        self._anonymous = self._nobody()
+
+    def _watcher(self, username: str) -> Principal | None:
+        filters = self._watchers.filters(username) if self._watchers is not None else None
+        return Principal(f"{_WATCHER}{username}", "", (), filters) if filters is not None else None
 
     def verdict(
         self, connect: Connect, address: str, certificate: Certificate | None = None
@@ -112,6 +150,10 @@ class Doorkeeper:
                 return self._with_key(device, shown)
         if one is not None and owner is not None:
             return self._by_username(one, owner, password)
+        if username.startswith(MARK) and password is not None and self._watchers is not None:
+            watcher = self._watcher(username) if self._watchers.admit(username, password) else None
+            if watcher is not None:
+                return watcher
         if device is None and password is not None:
             return self._person(username, password, address)
         return self._stranger(username, address)
@@ -165,8 +207,10 @@ class Doorkeeper:
         return Principal(f"legacy:{LEGACY_USER}", "", allowed, allowed)
 
     def _as_device(self, device: Device, credential: str) -> Principal:
-        publish, subscribe = self._dialects[device.contract].device_filters(device.external_id)
-        return Principal(f"device:{device.id}", device.id, publish, subscribe, credential)
+        dialect = self._dialects[device.contract]
+        publish, subscribe = dialect.device_filters(device.external_id)
+        denied = dialect.denied_filters(device.external_id) if isinstance(dialect, Denies) else ((), ())
+        return Principal(f"device:{device.id}", device.id, publish, subscribe, credential, *denied)
 
     def _by_certificate(self, certificate: Certificate, username: str) -> Verdict:
         """The authority's signature was checked by TLS; here it is found whose certificate it is.

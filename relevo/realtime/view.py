@@ -66,6 +66,10 @@ _KIND_OF: Final[dict[type, str]] = {
 }
 
 
+# The audit log is read, not watched; what sensors measured is told as telemetry already.
+UNSEEN: Final = frozenset({ev.Audited, ev.SensorsRead})
+
+
 def kind_of(event: ev.AnyEvent) -> str:
     return _KIND_OF[type(event)]
 
@@ -76,8 +80,7 @@ def wants(
     """A filter by what somebody may see, and by device ids and kinds; an empty set is all of it."""
 
     def decide(event: ev.AnyEvent) -> bool:
-        # The audit log is read, not watched.
-        if type(event) is ev.Audited or not sees(event):
+        if type(event) in UNSEEN or not sees(event):
             return False
         if kinds and _KIND_OF[type(event)] not in kinds:
             return False

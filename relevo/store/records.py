@@ -31,6 +31,7 @@ from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
+from relevo.domain.managed import Managed
 from relevo.domain.notices import NoticePreferences
 from relevo.domain.records import (
     AuditForgotten,
@@ -347,6 +348,14 @@ appearances = Table(
     _text("by"),
 )
 token_salts = Table("token_salts", metadata, _text("id", primary_key=True), _text("salt"))
+managed = Table(
+    "managed",
+    metadata,
+    _text("id", primary_key=True),
+    Column("body", JSON, nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+)
 
 customers = Table(
     "customers",
@@ -432,6 +441,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     Dashboard: dashboards,
     Widget: widgets,
     TokenSalt: token_salts,
+    Managed: managed,
     Webhook: webhook_table,
     WebhookProgress: webhook_progress,
     Appearance: appearances,
@@ -442,7 +452,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     RelayRun: relay_runs,
 }
 # Records with documents of their own shape inside.
-_NESTED: Final = frozenset({Schedule, Rule, NoticePreferences})
+_NESTED: Final = frozenset({Schedule, Rule, NoticePreferences, Managed})
 
 
 def apply(core: Connection, changes: Iterable[RecordChange]) -> None:

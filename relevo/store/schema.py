@@ -18,6 +18,7 @@ from relevo.store import (
     journal,
     latest,
     presence,
+    readings,
     records,
     sessions,
     status_log,
@@ -30,7 +31,7 @@ from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0016"
+HEAD: Final = "0017"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -50,6 +51,7 @@ TABLES: Final = (
     inbox.notifications,
     webhooks.deliveries,
     status_log.status_log,
+    readings.readings,
 )
 
 

@@ -24,6 +24,7 @@ from relevo.store import (
     journal,
     latest,
     presence,
+    readings,
     records,
     sessions,
     status_log,
@@ -191,6 +192,8 @@ class Writer:
                     unclaimed.forget(core, event.contract, event.external_id)
                 elif type(event) is ev.DeviceChanged:
                     devices.change(core, event)
+                    if "external_id" in event.changes:
+                        self._rename(event)
                 elif type(event) is ev.DeviceRemoved:
                     self._taken.discard(self._identities.pop(event.device, ("", "")))
                     number = self._numbers.pop(event.device, None)
@@ -203,6 +206,7 @@ class Writer:
                         alerts.remove(core, event.device)
                         twins.forget(core, event.device)
                         status_log.remove(core, event.device)
+                        readings.remove(connection, event.device)
                 slow.append(event)
                 if type(event) in _FOLLOWED:
                     batch.followed.append((len(kept), event))
@@ -215,6 +219,13 @@ class Writer:
         if rows:
             latest.write(connection, rows)
         return slow
+
+    def _rename(self, event: ev.DeviceChanged) -> None:
+        before = self._identities.get(event.device)
+        if before is not None:
+            self._taken.discard(before)
+            self._identities[event.device] = identity = (before[0], str(event.changes["external_id"]))
+            self._taken.add(identity)
 
     def _state(self, device: str, connection: sqlite3.Connection) -> latest.DeviceState | None:
         number = self._numbers.get(device)
@@ -243,6 +254,7 @@ class Writer:
         raised: list[ev.AlertChanged] = []
         became: list[TwinEvent] = []
         said: list[status_log.Line] = []
+        read: list[ev.SensorsRead] = []
         for event in slow:
             if type(event) is ev.DeviceRemoved:
                 # Whoever has its name next must not read its story, nor what this batch would still add to it.
@@ -254,6 +266,7 @@ class Writer:
                 raised = [one for one in raised if one.device != gone]
                 became = [one for one in became if one.device != gone]
                 said = [one for one in said if one.device != gone]
+                read = [one for one in read if one.device != gone]
                 continue
             if type(event) in COMMAND_EVENTS:
                 moved.append(event)  # type: ignore[arg-type]
@@ -269,6 +282,8 @@ class Writer:
                 logged = log(event) if log is not None else None
                 if logged is not None:
                     said.append(status_log.Line(event.device, event.at, logged))  # type: ignore[union-attr]
+            if type(event) is ev.SensorsRead and event.device in self._numbers:
+                read.append(event)
             if type(event) in TWIN_EVENTS and event.device in self._numbers:  # type: ignore[union-attr]
                 became.append(event)  # type: ignore[arg-type]
                 if type(event) is ev.ReportedChanged:
@@ -291,6 +306,8 @@ class Writer:
         if said:
             # Before the twins: a line without a status has the one from before this batch.
             status_log.add(core, said)
+        if read:
+            readings.add(connection, read)
         if became:
             twins.follow(connection, became)
         if lines:

@@ -59,8 +59,9 @@ def test_a_change_takes_what_may_change_and_leaves_the_rest() -> None:
     registry.apply(DeviceChanged("nobody", NOW, {"name": "New"}))
     device = registry.get("d1")
     assert device is not None
-    assert (device.id, device.external_id, device.name, device.tags) == ("d1", "d1", "New", ["a"])
-    assert registry.find("native", "d1") is device
+    assert (device.id, device.external_id, device.name, device.tags) == ("d1", "x", "New", ["a"])
+    assert registry.find("native", "d1") is None
+    assert registry.find("native", "x") is device
     assert registry.get("d2") is None
 
 

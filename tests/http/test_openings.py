@@ -63,6 +63,11 @@ def people_sign_up(home: Home) -> bool:
     return status(home.stranger.post("/signup", json=body))
 
 
+def people_register(home: Home) -> bool:
+    body = {"username": "somebody-else", "password": "long-enough-for-one"}
+    return status(home.stranger.post("/api/auth/register/", json=body))
+
+
 def meters_are_read(home: Home) -> bool:
     found = {status(home.stranger.get(path)) for path in ("/api/current", "/api/history")}
     assert len(found) == 1
@@ -137,6 +142,7 @@ PROBES: dict[Callable[[Home], bool], set[str]] = {
     boards_get_settings: {PAIRING, "open_mqtt_config", "anonymous_mqtt"},
     new_lamps_are_taken_in: {PAIRING, "open_registration"},
     people_sign_up: {"open_registration"},
+    people_register: {"open_registration"},
     meters_are_read: {"open_reads"},
     lamps_are_read: {"open_reads"},
     lamps_are_changed: {"open_control"},

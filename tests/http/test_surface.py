@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from relevo.bus import Bus
 from relevo.domain.devices import Registry
 from relevo.http.api import telemetry
+from relevo.http.errors import is_emqx
 from relevo.http.groups import GROUPS
 from relevo.realtime import alchemy, sse
 from relevo.realtime.view import Views
@@ -215,6 +216,9 @@ def test_no_path_is_redirected_for_its_slash(
 ) -> None:
     for method, path, _ in operations(description):
         address = re.sub(r"\{\w+\}", "x", path)
+        if is_emqx(f"{address}/"):
+            # There it selects the contract.
+            continue
         answer = anonymous.request(method, f"{address}/", headers={"Authorization": f"Bearer {server.token}"})
         assert answer.status_code in (404, 405, 422), (method, address, answer.status_code)
         assert "location" not in answer.headers
@@ -234,8 +238,8 @@ def test_a_forged_host_appears_in_no_answer_and_in_no_line_of_the_log(
         assert refused.status_code == 421, path
         assert "evil.example" not in refused.text + str(refused.headers)
         for headers in (forged, forged | html, forged | {"Authorization": f"Bearer {server.token}"}):
-            # Some do not end, two end the session that every test here uses, one tells administrators of these.
-            private = (*ENDLESS, "/api/v1/auth/logout", "/logout", "/api/v1/system/timeline")
+            # Some do not end, three end the session that every test here uses, one tells administrators of these.
+            private = (*ENDLESS, "/api/v1/auth/logout", "/api/auth/logout/", "/logout", "/api/v1/system/timeline")
             if path in private and "Authorization" in headers:
                 continue
             for method in ("GET", "POST"):

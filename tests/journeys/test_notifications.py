@@ -160,7 +160,9 @@ def test_what_quiet_hours_hold_survives_a_kill_and_leaves_when_the_preferences_l
         server.start()
         assert state(server.api, own)["waiting"] == 2
         assert server.api.put("/api/v1/notifications/preferences", json={}).status_code == 200
-        assert hook.wait(3)[1:] == ["[Information] first", "[Warning] second"]
+        # What left shortly before the kill may leave once more.
+        held = ["[Information] first", "[Warning] second"]
+        eventually(lambda: [one for one in hook.titles if one != "[Critical] now"] == held)
 
 
 def test_the_sending_process_is_one_and_ends_with_the_server(tmp_path: Path) -> None:

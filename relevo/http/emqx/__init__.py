@@ -1,0 +1,1 @@
+"""Contract emqx over HTTP: managed brokers, sensors and readings."""
