@@ -99,15 +99,11 @@ def named() -> dict[str, list[str]]:
     return found
 
 
-def tests_of(line: Line, table: dict[tuple[str, str], Held], known: dict[str, list[str]]) -> list[str]:
+def holders(line: Line, table: dict[tuple[str, str], Held], known: dict[str, list[str]]) -> list[str]:
     """The names of the tests that hold ``line``: those of an acceptance check carry its number."""
     if line.check:
         start = f"test_{line.contract}_{line.check:02}_"
-        # One test may hold two checks: …_02_and_03_….
-        also = f"_and_{line.check:02}_"
-        return [
-            one for one in known if one.startswith(start) or (one.startswith(f"test_{line.contract}_") and also in one)
-        ]
+        return [one for one in known if one.startswith(start)]
     return table.get((line.contract, line.id), Held([], "")).tests
 
 
@@ -117,16 +113,15 @@ def page() -> str:
     out = [
         "# The contracts and their tests",
         "",
-        "Made by `python -m tests.contract_lines`; a test holds it true. Every line that is marked *seed*",
-        "or *rule*, and every acceptance check, with its tests. The texts are in",
-        "[contracts/](contracts/README.md).",
+        "Made by `python -m tests.contract_lines`; a test holds it true. Every line marked *seed* or *rule*, and",
+        "every acceptance check, with its tests. The texts are in [contracts/](contracts/README.md).",
         "",
     ]
     for contract in CONTRACTS:
         out += [f"## {contract}", "", "| Line | Mark | Says | Held by |", "|---|---|---|---|"]
         for line in lines(contract):
             where = []
-            for one in tests_of(line, table, known):
+            for one in holders(line, table, known):
                 files = known.get(one, [])
                 where.append(f"[{one.removeprefix('test_')}](../{files[0]})" if files else one)
             says = line.text if len(line.text) <= _SHOWN else line.text[:_SHOWN].rsplit(" ", 1)[0] + " …"
@@ -147,7 +142,7 @@ def missing() -> list[Line]:
         line
         for contract in CONTRACTS
         for line in lines(contract)
-        if not tests_of(line, table, known) and not table.get((contract, line.id), Held([], "")).note
+        if not holders(line, table, known) and not table.get((contract, line.id), Held([], "")).note
     ]
 
 

@@ -69,7 +69,7 @@ def test_autocore_01_an_unknown_uuid_is_404_with_detail(board: httpx.Client) -> 
     assert isinstance(answer.json()["detail"], str)
 
 
-def test_autocore_02_and_03_a_board_registers_once_while_pairing_is_open(board: httpx.Client, pairing: None) -> None:
+def test_autocore_02_a_board_registers_once_while_pairing_is_open(board: httpx.Client, pairing: None) -> None:
     made = board.post("/api/devices", json=registration(UUID, mac_address="AA:BB:CC:0A:1B:2C", ip_address="10.0.0.21"))
     assert made.status_code == 201
     assert (made.json()["uuid"], made.json()["status"]) == (UUID, "offline")
