@@ -5,13 +5,11 @@ import contextlib
 import gc
 import socket
 import sqlite3
-from collections.abc import Callable
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from relevo import dialects as contracts
@@ -25,40 +23,34 @@ from relevo.dialect import LogsStatus, Said
 from relevo.directory import PEPPER_FILE, DataDirectory
 from relevo.dispatch import Dispatch, new_id
 from relevo.domain import redelivery
-from relevo.domain.accounts import Account, Identity, Role
+from relevo.domain.accounts import Account, Role
 from relevo.domain.alerts import Alerts
 from relevo.domain.book import Book
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.customers import MeterMonth
-from relevo.domain.devices import Device, Registry
+from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.leaks import Leaks
 from relevo.domain.managed import Managed
-from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows, Sees
-from relevo.domain.networks import is_private
+from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows
 from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook, secret_of
-from relevo.errors import ConfigurationError, Forbidden, TooMany, Unauthenticated
+from relevo.errors import ConfigurationError, TooMany
 from relevo.http import tokens
-from relevo.http.alchemy import access
-from relevo.http.alchemy.access import Onlooker
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
-from relevo.http.hidrometro.access import seen_by
 from relevo.http.passwords import Passwords
 from relevo.http.server import HttpDoor
 from relevo.http.services import Services, address_of
-from relevo.http.thingsnxt import rates as app_rates
-from relevo.http.thingsnxt import shapes as app_shapes
 from relevo.http.tokens import SigningKeys, Tokens
-from relevo.http.watching import Standing, Watching
+from relevo.http.watching import Standing
 from relevo.intake import Intake
 from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
@@ -97,15 +89,11 @@ from relevo.notifications import Notifications
 from relevo.outbound import Guard, Outbound
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
-from relevo.realtime import alchemy, socketio, sse, websocket
-from relevo.realtime import autocore as board_traffic
-from relevo.realtime import thingsnxt as app_streams
 from relevo.realtime.view import KINDS, UNSEEN, Views, kind_of
 from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
-from relevo.settings import Listen, Settings
-from relevo.store import alerts as store_alerts
-from relevo.store import commands, inbox, journal, readings, series
+from relevo.settings import Settings
+from relevo.store import commands, journal, readings, series
 from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
 from relevo.store.latest import values_of
@@ -116,6 +104,9 @@ from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.watchers import Watchers
 from relevo.web import pages
+from relevo.wiring.figures import Figures
+from relevo.wiring.live import LiveViews, origin_allowed
+from relevo.wiring.sockets import bind
 
 log = get_logger("relevo")
 
@@ -160,8 +151,7 @@ class Application:
         self._sites: dict[str, Site] = {}
         self._notifier: Notifier | None = None
         self._webhooks: Webhooks | None = None
-        self._updates: alchemy.Updates | None = None
-        self._live: socketio.Live | None = None
+        self._live: LiveViews | None = None
         self._silent: SilentUnclaimed | None = None
         self._consumption: Consumption | None = None
         self._relays: RelayClock | None = None
@@ -464,6 +454,20 @@ class Application:
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
+        figures = Figures(
+            pipeline,
+            broker,
+            self.mqtt,
+            dispatch,
+            registry,
+            presence,
+            rules,
+            notifications,
+            notifier,
+            refusals,
+            bus,
+            lambda: self.mqtt_port,
+        )
         services = Services(
             settings=settings,
             clock=clock,
@@ -509,8 +513,8 @@ class Application:
             monitor=monitor,
             announce=broker.announce,
             presence=presence,
-            figures=self._figures,
-            ready=self._problems,
+            figures=figures.all,
+            ready=figures.problems,
             started_at=clock.now_ms(),
         )
         checkpointer.start()
@@ -605,12 +609,6 @@ class Application:
     async def _listen(self, services: Services, dialects: Any) -> None:
         settings = self.settings
 
-        async def admit(connection: HTTPConnection) -> Watching:
-            return Watching(self.auth.identify(connection), self.people, self.registry)
-
-        async def replay(seq: int, limit: int) -> list[Any]:
-            return await self.readers.run(journal.events_from, seq, limit)
-
         async def redeem(request: Request, ticket: str) -> Response | None:
             account = self.auth.redeem_link(ticket)
             if account is None:
@@ -624,31 +622,14 @@ class Application:
             set_cookie(response, signed_in.cookie, request.url.scheme == "https")
             return response
 
-        async def admit_alchemy(connection: HTTPConnection) -> Onlooker:
-            return access.admit(connection, services)
-
-        live = (self.bus, replay, lambda: self.pipeline.committed_seq, self._views, admit, settings.limits.stream_queue)
-        routes = [*sse.routes(*live), *websocket.routes(*live), *pages.routes(redeem)]
-
-        def appearing(device: Device) -> list[dict[str, Any]]:
-            if not services.appearances.of_device(device.id):
-                return []
-            from relevo.http.alchemy import foreign
-
-            return foreign.of(services, device)
-
-        self._updates = updates = alchemy.Updates(self.registry, self.twins.get, appearing)
-        self.bus.tap(updates.follow)
-        routes += alchemy.routes(updates, admit_alchemy, settings.alchemy.ping_s)
-        routes += app_streams.routes(self._app_means(services), settings.limits.stream_queue)
-        self._live = water = socketio.Live(self._water_means(services))
-        self.bus.tap(water.follow)
-        routes += socketio.routes(water)
-        routes += board_traffic.routes(self._traffic_means(services))
-        routes += mqtt_websocket.routes(self.mqtt.new_connection, self._origin_allowed)
+        self._live = live = LiveViews(services, self.bus, self._views)
+        routes = [*live.routes(), *pages.routes(redeem)]
+        routes += mqtt_websocket.routes(
+            self.mqtt.new_connection, lambda connection: origin_allowed(services, connection)
+        )
         app = build(services, routes)
         for listen in (settings.http_listen, *settings.http_extra_listen):
-            self._sockets.append(_bind(listen))
+            self._sockets.append(bind(listen))
             self._stack.callback(self._sockets[-1].close)
         self.http_port = self._sockets[0].getsockname()[1]
         self._door_open = True
@@ -663,7 +644,7 @@ class Application:
         secure = None
         if tls is not None and settings.https_listen is not None:
             # Listening before anybody is told that the server is ready.
-            secure = _bind(settings.https_listen)
+            secure = bind(settings.https_listen)
             self._stack.callback(secure.close)
             self.https_port = secure.getsockname()[1]
         self.mqtt.begin()
@@ -682,97 +663,6 @@ class Application:
             shown = ServerTls(settings.tls_cert, settings.tls_key, None)
             self.mqtt.keep_fresh(shown)
             await self._http.start([secure], shown.context)
-
-    def _traffic_means(self, services: Services) -> board_traffic.Means:
-        """What the view of relay boards' traffic is made of."""
-
-        async def publish(connection: HTTPConnection, identity: Identity, topic: str, payload: Any) -> list[str]:
-            from relevo.http.autocore import publishing
-
-            return await publishing.publish(connection, services, identity, topic, payload, 1)
-
-        return board_traffic.Means(
-            monitor=services.monitor,
-            admit=lambda connection: self.auth.require(connection, Role.OPERATOR),
-            good=self.people.good,
-            sees=services.may_watch,
-            standing=services.mqtt_standing,
-            publish=publish,
-        )
-
-    def _app_means(self, services: Services) -> app_streams.Means:
-        """What the live views of the thingsnxt app are made of."""
-        auth = self.auth
-
-        def of_text(text: str) -> Identity:
-            try:
-                return auth.redeem(text)
-            except Unauthenticated:
-                if self.settings.token_in_query is False:
-                    raise
-            if services.keyring.device_of(text.encode(errors="replace"), self.clock.now_ms()):
-                raise Forbidden("a device's token")
-            if self.people.sign_in_by_secret(tokens.hash_secret(text)) is not None:
-                raise Forbidden("a refresh token")
-            return self.tokens.identity(text)
-
-        def of_request(connection: HTTPConnection) -> Identity:
-            identity = auth.identify(connection)
-            if isinstance(connection, Request):
-                app_rates.count(services, connection, "user", identity.name)
-            return identity
-
-        async def newest(account: str) -> list[dict[str, Any]]:
-            rows = await self.readers.run_core(inbox.page, account, app_streams.INITIAL_MOST, None, False)
-            return [app_shapes.notification(services, **row) for row in rows]
-
-        def readings(device_id: str) -> dict[str, Any]:
-            device = self.registry.get(device_id)
-            return app_shapes.for_devices(app_shapes.values_of(services, device)) if device is not None else {}
-
-        return app_streams.Means(
-            bus=self.bus,
-            registry=self.registry,
-            dashboards=services.dashboards,
-            now_ms=self.clock.now_ms,
-            of_request=of_request,
-            of_text=of_text,
-            good=self.people.good,
-            theirs=lambda identity, device: app_shapes.is_theirs(services, identity, device),
-            readings=readings,
-            public_id=app_shapes.public_id,
-            widget=lambda widget: app_shapes.widget(services, widget),
-            device=lambda device: app_shapes.shown_device(services, device, app_shapes.MASK),
-            notification=lambda event: app_shapes.notification(services, **msgspec.structs.asdict(event)),
-            newest=newest,
-        )
-
-    def _water_means(self, services: Services) -> socketio.Means:
-        """What the live view of water meters is made of."""
-
-        async def number_of(alert: str) -> int:
-            return await self.readers.run_core(store_alerts.number_of, alert)
-
-        def admit(connection: HTTPConnection, token: str) -> tuple[Sees | None, Callable[[], bool]]:
-            if self.settings.reads_open and is_private(address_of(connection)):
-                return None, lambda: True
-            identity = self.tokens.identity(token) if token else self.auth.identify(connection)
-            return seen_by(identity, services), lambda: self.people.good(identity)
-
-        return socketio.Means(
-            recent=services.recent,
-            meters=self.meters,
-            admit=admit,
-            origin_allowed=self._origin_allowed,
-            number_of=number_of,
-            room=self.settings.limits.stream_queue,
-        )
-
-    def _origin_allowed(self, connection: HTTPConnection) -> bool:
-        """Browsers say whose page it is; programs say nothing."""
-        origin = connection.headers.get("origin", "")
-        own = origin.partition("://")[2] == connection.headers.get("host", "")
-        return not origin or own or origin in (self.settings.public_url, *self.settings.allowed_origins)
 
     def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
         """A removed device loses everything at once; one with another key, what came in with the old one.
@@ -807,70 +697,6 @@ class Application:
             lambda one: one.device == device and not self.keyring.stands(device, one.credential, now)
         )
 
-    def _problems(self) -> list[str]:
-        """Why the server is not ready; empty when it is."""
-        problems = []
-        state = self.pipeline.state
-        if state.name != "ok":
-            problems.append(f"store {state.name}: {state.detail}")
-        if not self.mqtt.listening:
-            problems.append("the MQTT door does not listen")
-        return problems
-
-    def _figures(self) -> dict[str, Any]:
-        pipeline, counts = self.pipeline, self.broker.counts
-        state = pipeline.state
-        return {
-            "store": {
-                "state": state.name,
-                "detail": state.detail,
-                "seq": pipeline.committed_seq,
-                "waiting": pipeline.waiting,
-            },
-            "mqtt": {
-                "port": self.mqtt_port,
-                "connections": len(self.mqtt.connections),
-                "sessions": len(self.broker.sessions),
-                "subscriptions": self.broker.subscriptions.count,
-                "retained": len(self.broker.retained),
-                "waiting": self.broker.governor.waiting,
-                "delayed": self.broker.governor.delayed,
-                "received": counts["received"],
-                "sent": counts["sent"],
-                "dropped": counts["dropped"],
-            },
-            "commands": {"open": len(self.dispatch.ledger), "ended": dict(sorted(self.dispatch.ended.items()))},
-            "presence": self._counts(),
-            "rules": self._rules.figures() if self._rules is not None else {},
-            "notifications": self._told(),
-            "live_views": len(self.bus),
-            "counters": {
-                "events": pipeline.counters.events,
-                "commits": pipeline.counters.commits,
-                "duplicates": pipeline.counters.duplicates,
-                "failed_commits": pipeline.counters.failed_commits,
-                "refused": {f"{where}.{reason}": n for (where, reason), n in sorted(self.refusals.counts.items())},
-                "noticed": dict(sorted(self.refusals.notices.items())),
-            },
-        }
-
-    def _told(self) -> dict[str, int]:
-        assert self._notifier is not None
-        kept, counts = self.notifications, self._notifier.counts
-        failing = sum(one.failing_since > 0 for one in kept.health.values())
-        sent = {name: counts[name] for name in ("sent", "failed", "given_up")}
-        waiting = {"waiting": kept.waits(), "channels_failing": failing}
-        return {"raised": kept.raised, "repeated": kept.repeated, **sent, **waiting}
-
-    def _counts(self) -> dict[str, dict[str, int]]:
-        """Devices by contract, and how many of them are there."""
-        found: dict[str, dict[str, int]] = {}
-        for device in self.registry.all():
-            of = found.setdefault(device.contract, {"devices": 0, "online": 0})
-            of["devices"] += 1
-            of["online"] += self.presence.online(device.id)
-        return found
-
     async def stop(self) -> None:
         """Stop accepting, commit and acknowledge what is here, say good-bye; at most five seconds."""
         if self._stopped:
@@ -887,8 +713,6 @@ class Application:
         await asyncio.sleep(0)
         await self.mqtt.stop()
         self.bus.close()
-        if self._updates is not None:
-            self._updates.close()
         if self._live is not None:
             await self._live.close()
         if self._http is not None:
@@ -913,22 +737,3 @@ def _read_series(
     since: int,
 ) -> series.Page:
     return series.read_page(connection, journal.telemetry_between, device, key, start, end, limit, after, since)
-
-
-def _bind(listen: Listen) -> socket.socket:
-    """A listening socket. Raises :class:`ConfigurationError` that says what to do."""
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((listen.host, listen.port))
-        # At once: until one listens, the system lets a second socket have the same port.
-        sock.listen(2_048)
-        sock.setblocking(False)
-    except OSError as error:
-        sock.close()
-        raise ConfigurationError(
-            f"HTTP cannot listen on {listen}: {error.strerror or error}; "
-            "another program has the port, or choose one with --http HOST:PORT"
-        ) from error
-    return sock
