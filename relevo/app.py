@@ -12,36 +12,27 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from relevo import dialects as contracts
-from relevo.appearances import Appearances
 from relevo.attempts import Attempts
 from relevo.authority import Authority
-from relevo.bus import Bus
 from relevo.clock import Clock, SystemClock
 from relevo.dashboards import Dashboards
-from relevo.dialect import LogsStatus, Said
-from relevo.directory import PEPPER_FILE, DataDirectory
+from relevo.dialect import Said
+from relevo.directory import DataDirectory
 from relevo.dispatch import Dispatch, new_id
 from relevo.domain import redelivery
 from relevo.domain.accounts import Account, Role
 from relevo.domain.alerts import Alerts
-from relevo.domain.book import Book
 from relevo.domain.claims import PairingWindow
 from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.customers import MeterMonth
-from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
-from relevo.domain.joining import Claims
-from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.leaks import Leaks
-from relevo.domain.managed import Managed
 from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows
-from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.sites import Site
-from relevo.domain.webhooks import Webhook, secret_of
+from relevo.domain.webhooks import secret_of
 from relevo.errors import ConfigurationError, TooMany
 from relevo.http import tokens
 from relevo.http.app import build
@@ -72,7 +63,6 @@ from relevo.jobs.webhook_rows import WebhookRows
 from relevo.jobs.webhook_runner import Show
 from relevo.jobs.webhook_sender import WebhookSender
 from relevo.jobs.webhooks import Webhooks
-from relevo.loading import load
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.managed import ManagedRecords
@@ -87,25 +77,19 @@ from relevo.mqtt.server import MqttServer
 from relevo.mqtt.tls import AuthorityName, ServerTls
 from relevo.notifications import Notifications
 from relevo.outbound import Guard, Outbound
-from relevo.pairing import Pairing
-from relevo.pipeline import Pipeline
 from relevo.realtime.view import KINDS, UNSEEN, Views, kind_of
-from relevo.refusals import Refusals
 from relevo.sending.process import SendingProcess
 from relevo.settings import Settings
 from relevo.store import commands, journal, readings, series
-from relevo.store.checkpoints import Checkpointer
 from relevo.store.db import FILE_NAME
 from relevo.store.latest import values_of
-from relevo.store.readers import Readers
-from relevo.store.schema import prepare
-from relevo.store.writer import Writer
 from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.watchers import Watchers
 from relevo.web import pages
 from relevo.wiring.figures import Figures
 from relevo.wiring.live import LiveViews, origin_allowed
+from relevo.wiring.road import open_road
 from relevo.wiring.sockets import bind
 
 log = get_logger("relevo")
@@ -190,69 +174,13 @@ class Application:
             named = "database_url" if settings.database_url != "sqlite" else "broker_url"
             origin = settings.origins.get(named, "default")
             raise ConfigurationError(f"{named} ({origin}) has no effect in this version; remove it")
-        self.directory.open()
-        self._stack.callback(self.directory.close)
-        path = self.directory.path / FILE_NAME
-        prepare(path)
-        pepper, fresh = self.directory.secret_key()
-        loaded, self.generated_password = load(path, self.directory, settings.admin_password, clock.now_ms())
-        known, registered = loaded.records, loaded.registered
-        bound = any(device.key_hash.startswith(HASH_PREFIX) for device in registered)
-        if fresh and (bound or any(isinstance(one, Webhook) for one in known)):
-            (self.directory.path / PEPPER_FILE).unlink()
-            raise ConfigurationError(
-                f"{self.directory.path / PEPPER_FILE} is missing, and no device's key can be checked without it, nor a "
-                "webhook signed: "
-                "restore it from a backup"
-            )
-        self.registry = registry = Registry()
-        registry.load(registered)
-        self.people = people = People()
-        people.load(known)
-        self.keyring = keyring = Keyring(registry, pepper)
-        keyring.load(one for one in known if isinstance(one, Credential))
-        registry.reserved = lambda name: people.find(name) is not None or keyring.by_username(name) is not None
-        self.bus = bus = Bus()
-        book = Book(registry)
-        book.load(one for one in known if isinstance(one, Managed))
-        dialects = contracts.load(
-            {
-                "native": {
-                    "keys_per_reading": settings.limits.keys_per_reading,
-                    "batch_items": settings.limits.batch_items,
-                    "answer_ms": round(settings.commands.answer_s * 1000),
-                },
-                "hidrometro": settings.hidrometro.model_dump(),
-                "autocore": settings.autocore.model_dump(),
-                "alchemy": settings.alchemy.model_dump(),
-                "thingsnxt": settings.thingsnxt.model_dump(),
-                "emqx": {"book": book},
-            }
-        )
-        appearances = Appearances(registry, dialects)
-        for one in known:
-            appearances.apply(Kept(one))
-        writer = Writer(
-            path,
-            settings.limits.timeline_entries,
-            settings.limits.unclaimed,
-            settings.commands.kept_per_device,
-            settings.notifications.kept_per_person,
-            {name: one.logged for name, one in dialects.items() if isinstance(one, LogsStatus)},
-            appearances.lines,
-        )
-        writer.open()
-        self._stack.callback(writer.close)
-        checkpointer = Checkpointer(path)
-        self.pipeline = pipeline = Pipeline(writer, checkpointer, registry, bus, clock, settings.limits.queue_events)
-        self.readers = readers = Readers(path)
-        self._stack.callback(readers.close)
-        self.refusals = refusals = Refusals(pipeline, clock)
-        self.claims = claims = Claims()
-        for one in known:
-            claims.apply(Kept(one))
-        self.pairing = pairing = Pairing(pipeline, clock, settings.open_registration)
-        self._stack.callback(pairing.stop)
+        road = open_road(settings, clock, self.directory, self._stack)
+        loaded, known, dialects = road.loaded, road.loaded.records, road.dialects
+        self.generated_password = road.generated_password
+        self.registry, self.people, self.keyring = registry, people, keyring = road.registry, road.people, road.keyring
+        self.bus, self.pipeline, self.readers = bus, pipeline, readers = road.bus, road.pipeline, road.readers
+        self.refusals, self.claims, self.pairing = refusals, claims, pairing = road.refusals, road.claims, road.pairing
+        appearances, book, path = road.appearances, road.book, road.path
         ledger = Ledger()
         ledger.load(loaded.commands, loaded.command_keys)
 
@@ -517,8 +445,8 @@ class Application:
             ready=figures.problems,
             started_at=clock.now_ms(),
         )
-        checkpointer.start()
-        self._stack.callback(checkpointer.stop)
+        road.checkpointer.start()
+        self._stack.callback(road.checkpointer.stop)
         pipeline.start(loaded.documents)
         self._stack.callback(pipeline.abandon)
         for one in known:
