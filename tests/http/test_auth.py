@@ -247,7 +247,7 @@ def test_the_key_that_these_tests_read_is_the_right_one(
         {"sid": None},
         {"sid": ["x"]},
     ],
-    ids=str,
+    ids=range(13),
 )
 def test_a_token_with_a_wrong_claim_is_refused(
     anonymous: httpx.Client, signing_key: SigningKey, good_claims: dict[str, Any], change: dict[str, Any]
