@@ -63,8 +63,9 @@ class Appearances:
         found = []
         for one in self._of_device.get(event.device, ()):
             host, on = self._dialects[one.contract], is_on(event.values.get(one.key))
-            if on is not None and isinstance(host, Hosts):
-                found.append(Line(of_appearance(one.id), event.at, host.switched(on)))
+            logged = host.switched(on) if on is not None and isinstance(host, Hosts) else None
+            if logged is not None:
+                found.append(Line(of_appearance(one.id), event.at, logged))
         return found
 
     # Looking

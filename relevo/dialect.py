@@ -275,8 +275,8 @@ class Switchable(Protocol):
 class Hosts(Protocol):
     """A dialect whose clients can be shown relays and switches of other contracts as devices of theirs."""
 
-    def switched(self, on: bool) -> Logged:
-        """The line of the status log when such a one was switched."""
+    def switched(self, on: bool) -> Logged | None:
+        """The line of the status log when such a one was switched; ``None`` where there is no such log."""
 
 
 @runtime_checkable

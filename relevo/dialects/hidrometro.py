@@ -159,6 +159,9 @@ class Hidrometro:
     def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
         return [Capability(METER, "totalLiters"), *sensors(known, ("totalLiters",))]
 
+    def switched(self, on: bool) -> None:
+        """Valves stand on the control page; meters have no log of what was switched."""
+
     def options(self) -> dict[str, Any]:
         return {name: getattr(self._options, name) for name in Options.__slots__}
 

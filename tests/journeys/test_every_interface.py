@@ -1,6 +1,7 @@
 """One relay board, seen and switched through the interfaces of other families, over real sockets."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.clients.announcing import TEN, Onlooker
 from tests.journeys.live import eventually
-from tests.running import RunningServer
+from tests.running import ADMIN_PASSWORD, RunningServer
 
 UUID = "550e8400-e29b-41d4-a716-0a1b2c"
 ROOT = f"autocore/devices/{UUID}"
@@ -160,6 +161,30 @@ def test_a_widget_of_the_token_app_switches_it(server: RunningServer, board: Boa
     assert api.post(f"/widgets/{sensor}/state", json={"state": 1}).status_code == 400
 
 
+def test_the_control_page_of_water_meters_switches_it(server: RunningServer, board: Board, device: str) -> None:
+    body = {"contract": "hidrometro", "key": "relay_6", "name": "Válvula"}
+    made = server.api.post(f"/api/v1/devices/{device}/appearances", json=body)
+    assert made.status_code == 201, made.text
+    number = made.json()["number"]
+    with httpx.Client(base_url=server.http, trust_env=False, timeout=10) as browser:
+        form = {"username": "admin", "password": ADMIN_PASSWORD, "next": "/control"}
+        assert browser.post("/login", data=form).status_code == 303
+        page = browser.get("/control").text
+        assert "Válvula" in page
+        token = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert token is not None
+        turned = {"turn": str(number), "on": "1"}
+        assert browser.post("/control", data=turned | {"csrf_token": "x"}).status_code == 403
+        assert not board.relays[6]
+        assert browser.post("/control", data=turned | {"csrf_token": token[1]}).status_code == 303
+        eventually(lambda: board.relays[6])
+        eventually(lambda: 'name="on" value="0"' in browser.get("/control").text)
+        gone = {"turn": "1000009999", "on": "1", "csrf_token": token[1]}
+        assert browser.post("/control", data=gone).status_code == 404
+    # It is no device of contract alchemy by that.
+    assert server.api.get(f"/dispositivos/{number}").status_code == 404
+
+
 def test_an_appearance_is_an_administrators_to_give_and_take(server: RunningServer, device: str) -> None:
     path = f"/api/v1/devices/{device}/appearances"
     body = {"contract": "alchemy", "key": "relay_7"}
@@ -167,7 +192,7 @@ def test_an_appearance_is_an_administrators_to_give_and_take(server: RunningServ
     for wrong in (
         body,
         body | {"key": "wifi_rssi"},
-        body | {"contract": "hidrometro"},
+        body | {"contract": "emqx"},
         body | {"contract": "autocore"},
     ):
         assert server.api.post(path, json=wrong).status_code == 422, wrong

@@ -18,6 +18,7 @@ from relevo.domain.devices import Device
 from relevo.domain.events import DeviceChanged
 from relevo.domain.grants import Right
 from relevo.domain.meters import (
+    CONTRACT,
     CUSTOMER,
     MODEL,
     NUMBER,
@@ -251,6 +252,8 @@ async def _control(pages: _Pages, request: Request, identity: Identity) -> Respo
         check_csrf(identity, wired, form.get("csrf_token", ""))
     except Forbidden:
         return await _control_page(pages, request, identity, form, 403, pages.word(request, "form_old"))
+    if form.get("turn"):
+        return await _turn(pages, request, identity, form)
     asked = {"action": form["action"], "value": form["value"].replace(",", "."), "numeroSerie": form["numeroSerie"]}
     sharing = _sharing(wired, form["numeroSerie"])
     if form["action"] in GRAVE and sharing > 1 and form.get("confirm") != "yes":
@@ -276,6 +279,45 @@ async def _control(pages: _Pages, request: Request, identity: Identity) -> Respo
     return RedirectResponse(f"/control?numeroSerie={quote(cmd.get('numeroSerie', ''))}", 303)
 
 
+async def _turn(pages: _Pages, request: Request, identity: Identity, form: dict[str, str]) -> Response:
+    """Switch a relay of another contract that stands on this page (:mod:`relevo.appearances`)."""
+    wired = services_of(request)
+    number = whole(form["turn"])
+    one = wired.appearances.all.get(number) if number is not None else None
+    device = wired.registry.get(one.device) if one is not None and one.contract == CONTRACT else None
+    if one is None or device is None:
+        return await _control_page(pages, request, identity, form, 404, pages.word(request, "device_gone"))
+    audited = wired.audited(request, identity, "device.desire", device.id, {"keys": [one.key]})
+    try:
+        await wired.appearances.turn(device, one.key, form.get("on") == "1", identity.name, [audited])
+    except RelevoError as error:
+        problem = pages.word(request, "problem", text=str(error))
+        return await _control_page(pages, request, identity, form, 409, problem)
+    return RedirectResponse("/control", 303)
+
+
+def _switches(wired: Services) -> list[dict[str, Any]]:
+    """Relays and switches of other contracts that an administrator put here: what is asked, and what is."""
+    shown = []
+    for one in wired.appearances.of_contract(CONTRACT):
+        device = wired.registry.get(one.device)
+        if device is None:
+            continue
+        reported = wired.appearances.reported_on(device.id, one.key)
+        wanted = wired.appearances.switches(device, wired.appearances.known(device)).get(one.key)
+        shown.append(
+            {
+                "number": one.number,
+                "name": one.texts.get("nombre", one.key),
+                "device": device.name,
+                "on": wanted,
+                "state": "is_unknown" if reported is None else "is_on" if reported else "is_off",
+                "pending": wanted is not None and wanted is not reported,
+            }
+        )
+    return shown
+
+
 async def _control_page(
     pages: _Pages,
     request: Request,
@@ -299,6 +341,7 @@ async def _control_page(
         form={name: form.get(name, "") for name in ("action", "value", "numeroSerie")},
         targets=sorted(targets.items()),
         actions=ACTIONS,
+        switches=_switches(wired),
         sent=await _sent(wired, pages),
     )
 
