@@ -1,7 +1,21 @@
 """What holds for all tests."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The machines are shared: how long an example takes says nothing about the code.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+# Files that wait longest, for servers that are killed and for browsers: they begin first, or one of them runs alone at
+# the end of the run.
+_LONG = ("tests/http/test_schemathesis", "tests/faults/", "tests/browser/", "tests/journeys/", "tests/simulator/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, everything else in its order."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((n for n, start in enumerate(_LONG) if item.nodeid.startswith(start)), len(_LONG))
+
+    items.sort(key=rank)
