@@ -38,8 +38,8 @@ _DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inl
 _DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Relevo API</title>
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <script type="module" src="/ui/vendor/rapidoc-min.js"></script></head><body>
-<rapi-doc spec-url="/openapi.json" render-style="read" theme="light" show-header="false" allow-server-selection="false"
- load-fonts="false" regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
+<rapi-doc spec-url="/openapi.json" render-style="focused" use-path-in-nav-bar="true" theme="light"
+ show-header="false" allow-server-selection="false" load-fonts="false" regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
 </body></html>"""
 
 

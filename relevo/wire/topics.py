@@ -66,7 +66,8 @@ def meeting(one: str, other: str) -> str | None:
             return None
         topic.append(("x" if b == "+" else b) if a == "+" else a)
     # No topic is empty: [MQTT-4.7.3-1].
-    return "/".join(topic) or ("/" if topic else "x")
+    found = "/".join(topic) or ("/" if topic else "x")
+    return found if matches(one, found) and matches(other, found) else None
 
 
 class _Node(Generic[T]):

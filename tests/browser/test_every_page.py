@@ -129,7 +129,7 @@ def test_pages_and_the_api_viewer_ask_no_other_host_and_break_no_policy(
         if "signin" not in address:
             page.locator(ready).first.wait_for()
     page.goto("/docs")
-    page.get_by_text("/api/v1/devices").first.wait_for()
+    page.get_by_text("/api/v1/devices").first.wait_for(timeout=40_000)
     conduct.verify()
 
 

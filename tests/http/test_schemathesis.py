@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.running import RunningServer
 
 # A nightly run sets more; ten an operation find what a change breaks.
 EXAMPLES = os.environ.get("RELEVO_EXAMPLES", "10")
 
 
+@pytest.mark.timeout(300)
 def test_generated_requests_get_described_answers(tmp_path: Path) -> None:
     env = {f"RELEVO_LIMITS__REQUESTS_PER_MINUTE_OF_{kind}": "0" for kind in ("USER", "ADDRESS")}
     env["RELEVO_THINGSNXT__REQUESTS_PER_MINUTE"] = "0"
@@ -26,7 +29,7 @@ def test_generated_requests_get_described_answers(tmp_path: Path) -> None:
             "--phases", "coverage,fuzzing", "--max-examples", EXAMPLES, "--seed", "1", "--no-color",
             "--request-timeout", "10", "--continue-on-failure",
         ]  # fmt: skip
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
         # Generated requests may well have changed or removed the account that this server's client uses.
         server.canaries.planted = {key}
         assert done.returncode == 0, done.stdout[-6_000:] + done.stderr[-2_000:]

@@ -280,7 +280,7 @@ def test_the_cause_is_named_with_what_helps(server: RunningServer, stage: Stage)
             one for one in said(server, cause.about)[cause.part] if cause.reason in (one["reason"], one.get("kind"))
         ]
 
-    eventually(lambda: bool(lines()), 10)
+    eventually(lambda: bool(lines()), 40)
     found = said(server, cause.about)
     advice = advice_for(lines()[0].get("kind", ""), cause.reason)
     assert advice is not None

@@ -149,8 +149,11 @@
     return list.dataset.text.replace(/\{(\w+)\}/g, function (_, name) { return parts[name]; });
   }
 
+  // What was asked for before it was resolved may come after.
+  var resolved = {};
+
   function raise(id, message, ms) {
-    if (listed(id)) return;
+    if (listed(id) || resolved[id]) return;
     var item = document.createElement('li');
     item.dataset.id = id;
     var what = document.createElement('span');
@@ -182,7 +185,9 @@
     button.disabled = true;
     fetch('/api/alerts/' + encodeURIComponent(item.dataset.id) + '/resolve', { method: 'POST' }).then(function (answer) {
       if (!answer.ok) throw new Error(String(answer.status));
-      item.remove();
+      resolved[item.dataset.id] = true;
+      var again = listed(item.dataset.id);
+      if (again) again.remove();
       count();
     }).catch(function () {
       button.disabled = false;
@@ -190,6 +195,8 @@
     });
   });
 
+  // Until here a click would have been lost.
+  [].forEach.call(list.querySelectorAll('button'), function (one) { one.disabled = false; });
   [].forEach.call(document.querySelectorAll('time[data-ms]'), function (one) {
     one.textContent = when(Number(one.dataset.ms));
   });
