@@ -39,7 +39,8 @@ _DOCS = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Rel
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <script type="module" src="/ui/vendor/rapidoc-min.js"></script></head><body>
 <rapi-doc spec-url="/openapi.json" render-style="focused" use-path-in-nav-bar="true" theme="light"
- show-header="false" allow-server-selection="false" load-fonts="false" regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
+ show-header="false" allow-server-selection="false" load-fonts="false"
+ regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"></rapi-doc>
 </body></html>"""
 
 
