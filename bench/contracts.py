@@ -36,6 +36,10 @@ ENV = {
     "RELEVO_PROFILE": "lab",
     "RELEVO_LIMITS__CONNECTIONS_PER_ADDRESS": "2000",
     "RELEVO_LIMITS__REQUESTS_PER_MINUTE_OF_ADDRESS": "0",
+    # One person adds a hundred devices of contract thingsnxt and switches for them, in a minute.
+    "RELEVO_THINGSNXT__REQUESTS_PER_MINUTE": "1000",
+    # Meters say every second at QoS 0 what a row in ten seconds tells; here everything is to be found again.
+    "RELEVO_HIDROMETRO__ROW_EVERY_S": "0",
 }
 
 
