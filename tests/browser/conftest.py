@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.running import REPOSITORY, RunningServer
 
@@ -16,6 +16,9 @@ ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync",
 ]  # fmt: skip
+
+# What a page shows in a moment takes longer where three others test beside it.
+expect.set_options(timeout=20_000)
 
 # A violation is reported to the page before the console hears of it, and the console's words are not fixed.
 _TELL_VIOLATIONS = """
