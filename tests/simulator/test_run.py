@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from relevo.errors import RelevoError
@@ -79,9 +80,25 @@ async def test_a_count_is_kept_to_the_message(running: RunningServer) -> None:
 
 async def test_stopping_early_still_reports(running: RunningServer) -> None:
     stop = asyncio.Event()
-    asyncio.get_running_loop().call_later(1.5, stop.set)
+
+    async def once_they_send() -> None:
+        head = {"Authorization": f"Bearer {running.token}"}
+        async with httpx.AsyncClient(base_url=running.http, headers=head, trust_env=False, timeout=30) as api:
+
+            async def stored() -> int:
+                events: int = (await api.get("/api/v1/system")).json()["counters"]["events"]
+                return events
+
+            before = await stored()
+            # More than their enrolment and its lines in the audit log.
+            while await stored() < before + 60:
+                await asyncio.sleep(0.1)
+        stop.set()
+
+    watching = asyncio.create_task(once_they_send())
     report = await simulate(options(running, devices=3, rate=60.0, duration=None), stop=stop)
-    assert 0 < report.seconds < 10
+    await watching
+    assert report.seconds > 0
     assert report.acknowledged == report.sent > 0
     assert report.verified
     assert report.missing == 0
