@@ -15,6 +15,7 @@ from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceRemoved, TelemetryReceived
 from relevo.domain.meters import CONTRACT, Volume
 from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Entry, Pipeline
 
@@ -49,7 +50,7 @@ class Consumption:
         # What of that is written down.
         self._marked = 0
         self._behind = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("consumption")
 
     def apply(self, change: RecordChange) -> None:
         """Follow one change of a record."""
@@ -72,16 +73,12 @@ class Consumption:
         return dict(sorted(self._litres.get(device, {}).items(), reverse=True))
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="consumption")
+        self._task.begin(self._run())
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self._write()
+        if await self._task.end():
+            self._write()
 
     def follow(self, first_seq: int, events: list[AnyEvent]) -> None:
         """After each commit, on the event loop."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from relevo.clock import Clock
 from relevo.dispatch import Dispatch
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 
 log = get_logger("relevo.jobs")
@@ -23,21 +24,17 @@ class Deadlines:
         self._clock = clock
         self._stirred = asyncio.Event()
         self._until_ms = 0
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("command-deadlines")
 
     def start(self) -> None:
         self._dispatch.stirred = self._stir
-        self._task = asyncio.create_task(self._run(), name="command-deadlines")
+        self._task.begin(self._run())
         log.info("command_deadlines_started", every_s=EVERY_S)
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        log.info("command_deadlines_ended")
+        if await self._task.end():
+            log.info("command_deadlines_ended")
 
     def _stir(self) -> None:
         following = self._dispatch.ledger.next_at()

@@ -12,6 +12,7 @@ from relevo.clock import Clock
 from relevo.domain.credentials import Credential
 from relevo.domain.keyring import Keyring
 from relevo.domain.records import Dropped
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 
@@ -33,20 +34,16 @@ class ExpiringCredentials:
         self._end = end
         # What was seen to be over: its connections are ended already, and its new ones refused.
         self._seen: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("expiring-credentials")
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="expiring-credentials")
+        self._task.begin(self._run())
         log.info("expiring_credentials_started", every_s=EVERY_S)
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        log.info("expiring_credentials_ended")
+        if await self._task.end():
+            log.info("expiring_credentials_ended")
 
     async def _run(self) -> None:
         while True:

@@ -21,6 +21,7 @@ from relevo.domain.events import (
     TelemetryReceived,
 )
 from relevo.domain.presence import Presence, Unstable, rule_of
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 
@@ -42,7 +43,7 @@ class PresenceWatch:
         self._pipeline = pipeline
         self._clock = clock
         self._looking = False
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("presence")
 
     def load(self, told: dict[str, tuple[bool, int]]) -> None:
         """Take up who is registered and what was told before."""
@@ -53,17 +54,13 @@ class PresenceWatch:
             self._presence.restore(device.id, online, since, 0, now)
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="presence")
+        self._task.begin(self._run())
         log.info("presence_started", every_s=EVERY_S)
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        log.info("presence_ended")
+        if await self._task.end():
+            log.info("presence_ended")
 
     def follow(self, first_seq: int, events: list[AnyEvent]) -> None:
         """After each commit, on the event loop."""

@@ -5,6 +5,7 @@ import contextlib
 from typing import Final
 
 from relevo.clock import Clock
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.switching import Switching
 
@@ -21,23 +22,19 @@ class RelayClock:
         self._switching = switching
         self._clock = clock
         self._stirred = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("relays")
 
     def start(self) -> None:
         self._switching.stirred = self._stirred.set
         self._switching.begin()
-        self._task = asyncio.create_task(self._run(), name="relays")
+        self._task.begin(self._run())
         log.info("relays_started", every_s=EVERY_S)
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self._switching.stop()
-        log.info("relays_ended")
+        if await self._task.end():
+            self._switching.stop()
+            log.info("relays_ended")
 
     async def _run(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from relevo.clock import Clock
 from relevo.domain.events import Audited
 from relevo.domain.records import AuditForgotten, RecordChange, StatusLogForgotten
 from relevo.errors import QueueFull, StoreUnavailable
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 from relevo.store import audit, status_log
@@ -48,20 +49,16 @@ class Retention:
         self._audit_days = audit_days
         self._ended_keys = ended_keys
         self._status_days = status_days
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("retention")
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="retention")
+        self._task.begin(self._run())
         log.info("retention_started", every_s=EVERY_S, audit_days=self._audit_days)
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        log.info("retention_ended")
+        if await self._task.end():
+            log.info("retention_ended")
 
     async def _run(self) -> None:
         while True:

@@ -36,6 +36,7 @@ from relevo.domain.targets import meant
 from relevo.domain.zones import said
 from relevo.errors import Conflict, Excluded, Invalid, NotFound, QueueFull, RelevoError, StoreUnavailable
 from relevo.jobs.acting import Acting
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Entry, Pipeline
 from relevo.redaction import redact
@@ -105,7 +106,7 @@ class Scheduler:
         # What was told of a device last, by schedule: the same is not told again with every run.
         self._told: dict[str, dict[str, str]] = {}
         self._stirred = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("scheduler")
 
     def apply(self, change: RecordChange) -> None:
         """Follow a commit."""
@@ -125,17 +126,13 @@ class Scheduler:
 
     def start(self) -> None:
         self.sweep()
-        self._task = asyncio.create_task(self._run(), name="scheduler")
+        self._task.begin(self._run())
         log.info("scheduler_started", schedules=len(self.all))
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        log.info("scheduler_ended")
+        if await self._task.end():
+            log.info("scheduler_ended")
 
     def sweep(self) -> None:
         """Forget how far schedules were done with that are no more."""

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.twins import Twins
 
@@ -16,21 +17,17 @@ class Delivery:
 
     def __init__(self, twins: Twins) -> None:
         self._twins = twins
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("desired-state")
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="desired-state")
+        self._task.begin(self._run())
         log.info("desired_state_started", every_s=EVERY_S)
 
     async def stop(self) -> None:
         """Harmless when it never began."""
         self._twins.stop()
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        log.info("desired_state_ended")
+        if await self._task.end():
+            log.info("desired_state_ended")
 
     async def _run(self) -> None:
         while True:

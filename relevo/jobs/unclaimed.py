@@ -20,6 +20,7 @@ from relevo.domain.people import People
 from relevo.domain.presence import Presence
 from relevo.domain.records import Dropped
 from relevo.errors import QueueFull, StoreUnavailable
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Entry, Pipeline
 
@@ -52,20 +53,16 @@ class SilentUnclaimed:
         self._claims = claims
         self._pipeline = pipeline
         self._clock = clock
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background("unclaimed")
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="unclaimed")
+        self._task.begin(self._run())
         log.info("unclaimed_started", every_s=EVERY_S)
 
     async def stop(self) -> None:
         """Harmless when it never began."""
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        log.info("unclaimed_ended")
+        if await self._task.end():
+            log.info("unclaimed_ended")
 
     async def _run(self) -> None:
         while True:
