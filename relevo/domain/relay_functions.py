@@ -27,8 +27,6 @@ EXCLUSIVE: Final = "exclusive"
 TIMED: Final = "timed"
 PROTECTIONS: Final = (NONE, INTERLOCK, EXCLUSIVE, TIMED)
 
-BEAT_MS: Final = 500
-"""How often whoever holds a key says so."""
 SILENCE_MS: Final = 1_000
 BACKUP_MS: Final = 3_000
 """The same where the device lets go by itself after :data:`SILENCE_MS` and the server is the second to."""

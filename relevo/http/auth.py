@@ -318,6 +318,13 @@ class Auth:
             raise Forbidden(f"needs the role {role.name.lower()}")
         return identity
 
+    def administrator(self, connection: HTTPConnection) -> Identity | None:
+        """The administrator who asks, ``None`` for anybody else."""
+        try:
+            return self.require(connection, Role.ADMINISTRATOR)
+        except (Unauthenticated, Forbidden):
+            return None
+
     # Devices
 
     def device_for(self, identity: Identity, device_id: str, right: Right) -> Device:

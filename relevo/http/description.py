@@ -1,6 +1,7 @@
 """Completing the OpenAPI description: the errors that every route shares, and which methods a path knows."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from relevo.http.errors import style_of
@@ -39,6 +40,17 @@ _SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         },
     },
 }
+
+
+OBJECT_BODY: Final[dict[str, Any]] = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+"""``openapi_extra`` of a route that reads its body itself: an object, whose fields its contract names."""
+
+
+def json_body(properties: dict[str, Any], required: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """``openapi_extra`` of a route that reads its body itself: an object with these JSON schemas; ``more`` is said of
+    it as a whole."""
+    schema = {"type": "object", "properties": properties, **({"required": list(required)} if required else {}), **more}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def complete(description: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from relevo.dialects.alchemy.changes import TEXTS
+from relevo.http.description import json_body
 
 _SWITCH: Final[dict[str, Any]] = {
     "description": "On: `activo`, `on`, `true`, 1. Off: `inactivo`, `off`, `false`, 0.",
@@ -23,8 +24,7 @@ _TEXTS: Final[dict[str, Any]] = {name: {"type": "string", "maxLength": most} for
 
 
 def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties, "required": required, "minProperties": 1}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return json_body(properties, required, minProperties=1)
 
 
 CLAIM: Final = _body(

@@ -6,7 +6,7 @@ another contract as a device of theirs.
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from relevo.domain.capabilities import Appearance
@@ -135,9 +135,7 @@ async def appear(
 
 
 @router.delete("/appearances/{number}", status_code=204)
-async def disappear(
-    request: Request, wired: Wired, identity: Administrator, device_id: str, number: int, response: Response
-) -> None:
+async def disappear(request: Request, wired: Wired, identity: Administrator, device_id: str, number: int) -> None:
     """The device itself stays as it is."""
     one = _of(wired, device_id, number)
     detail = {"contract": one.contract, "key": one.key}

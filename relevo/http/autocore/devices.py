@@ -31,6 +31,7 @@ from relevo.http.autocore.shapes import (
     to_board,
     to_json,
 )
+from relevo.http.description import json_body
 from relevo.http.needs import OfBoards, OwnsBoard, owner_or_board, settings_of_board
 from relevo.http.services import Services, services_of
 from relevo.wire.strict_json import loads_object
@@ -42,28 +43,18 @@ _CONFIGURATION_BYTES: Final = 2_048
 _CAPABILITIES_BYTES: Final = 1_024
 # What a board may say of itself with its key, after it connected.
 _ITS_OWN: Final = frozenset({"mac_address", "ip_address"})
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        **{
-                            name: {"type": "string", "maxLength": most, "pattern": r"^[ -~]*[!-~][ -~]*$"}
-                            for name, most in {"name": 128, "type": 64, "ip_address": 45, "mac_address": 32}.items()
-                        },
-                        "location": {"type": "string", "maxLength": 128, "pattern": "^[ -~]*$"},
-                        "is_active": {"type": "boolean"},
-                        "configuration": {"type": "object"},
-                        "capabilities": {"type": ["object", "array"]},
-                    },
-                }
-            }
+_BODY: Final = json_body(
+    {
+        **{
+            name: {"type": "string", "maxLength": most, "pattern": r"^[ -~]*[!-~][ -~]*$"}
+            for name, most in {"name": 128, "type": 64, "ip_address": 45, "mac_address": 32}.items()
         },
+        "location": {"type": "string", "maxLength": 128, "pattern": "^[ -~]*$"},
+        "is_active": {"type": "boolean"},
+        "configuration": {"type": "object"},
+        "capabilities": {"type": ["object", "array"]},
     }
-}
+)
 
 
 @router.get("/api/devices", summary="All boards")

@@ -30,6 +30,7 @@ from relevo.errors import Conflict, Forbidden, NotFound
 from relevo.http.api.devices import check_storable
 from relevo.http.api.times import iso
 from relevo.http.autocore.shapes import Reader, answer, find, is_active, wrong
+from relevo.http.description import json_body
 from relevo.http.needs import ControlsBoard, OfBoards, OwnsBoard
 from relevo.http.services import Services, services_of
 from relevo.pipeline import Entry
@@ -40,11 +41,6 @@ router = APIRouter(prefix="/api/relays", tags=["autocore"])
 _PER_BOARD: Final = 100
 _NAME, _TEXT, _WORD = 128, 512, 32
 _INT: Final = {"type": "integer"}
-
-
-def _body(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": properties, "required": required}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def _words(most: int) -> dict[str, Any]:
@@ -90,7 +86,7 @@ async def all_boards(request: Request, identity: OfBoards) -> Response:
     "/boards",
     status_code=201,
     summary="Make a relay device a board",
-    openapi_extra=_body(
+    openapi_extra=json_body(
         {
             "device_id": {"type": ["integer", "string"]},
             "total_channels": _INT | {"minimum": 1, "maximum": CHANNELS_MOST},
@@ -135,7 +131,7 @@ async def one_board(request: Request, identity: OfBoards, number: str) -> Respon
 @router.patch(
     "/boards/{number}",
     summary="Change a board record",
-    openapi_extra=_body(_BOARD | {"total_channels": _INT | {"minimum": 1, "maximum": CHANNELS_MOST}}, []),
+    openapi_extra=json_body(_BOARD | {"total_channels": _INT | {"minimum": 1, "maximum": CHANNELS_MOST}}),
 )
 async def change_board(request: Request, identity: OwnsBoard, number: str) -> Response:
     """With ``total_channels`` channels are added, or taken away from the end."""
@@ -193,7 +189,7 @@ async def one_channel(request: Request, identity: OfBoards, number: str) -> Resp
     return answer(_channel(wired, *_find_channel(request, wired, identity, number)))
 
 
-@router.patch("/channels/{number}", summary="Change what a relay does", openapi_extra=_body(_CHANNEL, []))
+@router.patch("/channels/{number}", summary="Change what a relay does", openapi_extra=json_body(_CHANNEL))
 async def change_channel(request: Request, identity: OwnsBoard, number: str) -> Response:
     """What is on keeps the time it was given."""
     wired = services_of(request)

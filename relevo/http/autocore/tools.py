@@ -11,6 +11,7 @@ from relevo.errors import Invalid, NotFound
 from relevo.http.api.times import iso
 from relevo.http.autocore.publishing import publish
 from relevo.http.autocore.shapes import answer, boards, find, limit_of, wrong
+from relevo.http.description import json_body
 from relevo.http.needs import OfBoards, Operator, Viewer
 from relevo.http.services import services_of
 from relevo.store import timeline
@@ -31,24 +32,14 @@ _BY_LIMIT: Final[dict[str, Any]] = {
         }
     ]
 }
-_PUBLISH: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["topic", "payload"],
-                    "properties": {
-                        "topic": {"type": "string", "maxLength": 128},
-                        "payload": {"type": "object"},
-                        "qos": {"type": "integer", "minimum": 0, "maximum": 1, "default": 1},
-                    },
-                }
-            }
-        },
-    }
-}
+_PUBLISH: Final = json_body(
+    {
+        "topic": {"type": "string", "maxLength": 128},
+        "payload": {"type": "object"},
+        "qos": {"type": "integer", "minimum": 0, "maximum": 1, "default": 1},
+    },
+    ["topic", "payload"],
+)
 
 
 @router.get("/telemetry/{ref}", summary="Values of a board, newest first", openapi_extra=_BY_LIMIT)

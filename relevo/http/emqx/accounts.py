@@ -13,6 +13,7 @@ from relevo.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticate
 from relevo.http.api import users as native
 from relevo.http.api.names import check_name, taking_name
 from relevo.http.api.times import iso
+from relevo.http.description import OBJECT_BODY
 from relevo.http.emqx import lists
 from relevo.http.emqx.access import NOT_FOUND, ROLE_WORDS, ROLES, person_numbered, user_number
 from relevo.http.emqx.fields import REQUIRED, Field, Problems, body_of, read, refused, switch
@@ -37,7 +38,6 @@ _FIELDS: Final = (
     Field("is_active", "switch"),
 )
 _ORDERED: Final = ("id", "username", "email", "rol", "date_joined")
-_BODY: Final[dict[str, Any]] = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 def render(account: Account) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _answer(body: Any, status: int = 200) -> Response:
 # Signing in
 
 
-@router.post("/auth/login/", dependencies=[open_to_all], summary="Sign in", openapi_extra=_BODY)
+@router.post("/auth/login/", dependencies=[open_to_all], summary="Sign in", openapi_extra=OBJECT_BODY)
 async def login(request: Request, wired: Wired) -> Response:
     """``{"username", "password"}``; wrong ones are 400."""
     body = await body_of(request)
@@ -103,13 +103,13 @@ async def _refresh(request: Request, wired: Services) -> Response:
         raise
 
 
-@router.post("/auth/refresh/", dependencies=[refresh_token], summary="Another access token", openapi_extra=_BODY)
+@router.post("/auth/refresh/", dependencies=[refresh_token], summary="Another access token", openapi_extra=OBJECT_BODY)
 async def refresh(request: Request, wired: Wired) -> Response:
     """``{"refresh"}``: the refresh token stays the same for its day."""
     return await _refresh(request, wired)
 
 
-@router.post("/auth/token/refresh/", dependencies=[refresh_token], summary="The same", openapi_extra=_BODY)
+@router.post("/auth/token/refresh/", dependencies=[refresh_token], summary="The same", openapi_extra=OBJECT_BODY)
 async def refresh_too(request: Request, wired: Wired) -> Response:
     return await _refresh(request, wired)
 
@@ -124,12 +124,16 @@ async def logout(request: Request, wired: Wired, identity: Viewer) -> Response:
 
 
 @router.post(
-    "/auth/register/", dependencies=[registers_emqx], status_code=201, summary="Create an account", openapi_extra=_BODY
+    "/auth/register/",
+    dependencies=[registers_emqx],
+    status_code=201,
+    summary="Create an account",
+    openapi_extra=OBJECT_BODY,
 )
 async def register(request: Request, wired: Wired) -> Response:
     """403 unless `open_registration` is on, and then on a private network alone; administrators may at any time."""
     address = address_of(request)
-    by = _administrator(request, wired)
+    by = wired.auth.administrator(request)
     if by is None and not (wired.settings.open_registration and is_private(address)):
         wired.refusals.refuse("", "http", "registration_closed", "sign-up over contract emqx", address)
         raise Forbidden("El registro está cerrado: un administrador crea las cuentas.")
@@ -149,7 +153,7 @@ async def all_users(request: Request, wired: Wired, identity: Administrator) -> 
     return _answer(lists.paged(request, lists.ordered(request, found, _ORDERED, "username"), lambda one: one))
 
 
-@router.post("/users/", status_code=201, summary="Add a person", openapi_extra=_BODY)
+@router.post("/users/", status_code=201, summary="Add a person", openapi_extra=OBJECT_BODY)
 async def create(request: Request, wired: Wired, identity: Administrator) -> Response:
     return _answer(render(await _create(request, wired, identity, await body_of(request))), 201)
 
@@ -179,7 +183,7 @@ async def one_user(wired: Wired, identity: Administrator, number: str) -> Respon
     return _answer(render(_person(wired, number)))
 
 
-@router.patch("/users/{number}/", summary="Change a person", openapi_extra=_BODY)
+@router.patch("/users/{number}/", summary="Change a person", openapi_extra=OBJECT_BODY)
 async def change(request: Request, wired: Wired, identity: Administrator, number: str) -> Response:
     """`rol`, `email`, names, `is_active`, `password`; the username stays."""
     account, problems = _person(wired, number), Problems()
@@ -219,14 +223,6 @@ def _person(wired: Services, number: str) -> Account:
     if found is None:
         raise NotFound(NOT_FOUND)
     return found
-
-
-def _administrator(request: Request, wired: Services) -> Identity | None:
-    try:
-        identity = wired.auth.identify(request)
-    except (Unauthenticated, Forbidden):
-        return None
-    return identity if identity.role is Role.ADMINISTRATOR else None
 
 
 async def _create(request: Request, wired: Services, by: Identity | None, said: dict[str, Any]) -> Account:

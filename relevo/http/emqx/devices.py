@@ -15,6 +15,7 @@ from relevo.http.api.devices import removal
 from relevo.http.api.names import check_name
 from relevo.http.api.taking import refuse_blocked, spent
 from relevo.http.api.times import iso
+from relevo.http.description import OBJECT_BODY
 from relevo.http.emqx import lists
 from relevo.http.emqx.access import (
     NOT_FOUND,
@@ -62,7 +63,6 @@ FIELDS: Final = (
     Field("operador_asignado", "text", nullable=True),
 )
 _ORDERED: Final = ("id", "nombre", "tipo", "estado", UNIQUE, "last_seen", "connection_status", "created_at")
-_BODY: Final[dict[str, Any]] = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 def render(ask: Ask, device: Device) -> dict[str, Any]:
@@ -128,7 +128,7 @@ async def all_devices(request: Request, wired: Wired, identity: Viewer) -> Respo
     return answer(lists.paged(request, lists.ordered(request, found, _ORDERED, "id"), lambda one: one))
 
 
-@router.post("/", status_code=201, summary="Add a device of contract emqx", openapi_extra=_BODY)
+@router.post("/", status_code=201, summary="Add a device of contract emqx", openapi_extra=OBJECT_BODY)
 async def create(request: Request, wired: Wired, identity: Administrator) -> Response:
     """201; 400 names every wrong field."""
     ask, problems = Ask(request, wired, identity), Problems()
@@ -198,13 +198,13 @@ async def _commit(ask: Ask, device: Device, changes: dict[str, Any], detail: dic
         raise Conflict("Ya existe un dispositivo con esta identidad.")
 
 
-@router.put("/{number}/", summary="Replace a device's properties", openapi_extra=_BODY)
+@router.put("/{number}/", summary="Replace a device's properties", openapi_extra=OBJECT_BODY)
 async def replace(request: Request, wired: Wired, identity: Administrator, number: str) -> Response:
     """Needs what is required; of what is absent nothing changes."""
     return await _change(Ask(request, wired, identity), number, False)
 
 
-@router.patch("/{number}/", summary="Change a device's properties", openapi_extra=_BODY)
+@router.patch("/{number}/", summary="Change a device's properties", openapi_extra=OBJECT_BODY)
 async def change(request: Request, wired: Wired, identity: Administrator, number: str) -> Response:
     return await _change(Ask(request, wired, identity), number, True)
 
@@ -221,7 +221,9 @@ async def delete(request: Request, wired: Wired, identity: Administrator, number
     return Response(status_code=204)
 
 
-@router.post("/{number}/{action}/", status_code=201, summary="Assign a sensor or an operator", openapi_extra=_BODY)
+@router.post(
+    "/{number}/{action}/", status_code=201, summary="Assign a sensor or an operator", openapi_extra=OBJECT_BODY
+)
 async def act(request: Request, wired: Wired, identity: Administrator, number: str, action: str) -> Response:
     """`assign-sensor` (201) and `assign-operator` (200)."""
     ask = Ask(request, wired, identity)

@@ -214,27 +214,20 @@ def _topics(ask: Ask, direction: str) -> list[dict[str, Any]]:
     ]
 
 
-def _rules_of_device(ask: Ask) -> list[dict[str, Any]]:
+def _of_device(ask: Ask, kind: str) -> list[Managed]:
+    """Records of the device that the query names."""
     number = lists.number_asked(ask.request, "dispositivo_id")
     if number is None:
         raise failed("dispositivo_id es requerido")
     device = ask.device(number)
-    return [rule(ask, one) for one in ask.book.records(RULES) if getattr(one.body, "device", "") == device.id]
-
-
-def _users_of_device(ask: Ask) -> list[dict[str, Any]]:
-    number = lists.number_asked(ask.request, "dispositivo_id")
-    if number is None:
-        raise failed("dispositivo_id es requerido")
-    device = ask.device(number)
-    return [user(ask, one) for one in ask.book.records(CREDENTIALS) if getattr(one.body, "device", "") == device.id]
+    return [one for one in ask.book.records(kind) if getattr(one.body, "device", "") == device.id]
 
 
 _LISTS: Final = {
     (TOPICS, "publish-topics"): lambda ask: _topics(ask, "publish"),
     (TOPICS, "subscribe-topics"): lambda ask: _topics(ask, "subscribe"),
-    (RULES, "by-device"): _rules_of_device,
-    (CREDENTIALS, "by-device"): _users_of_device,
+    (RULES, "by-device"): lambda ask: [rule(ask, one) for one in _of_device(ask, RULES)],
+    (CREDENTIALS, "by-device"): lambda ask: [user(ask, one) for one in _of_device(ask, CREDENTIALS)],
 }
 
 

@@ -15,6 +15,7 @@ from relevo.domain.grants import Right
 from relevo.domain.managed import SENSORS, Sensor
 from relevo.errors import Forbidden, Invalid, NotFound
 from relevo.http.api.times import iso, parse_time
+from relevo.http.description import OBJECT_BODY
 from relevo.http.emqx import lists
 from relevo.http.emqx.access import NOT_FOUND, Ask
 from relevo.http.emqx.fields import Field, Problems, body_of, read, refused, whole
@@ -38,7 +39,6 @@ _BULK_MOST: Final = 1_000
 _LATEST: Final = 10
 _LATEST_MOST: Final = 100
 _DAY_MS: Final = 86_400_000
-_BODY: Final[dict[str, Any]] = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 def _wanted(ask: Ask) -> Wanted:
@@ -97,7 +97,7 @@ async def all_readings(request: Request, wired: Wired, identity: Viewer) -> Resp
     return answer(lists.envelope(request, total, page, size, [_shown(ask, row) for row in rows]))
 
 
-@router.post("/", status_code=201, summary="Add a reading", openapi_extra=_BODY)
+@router.post("/", status_code=201, summary="Add a reading", openapi_extra=OBJECT_BODY)
 async def create(request: Request, wired: Wired, identity: Operator) -> Response:
     """400 when the sensor is not assigned to the device, or the value is beyond its range."""
     ask = Ask(request, wired, identity)
@@ -112,7 +112,7 @@ async def create(request: Request, wired: Wired, identity: Operator) -> Response
     return answer(_shown(ask, made), 201)
 
 
-@router.post("/bulk/", status_code=201, summary="Add many readings", openapi_extra=_BODY)
+@router.post("/bulk/", status_code=201, summary="Add many readings", openapi_extra=OBJECT_BODY)
 async def bulk(request: Request, wired: Wired, identity: Operator) -> Response:
     """`{"lecturas": […]}`; a bad one loses no other and stands in `errores` with its place."""
     ask = Ask(request, wired, identity)

@@ -1,11 +1,12 @@
 """``/api/sensors/``: what measures (contract emqx, section 5)."""
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from relevo.domain.managed import SENSORS
+from relevo.http.description import OBJECT_BODY
 from relevo.http.emqx import lists
 from relevo.http.emqx.access import Ask
 from relevo.http.emqx.fields import body_of
@@ -17,7 +18,6 @@ from relevo.http.services import Wired
 
 router = APIRouter(prefix="/api/sensors", tags=["emqx"])
 _OF: Final = RESOURCES[SENSORS]
-_BODY: Final[dict[str, Any]] = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 @router.get("/", summary="All sensors")
@@ -26,7 +26,7 @@ async def all_sensors(request: Request, wired: Wired, identity: Viewer) -> Respo
     return answer(lists.paged(request, listed(Ask(request, wired, identity), _OF), lambda one: one))
 
 
-@router.post("/", status_code=201, summary="Add a sensor", openapi_extra=_BODY)
+@router.post("/", status_code=201, summary="Add a sensor", openapi_extra=OBJECT_BODY)
 async def create(request: Request, wired: Wired, identity: Administrator) -> Response:
     ask = Ask(request, wired, identity)
     return answer(_OF.render(ask, await save(ask, _OF, await body_of(request), None, False), True), 201)
@@ -38,14 +38,14 @@ async def one_sensor(request: Request, wired: Wired, identity: Viewer, number: s
     return answer(_OF.render(ask, one_of(ask, _OF, number), True))
 
 
-@router.put("/{number}/", summary="Replace a sensor's properties", openapi_extra=_BODY)
+@router.put("/{number}/", summary="Replace a sensor's properties", openapi_extra=OBJECT_BODY)
 async def replace(request: Request, wired: Wired, identity: Administrator, number: str) -> Response:
     ask = Ask(request, wired, identity)
     made = await save(ask, _OF, await body_of(request), one_of(ask, _OF, number), False)
     return answer(_OF.render(ask, made, True))
 
 
-@router.patch("/{number}/", summary="Change a sensor's properties", openapi_extra=_BODY)
+@router.patch("/{number}/", summary="Change a sensor's properties", openapi_extra=OBJECT_BODY)
 async def change(request: Request, wired: Wired, identity: Administrator, number: str) -> Response:
     ask = Ask(request, wired, identity)
     made = await save(ask, _OF, await body_of(request), one_of(ask, _OF, number), True)

@@ -16,6 +16,7 @@ from relevo.domain.grants import Right
 from relevo.domain.meters import CONTRACT
 from relevo.errors import FieldError, Forbidden, Invalid, StoreUnavailable, Unauthenticated
 from relevo.http.auth import bearer
+from relevo.http.description import json_body
 from relevo.http.hidrometro.access import CSRF_HEADER, check_csrf
 from relevo.http.needs import AdministratorByToken, meter_commands, meter_posts, open_to_all
 from relevo.http.services import Services, Wired, address_of, services_of
@@ -33,36 +34,21 @@ _QUERY: Final = {
         for name in ("action", "value", "numeroSerie")
     ]
 }
-_READING: Final = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "totalLiters": {"type": ["number", "string", "null"], "description": "L, cumulative."},
-                        "flowLmin": {"type": ["number", "string", "null"], "description": "L/min."},
-                        "numeroSerie": {"type": ["string", "integer", "null"]},
-                        "ts": {"description": "Unix seconds or milliseconds; what is none counts as no time."},
-                    },
-                }
-            }
-        },
+_READING: Final = json_body(
+    {
+        "totalLiters": {"type": ["number", "string", "null"], "description": "L, cumulative."},
+        "flowLmin": {"type": ["number", "string", "null"], "description": "L/min."},
+        "numeroSerie": {"type": ["string", "integer", "null"]},
+        "ts": {"description": "Unix seconds or milliseconds; what is none counts as no time."},
     }
-}
-
-
-def _body(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": list(required), "properties": properties}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+)
 
 
 @router.post(
     "/api/login",
     dependencies=[open_to_all],
     summary="Sign in for a token",
-    openapi_extra=_body("username", "password", username={"type": "string"}, password={"type": "string"}),
+    openapi_extra=json_body({"username": {"type": "string"}, "password": {"type": "string"}}, ["username", "password"]),
 )
 async def login(request: Request) -> Response:
     """``{"token", "role"}``, role ``admin`` or ``user``; 401 for a wrong name or password."""
@@ -136,8 +122,13 @@ async def command_by_query(request: Request, wired: Wired, identity: Administrat
     "/api/cmd",
     dependencies=[meter_commands],
     summary="Tell water meters what to do",
-    openapi_extra=_body(
-        "action", action={"type": "string"}, value={"type": "number"}, numeroSerie={"type": "string", "maxLength": 64}
+    openapi_extra=json_body(
+        {
+            "action": {"type": "string"},
+            "value": {"type": "number"},
+            "numeroSerie": {"type": "string", "maxLength": 64},
+        },
+        ["action"],
     ),
 )
 async def command_by_body(request: Request) -> Response:

@@ -71,7 +71,7 @@ class Reset(BaseModel):
 async def signup(request: Request, response: Response, wired: Wired, body: Signup) -> dict[str, Any]:
     """On a private network while `open_registration` is on; an administrator may at any time."""
     address = address_of(request)
-    by = _administrator(request, wired)
+    by = wired.auth.administrator(request)
     if by is None and not (wired.settings.open_registration and is_private(address)):
         wired.refusals.refuse("", "http", "registration_closed", f"sign-up as {body.username!r}", address)
         raise Forbidden(_LOCKED)
@@ -243,14 +243,6 @@ def _pair(signed_in: SignedIn) -> dict[str, Any]:
         "expires_in": signed_in.access_s,
         "user": shapes.user(signed_in.account),
     }
-
-
-def _administrator(request: Request, wired: Services) -> Identity | None:
-    try:
-        identity = wired.auth.identify(request)
-    except (Unauthenticated, Forbidden):
-        return None
-    return identity if identity.role is Role.ADMINISTRATOR else None
 
 
 def _only_person(identity: Identity) -> None:
