@@ -11,7 +11,7 @@ from relevo.simulator.device import Enrolled, Gear, Outgoing, Reading, Simulated
 from relevo.simulator.generators import RandomWalk, Value, source
 from relevo.simulator.http_client import HttpClient, HttpFailed
 from relevo.simulator.mqtt_client import ConnectionRefusedByServer, Login, MqttClient
-from relevo.simulator.native_api import pairing_closed, pairing_opened
+from relevo.simulator.native_api import found, pairing_closed, pairing_opened
 from relevo.simulator.packets import Message
 from relevo.simulator.words import compact
 
@@ -42,21 +42,13 @@ async def enrol(http: HttpClient, names: Iterable[str], account: tuple[str, str]
                 (await http.post("/dispositivos", full)).expect(201)
             claim = await http.post("/dispositivos/reclamar", {"serial_number": name, **described})
             shown = claim.expect(200)
-            device = await _registry_id(http, name)
+            device = await found(http, NAME, name)
             key = (await http.post(f"/api/v1/devices/{device}/credentials/keys", {})).expect(201)["key"]
             enrolled.append(Enrolled(name, device, number, device, str(key), {"id": shown["id"]}))
         return enrolled
     finally:
         if opened:
             await pairing_closed(http)
-
-
-async def _registry_id(http: HttpClient, serial: str) -> str:
-    page = (await http.get("/api/v1/devices", {"search": serial, "contract": NAME})).expect(200)
-    for one in page["items"]:
-        if one["external_id"] == serial:
-            return str(one["id"])
-    raise HttpFailed(f"no device with the serial number {serial!r}")
 
 
 async def _announced(http: HttpClient, serial: str, account: tuple[str, str], gear: Gear) -> bool:
@@ -112,21 +104,14 @@ class Lamp(SimulatedDevice):
 
     async def _polls(self) -> None:
         await asyncio.sleep(self.rng.uniform(0.0, _POLL_EVERY_S))
-        path, clock, tally = f"/dispositivos/{self.enrolled.more['id']}", self.gear.clock, self.gear.tally
+        path, clock = f"/dispositivos/{self.enrolled.more['id']}", self.gear.clock
         async with self.gear.client() as http:
             http.headers[DEVICE_TOKEN] = self.enrolled.password
             while True:
                 since = clock.monotonic()
-                try:
-                    answer = await http.get(path)
-                    if answer.status == 200:
-                        tally.polls += 1
-                        tally.poll_latencies.append(clock.monotonic() - since)
-                        await self._follow(http, answer.body)
-                    else:
-                        tally.problems.append(f"{self.name}: {path} was answered with {answer.status}")
-                except HttpFailed as error:
-                    tally.problems.append(f"{self.name}: {error}")
+                answer = await self.polled(http, path)
+                if answer is not None:
+                    await self._follow(http, answer.body)
                 await asyncio.sleep(max(0.0, _POLL_EVERY_S - (clock.monotonic() - since)))
 
     async def _follow(self, http: HttpClient, shown: dict[str, Any]) -> None:
@@ -139,7 +124,10 @@ class Lamp(SimulatedDevice):
             on = scheduled(wanted.get("horarios"), time.localtime(self.gear.clock.now_ms() / 1000))
             if on != (shown["estado"] == "activo"):
                 body = {"estado": "activo" if on else "inactivo"}
-                await http.put(f"/dispositivos/{self.enrolled.more['id']}/estado", body)
+                try:
+                    await http.put(f"/dispositivos/{self.enrolled.more['id']}/estado", body)
+                except HttpFailed as error:
+                    self.gear.tally.problems.append(f"{self.name}: {error}")
         elif wanted.get("modo") != "manual":
             return
         if type(on) is bool and on != self.state.get("encendido"):

@@ -6,13 +6,13 @@ Each contract's devices have habits of their own beside that (heartbeats, polls,
 import asyncio
 import ssl
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from relevo.clock import Clock
 from relevo.simulator.generators import Value, source
-from relevo.simulator.http_client import HttpClient
+from relevo.simulator.http_client import Answer, HttpClient, HttpFailed
 from relevo.simulator.ledger import Entry, Ledger
 from relevo.simulator.mqtt_client import Delivery, Login, MqttClient
 from relevo.simulator.packets import Message, Will
@@ -236,6 +236,26 @@ class SimulatedDevice:
         """Wait until everything is acknowledged, at most ``seconds``."""
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=seconds)
+
+    async def polled(self, http: HttpClient, path: str, query: Mapping[str, object] | None = None) -> Answer | None:
+        """What the server answered with 200 to a question that it asks again and again; ``None`` when it did not."""
+        clock, tally = self.gear.clock, self.gear.tally
+        since = clock.monotonic()
+        try:
+            answer = await http.get(path, query)
+        except HttpFailed as error:
+            tally.problems.append(f"{self.name}: {error}")
+            return None
+        if answer.status != 200:
+            self.turned_away(path, answer.status)
+            return None
+        tally.polls += 1
+        tally.poll_latencies.append(clock.monotonic() - since)
+        return answer
+
+    def turned_away(self, path: str, status: int) -> None:
+        """The server did not do what was asked of it."""
+        self.gear.tally.problems.append(f"{self.name}: {path} was answered with {status}")
 
     def next_reading(self) -> Reading:
         """What it measures now."""

@@ -74,28 +74,21 @@ class Thing(SimulatedDevice):
             self.acknowledged(entry, clock.monotonic() - since)
             self._apply(answer.body["data"])
         else:
-            self._failed("telemetry", answer.status)
+            self.turned_away(f"/devices/{self.name}/telemetry", answer.status)
 
     def habits(self) -> Iterable[Coroutine[Any, Any, None]]:
         yield self._polls()
         yield self._looks_after_health()
 
     async def _polls(self) -> None:
-        clock, tally = self.gear.clock, self.gear.tally
+        clock = self.gear.clock
         await asyncio.sleep(self.rng.uniform(0.0, POLL_EVERY_S))
         async with self.gear.client() as http:
             while True:
                 since = clock.monotonic()
-                try:
-                    answer = await http.get("/telemetry/latest", {"device_token": self._token})
-                    if answer.status == 200:
-                        tally.polls += 1
-                        tally.poll_latencies.append(clock.monotonic() - since)
-                        self._apply(answer.body["data"])
-                    else:
-                        self._failed("latest", answer.status)
-                except HttpFailed as error:
-                    tally.problems.append(f"{self.name}: {error}")
+                answer = await self.polled(http, "/telemetry/latest", {"device_token": self._token})
+                if answer is not None:
+                    self._apply(answer.body["data"])
                 every = _SLOW_POLL_S if clock.monotonic() < self._slow_until else POLL_EVERY_S
                 await asyncio.sleep(max(0.0, every - (clock.monotonic() - since)))
 
@@ -115,10 +108,10 @@ class Thing(SimulatedDevice):
         if wanted in (0, 1) and bool(wanted) != bool(self.state.get(self._pin, False)):
             self.obeys(self._pin, bool(wanted))
 
-    def _failed(self, what: str, status: int) -> None:
+    def turned_away(self, path: str, status: int) -> None:
         if status == 429:
             self._slow_until = self.gear.clock.monotonic() + _SLOWED_S
-        self.gear.tally.problems.append(f"{self.name}: {what} was answered with {status}")
+        super().turned_away(path, status)
 
     @property
     def _token(self) -> str:
