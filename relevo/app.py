@@ -216,16 +216,14 @@ class Application:
         bus.tap(twins.watch)
         self.intake = intake = Intake(registry, dialects, refusals, clock, pairing, claims, dispatch, twins, keyring)
         switching = Switching(dispatch, twins, pipeline, registry, dialects, refusals, clock)
-        for one in known:
-            switching.apply(Kept(one))
+        road.recall(switching.apply)
         pipeline.record_followers.append(switching.apply)
         pipeline.event_followers.append(switching.follow)
         bus.tap(switching.watch)
         intake.beat = switching.beat
         intake.told = switching.told
         dashboards = Dashboards(pipeline, keyring)
-        for one in known:
-            dashboards.apply(Kept(one))
+        road.recall(dashboards.apply)
         pipeline.event_followers.append(dashboards.follow)
         terms = tokens.TERMS | {CONTRACT: tokens.Terms(settings.hidrometro.token_minutes * 60, 0)}
         self.tokens = Tokens(
@@ -247,16 +245,13 @@ class Application:
             return await readers.run_core(commands.states_of, origin)
 
         self._bulks = bulks = Bulks(dispatch, pipeline, clock, outcomes)
-        for one in known:
-            bulks.apply(Kept(one))
+        road.recall(bulks.apply)
         acting = Acting(dispatch, twins)
         self._scheduler = scheduler = Scheduler(acting, pipeline, registry, people, refusals, clock)
-        for one in known:
-            scheduler.apply(Kept(one))
+        road.recall(scheduler.apply)
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
         pipeline.record_followers += [scheduler.apply, self._follow_sites]
-        for one in known:
-            self._follow_sites(Kept(one))
+        road.recall(self._follow_sites)
         pipeline.record_followers += [self.tokens.apply, dashboards.apply, managed.apply]
         told = settings.notifications
         self.notifications = notifications = Notifications(people, registry, pipeline, clock, told.language, told.zone)
@@ -290,8 +285,7 @@ class Application:
             return presence.online(device), presence.since(device)
 
         self._rules = rules = Rules(rule_actions, pipeline, registry, people, refusals, clock, replay, who_is_there)
-        for one in known:
-            rules.apply(Kept(one))
+        road.recall(rules.apply)
         pipeline.record_followers.append(rules.apply)
         bus.tap(rules.follow)
         self._views = views = Views(registry)
@@ -319,8 +313,7 @@ class Application:
             ),
             settings.webhooks,
         )
-        for one in known:
-            webhooks.apply(Kept(one))
+        road.recall(webhooks.apply)
         rule_actions.webhooks = webhooks.all
         pipeline.record_followers.append(webhooks.apply)
         bus.tap(webhooks.follow)
@@ -349,8 +342,7 @@ class Application:
         bus.tap(meters.watch)
         self._consumption = consumption = Consumption(pipeline, registry, replay, ZoneInfo(told.zone))
         consumption.load([one for one in known if isinstance(one, MeterMonth)])
-        for one in known:
-            consumption.apply(Kept(one))
+        road.recall(consumption.apply)
         pipeline.record_followers.append(consumption.apply)
         bus.tap(consumption.follow)
 
@@ -452,16 +444,19 @@ class Application:
         for one in known:
             if isinstance(one, PairingWindow):
                 pairing.resume(one)
-        past = await readers.run(journal.events_from, max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS), 2**31)
-        newest = []
-        for device in registry.of_contract(CONTRACT):
-            held = values_of(pipeline.documents[device.id])[0] if device.id in pipeline.documents else {}
-            if TOTAL in held:
-                shown = {key: value for key, (value, _, _) in held.items()}
-                newest.append((held[TOTAL][1], shown, device.external_id))
-        recent.restore(newest, [event for _, event in past])
-        meters.recall([event for _, event in past])
-        del past
+        water_meters = registry.of_contract(CONTRACT)
+        if water_meters:
+            first = max(1, pipeline.committed_seq - _REPLAYED_FOR_METERS)
+            past = [event for _, event in await readers.run(journal.events_from, first, 2**31)]
+            newest = []
+            for device in water_meters:
+                held = values_of(pipeline.documents[device.id])[0] if device.id in pipeline.documents else {}
+                if TOTAL in held:
+                    shown = {key: value for key, (value, _, _) in held.items()}
+                    newest.append((held[TOTAL][1], shown, device.external_id))
+            recent.restore(newest, past)
+            meters.recall(past)
+            del past
 
         self._presence.start()
         dispatch.begin()

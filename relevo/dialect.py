@@ -112,6 +112,14 @@ class Denies(Protocol):
         """Topic filters that a device may not publish to, and those it may not subscribe to, whatever it else may."""
 
 
+@runtime_checkable
+class Reserves(Protocol):
+    """A dialect of whose topics some belong to the server alone, where a client has no account."""
+
+    def open_filters(self) -> tuple[str, ...]:
+        """Topic filters that a client without an account may publish to, in place of all."""
+
+
 class Description(NamedTuple):
     """What a stranger says about itself; empty where it says nothing."""
 

@@ -302,46 +302,46 @@ class Intake:
 
     def _stranger(self, dialect: Dialect, external_id: str, event: AnyEvent, out: list[Entry], sender: str) -> str:
         contract = dialect.name
-        reason = "unclaimed" if not dialect.self_registering else "registration_closed"
-        if not external_id:
-            reason = "identity_missing"
-        elif reason == "registration_closed" and self.registration_open:
-            reason = "registrations_busy" if ID_PATTERN.fullmatch(external_id) else "identity_unusable"
-            if not self._room_for(dialect):
-                reason = "unclaimed_full"
-        if (
-            dialect.self_registering
-            and self.registration_open
-            and ID_PATTERN.fullmatch(external_id)
-            and reason != "unclaimed_full"
-        ):
-            if self._epoch != self._registry.epoch:
-                self._epoch = self._registry.epoch
-                self._pending = {
-                    key: device for key, device in self._pending.items() if self._registry.find(*key) is None
-                }
-            if len(self._pending) < _PENDING_MOST:
-                device = self._registry.free_id(contract, external_id)
-                self._pending[contract, external_id] = device
-                said = dialect.introduction() if isinstance(dialect, Introduces) else Description()
-                out.append(
-                    DeviceRegistered(
-                        device,
-                        contract,
-                        external_id,
-                        said.name or external_id,
-                        said.type or "device",
-                        self._clock.now_ms(),
-                        by=FIRST_MESSAGE,
-                        attributes=dict(said.attributes),
-                    )
+        reason = self._why_not(dialect, external_id)
+        if not reason:
+            device = self._registry.free_id(contract, external_id)
+            self._pending[contract, external_id] = device
+            said = dialect.introduction() if isinstance(dialect, Introduces) else Description()
+            out.append(
+                DeviceRegistered(
+                    device,
+                    contract,
+                    external_id,
+                    said.name or external_id,
+                    said.type or "device",
+                    self._clock.now_ms(),
+                    by=FIRST_MESSAGE,
+                    attributes=dict(said.attributes),
                 )
-                return device
+            )
+            return device
         values = event.values if isinstance(event, TelemetryReceived) else {}
         if isinstance(event, TelemetryReceived) and not self._claims.standing(contract, external_id):
             out.append(UnclaimedReading(contract, external_id, event.ts, event.source, event.received, event.values))
         self.stranger(contract, external_id, reason, sender, values)
         return ""
+
+    def _why_not(self, dialect: Dialect, external_id: str) -> str:
+        """Why a stranger does not enter the registry by its message; empty when it does."""
+        if not external_id:
+            return "identity_missing"
+        if not dialect.self_registering:
+            return "unclaimed"
+        if not self.registration_open:
+            return "registration_closed"
+        if not self._room_for(dialect):
+            return "unclaimed_full"
+        if not ID_PATTERN.fullmatch(external_id):
+            return "identity_unusable"
+        if self._epoch != self._registry.epoch:
+            self._epoch = self._registry.epoch
+            self._pending = {key: device for key, device in self._pending.items() if self._registry.find(*key) is None}
+        return "" if len(self._pending) < _PENDING_MOST else "registrations_busy"
 
     def _room_for(self, dialect: Dialect) -> bool:
         """Whether one more device of this contract may wait in the registry for somebody to claim it."""

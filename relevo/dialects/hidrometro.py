@@ -79,6 +79,10 @@ class Hidrometro:
     def filters(self) -> tuple[str, ...]:
         return self._both(self._options.topic_dados, "dados")
 
+    def open_filters(self) -> tuple[str, ...]:
+        """Commands come from the server alone: whoever could publish them would reset meters (section 9.5)."""
+        return self.filters()
+
     def all_filters(self) -> tuple[str, ...]:
         return (*self.filters(), *self._both(self._options.topic_cmd, "cmd"))
 

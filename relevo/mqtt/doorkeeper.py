@@ -9,11 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from relevo.clock import Clock
-from relevo.dialect import Denies, Dialect
+from relevo.dialect import Denies, Dialect, Reserves
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
 from relevo.domain.keyring import HASH_PREFIX, LEGACY_PURPOSE, LEGACY_USER, Keyring, Shown
-from relevo.domain.meters import CONTRACT as METERS
 from relevo.domain.networks import is_private
 from relevo.errors import TooMany
 from relevo.mqtt.chosen import ChosenPasswords
@@ -273,8 +272,8 @@ class Doorkeeper:
 
 
 def _said_by_anybody(dialect: Dialect) -> tuple[str, ...]:
-    """Where a client without an account may publish; commands to water meters come from the server alone."""
-    return dialect.filters() if dialect.name == METERS else dialect.all_filters()
+    """Where a client without an account may publish."""
+    return dialect.open_filters() if isinstance(dialect, Reserves) else dialect.all_filters()
 
 
 def _wrong(detail: str, device: Device) -> Refusal:

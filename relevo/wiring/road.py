@@ -1,5 +1,6 @@
 """The road from a door to the disk and back, opened: what the database holds, who is known, and what keeps both."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from relevo.domain.joining import Claims
 from relevo.domain.keyring import HASH_PREFIX, Keyring
 from relevo.domain.managed import Managed
 from relevo.domain.people import People
-from relevo.domain.records import Kept
+from relevo.domain.records import Kept, RecordChange
 from relevo.domain.webhooks import Webhook
 from relevo.errors import ConfigurationError
 from relevo.loading import Loaded, load
@@ -51,6 +52,11 @@ class Road(NamedTuple):
     refusals: Refusals
     claims: Claims
     pairing: Pairing
+
+    def recall(self, follow: Callable[[RecordChange], None]) -> None:
+        """Show ``follow`` every record that is kept, as if it were kept now."""
+        for one in self.loaded.records:
+            follow(Kept(one))
 
 
 def open_road(settings: Settings, clock: Clock, directory: DataDirectory, stack: ExitStack) -> Road:
