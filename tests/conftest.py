@@ -1,5 +1,8 @@
 """What holds for all tests."""
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -19,3 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((n for n, start in enumerate(_LONG) if item.nodeid.startswith(start)), len(_LONG))
 
     items.sort(key=rank)
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """An application tunes the collector of its process, and this one is not its own."""
+    before = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*before)

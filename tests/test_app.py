@@ -24,14 +24,7 @@ from relevo.store.db import FILE_NAME
 from relevo.store.schema import prepare
 from tests.running import free_ports
 
-
-@pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    """An application tunes the collector of its process, and this one is not its own."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
+pytestmark = pytest.mark.usefixtures("collector")
 
 
 def application(data: Path, **options: Any) -> Application:

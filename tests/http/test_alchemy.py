@@ -314,17 +314,6 @@ def test_alchemy_15_without_a_token_nothing_is_read_and_a_device_reads_itself(cl
         error(nobody.get("/dispositivos", headers={"X-Device-Token": "wrong"}), 401)
 
 
-def test_a_device_configures_itself_until_it_is_claimed(app: httpx.Client, lamp: Publisher) -> None:
-    device = new(app, lamp, claimed=False, configuracion={"modo": "manual", "encendido": True, "brillo": 3})
-    assert device["configuracion"] == {"modo": "manual", "encendido": True, "brillo": 3}
-    serial_number = device["serial_number"]
-    lamp.say({"serial_number": serial_number, "configuracion": {"brillo": 4}})
-    assert get(app, device)["configuracion"]["brillo"] == 4
-    assert app.post("/dispositivos/reclamar", json={"serial_number": serial_number}).status_code == 200
-    lamp.say({"serial_number": serial_number, "configuracion": {"brillo": 5, "encendido": False}})
-    assert get(app, device)["configuracion"] == {"modo": "manual", "encendido": True, "brillo": 4}
-
-
 def test_a_message_renames_nothing(app: httpx.Client, lamp: Publisher) -> None:
     device = new(app, lamp)
     said = {"nombre": "X", "tipo": "X", "modelo": "X", "descripcion": "X", "reclamado": False, "id": 1}

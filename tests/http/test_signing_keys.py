@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,15 +26,6 @@ from tests.running import ADMIN_PASSWORD, RunningServer
 
 PATH = "/api/v1/system/signing-keys"
 ME = "/api/v1/me"
-
-
-@pytest.fixture
-def collector() -> Iterator[None]:
-    """An application tunes the collector of its process, and this one is not its own."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -16,16 +15,9 @@ from relevo.jobs.expiring import EVERY_S, KEPT_MS, ExpiringCredentials
 from relevo.settings import load
 from tests.conformance.raw import CONNACK_OK, Raw, connect
 
+pytestmark = pytest.mark.usefixtures("collector")
+
 GRACE_S = 24 * 3600
-
-
-@pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    """An application tunes the collector of its process, and this one is not its own."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
 
 
 @contextlib.asynccontextmanager

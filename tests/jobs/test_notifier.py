@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import gc
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from relevo.sending.process import Outcome
 from relevo.settings import load
 from relevo.store import inbox
 from tests.post import MailServer, text_of
+
+pytestmark = pytest.mark.usefixtures("collector")
 
 NIGHT = Window(DAYS, "22:00", "07:00")
 HOUR = 3_600
@@ -51,14 +52,6 @@ class Post:
     @property
     def titles(self) -> list[list[str]]:
         return [titles for _, titles, _ in self.sent]
-
-
-@pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
 
 
 @pytest.fixture

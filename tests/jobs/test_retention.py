@@ -1,8 +1,7 @@
 """Old lines of the audit log go, and that they went is a line itself."""
 
 import contextlib
-import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,10 @@ from relevo.jobs import retention
 from relevo.jobs.retention import Retention
 from relevo.settings import load
 
+pytestmark = pytest.mark.usefixtures("collector")
+
 DAY_S = 86_400
 MIDNIGHT_MS = 1_767_225_600_000
-
-
-@pytest.fixture(autouse=True)
-def collector() -> Iterator[None]:
-    """An application tunes the collector of its process, and this one is not its own."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,6 @@
 """A device of contract alchemy through the other interfaces, through restarts, and over time."""
 
 import contextlib
-import gc
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -164,15 +163,6 @@ def test_polling_is_no_flood(tmp_path: Path) -> None:
 
 
 # Over time, by a clock that is moved by hand.
-
-
-@pytest.fixture
-def collector() -> Iterator[None]:
-    """An application tunes the collector of its process, and this one is not its own."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
 
 
 @contextlib.asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import re
 import socket
 import ssl
@@ -268,15 +267,6 @@ async def test_more_handshakes_at_a_time_than_connections_may_be_are_refused(pki
         assert [line[2] for line in heard.lines] == ["too_many_connections"]
     door.close()
     await asyncio.sleep(0)
-
-
-@pytest.fixture
-def collector() -> Iterator[None]:
-    """An application tunes the collector of its process, and this one is not its own."""
-    before = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*before)
 
 
 @pytest.mark.usefixtures("collector")
