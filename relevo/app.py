@@ -46,6 +46,7 @@ from relevo.intake import Intake
 from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
 from relevo.jobs.bulk import Bulks
+from relevo.jobs.compactor import Compactor
 from relevo.jobs.consumption import Consumption
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.device_alerts import DeviceAlerts
@@ -80,9 +81,10 @@ from relevo.outbound import Guard, Outbound
 from relevo.realtime.view import KINDS, UNSEEN, Views, kind_of
 from relevo.sending.process import SendingProcess
 from relevo.settings import Settings
-from relevo.store import commands, journal, readings, series
+from relevo.store import commands, journal, readings
 from relevo.store.db import FILE_NAME
 from relevo.store.latest import values_of
+from relevo.store.processes import History
 from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.watchers import Watchers
@@ -139,6 +141,8 @@ class Application:
         self._silent: SilentUnclaimed | None = None
         self._consumption: Consumption | None = None
         self._relays: RelayClock | None = None
+        self._compactor: Compactor | None = None
+        self._history: History | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -374,6 +378,10 @@ class Application:
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
+        self._history = history = History(path, readers, settings.history.query_s)
+        self._compactor = compactor = Compactor(
+            path, pipeline, readers, clock, settings.history.tail_events, registry.__len__
+        )
         figures = Figures(
             pipeline,
             broker,
@@ -386,6 +394,7 @@ class Application:
             notifier,
             refusals,
             bus,
+            compactor,
             lambda: self.mqtt_port,
         )
         services = Services(
@@ -428,7 +437,7 @@ class Application:
             meters=meters,
             consumption=consumption,
             shout=self._shout,
-            read_series=_read_series,
+            history=history,
             read_newest=journal.newest_telemetry,
             monitor=monitor,
             announce=broker.announce,
@@ -481,6 +490,7 @@ class Application:
         self._retention.start()
         self._silent = SilentUnclaimed(registry, presence, dialects, people, keyring, claims, pipeline, clock)
         self._silent.start()
+        compactor.start()
 
     async def _stop_jobs(self) -> None:
         for job in (
@@ -497,6 +507,8 @@ class Application:
             self._silent,
             self._consumption,
             self._relays,
+            self._compactor,
+            self._history,
         ):
             if job is not None:
                 await job.stop()
@@ -640,6 +652,9 @@ class Application:
             await self._live.close()
         if self._http is not None:
             await self._http.stop(1.5)
+        if self._history is not None:
+            # What was asked meanwhile.
+            await self._history.stop()
         await self.auth.stop()
         await self.pipeline.drain(0.3)
         await self.pipeline.end()
@@ -647,16 +662,3 @@ class Application:
             sock.close()
         await asyncio.to_thread(self._stack.close)
         log.info("stopped", drained=drained, ms=round((self.clock.monotonic() - begun) * 1000))
-
-
-def _read_series(
-    connection: sqlite3.Connection,
-    device: str,
-    key: str,
-    start: int,
-    end: int,
-    limit: int,
-    after: tuple[int, int] | None,
-    since: int,
-) -> series.Page:
-    return series.read_page(connection, journal.telemetry_between, device, key, start, end, limit, after, since)

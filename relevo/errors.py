@@ -15,6 +15,10 @@ class StoreUnavailable(RelevoError):
     """The store cannot take events now (disk full, locked, damaged). Nothing was acknowledged."""
 
 
+class Damaged(RelevoError):
+    """Stored bytes that are not what this version, or any, wrote; the text says how."""
+
+
 class QueueFull(RelevoError):
     """A bounded queue has no room; the sender should slow down and try again."""
 

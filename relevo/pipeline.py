@@ -11,6 +11,7 @@ again later; numbered readings are recognised then.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from bisect import bisect_left
@@ -56,6 +57,8 @@ _WHOLE: Final = (Outcome(0), Outcome(1), Outcome(2))
 COMMIT_BOUNDS_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0)
 Done = Callable[[Any, Outcome], None]
 Entry = AnyEvent | Change | RecordChange
+# What is to be done in a transaction of its own, and who waits for how long it took.
+_Upkeep = tuple[Callable[[sqlite3.Connection], None], "asyncio.Future[float]"]
 _Item = tuple[Sequence[Entry], Done | None, Any]
 
 
@@ -112,6 +115,7 @@ class Pipeline:
         self._clock = clock
         self._queue_events = queue_events
         self._inbox: deque[_Item] = deque()
+        self._upkeep: deque[_Upkeep] = deque()
         self._waiting = 0
         self._signal = threading.Event()
         self._kicked = False
@@ -207,6 +211,19 @@ class Pipeline:
             detail = self.state.detail or "the disk is slow"
             raise StoreUnavailable(f"not stored within {within_s:g} s: {detail}") from None
 
+    async def maintain(self, work: Callable[[sqlite3.Connection], None]) -> float:
+        """Run ``work`` on the writing connection as one transaction between two batches; the seconds that it took.
+
+        Everybody who waits for an acknowledgement waits for it, too, so it has to be short. Raises what it raises, and
+        then nothing of it was written; also ``sqlite3.Error``, and :class:`StoreUnavailable` when the writer has ended.
+        """
+        if self._stop_asked.is_set():
+            raise StoreUnavailable("the server is stopping")
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._upkeep.append((work, future))
+        self._signal.set()
+        return await future
+
     def _kick(self) -> None:
         self._kicked = False
         self._signal.set()
@@ -219,14 +236,16 @@ class Pipeline:
         while True:
             self._signal.wait()
             self._signal.clear()
-            while inbox:
+            while inbox or self._upkeep:
+                if self._upkeep:
+                    self._maintain(*self._upkeep.popleft())
                 items: list[_Item] = []
                 size = 0
                 while inbox and size < _BATCH_EVENTS:
                     item = inbox.popleft()
                     items.append(item)
                     size += len(item[0]) or 1
-                if not self._commit(items):
+                if items and not self._commit(items):
                     return
                 commits += 1
                 if commits % _LOOK_AT_LOG_EVERY == 0:
@@ -270,6 +289,20 @@ class Pipeline:
             if self._stop_asked.is_set():
                 return False
             pause = min(pause * 2, _RETRY_LONGEST_S)
+
+    def _maintain(self, work: Callable[[sqlite3.Connection], None], future: "asyncio.Future[float]") -> None:
+        assert self._loop is not None
+        began = self._clock.monotonic()
+        error: Exception | None = None
+        try:
+            if not future.cancelled():
+                self._writer.maintain(work)
+        except Exception as raised:
+            error = raised
+        took = self._clock.monotonic() - began
+        # A closed loop has nobody left to be told.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(_tell, future, took, error)
 
     def _hand_back(self, items: list[_Item], batch: Batch) -> bool:
         assert self._loop is not None
@@ -363,3 +396,12 @@ class Pipeline:
 def _resolve(future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
     if not future.done():
         future.set_result(outcome)
+
+
+def _tell(future: "asyncio.Future[float]", took: float, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(took)

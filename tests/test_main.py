@@ -14,6 +14,8 @@ UNNEEDED = (
     "relevo.http.hidrometro.asking", "relevo.http.hidrometro.pages", "relevo.http.hidrometro.words",
     "relevo.http.emqx.mqtt", "relevo.http.emqx.accounts",
     "apprise", "astral", "babel", "cel", "engineio", "httpx", "jinja2", "socketio", "standardwebhooks",
+    # What opens history is in a process of its own.
+    "numpy", "pcodec", "relevo.store.compaction", "relevo.store.layout", "zstandard",
 )  # fmt: skip
 
 

@@ -457,3 +457,42 @@ async def test_a_pipeline_that_had_nothing_to_do_ends(database: Path) -> None:
     await road.close()
     await eventually(lambda: threading.active_count() <= before + 1)
     assert not road.pipeline._thread.is_alive()
+
+
+# Upkeep
+
+
+async def test_upkeep_is_a_transaction_of_its_own_and_says_how_long_it_took(road: Road) -> None:
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE devices SET name = 'kept'")
+
+    road.submit("d", registered("d1"))
+    assert await road.pipeline.drain(10)
+    took = await road.pipeline.maintain(work)
+    road.submit("after", reading("d1"))
+    assert await road.pipeline.drain(10)
+    assert (road.tokens, took >= 0) == (["d", "after"], True)
+    reader = open_reader(road.path)
+    assert reader.execute("SELECT name FROM devices").fetchall() == [("kept",)]
+    reader.close()
+
+
+async def test_upkeep_that_fails_is_told_and_leaves_nothing(road: Road) -> None:
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO compaction VALUES (1, 2, 3, 4)")
+        connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+        await road.pipeline.maintain(work)
+    road.submit("d", registered("d1"))
+    assert await road.pipeline.drain(10)
+    reader = open_reader(road.path)
+    assert reader.execute("SELECT count(*) FROM compaction").fetchone() == (0,)
+    reader.close()
+    assert road.pipeline.state.name == "ok"
+
+
+async def test_no_upkeep_is_taken_when_the_writer_has_ended(road: Road) -> None:
+    await road.pipeline.end()
+    with pytest.raises(StoreUnavailable, match="stopping"):
+        await road.pipeline.maintain(lambda connection: None)

@@ -442,6 +442,35 @@ class NotificationRaised(Event, tag="nr"):
     repeats: str = ""
 
 
+class HistoryErased(Event, tag="he"):
+    """Points of a device with ``t0 <= ts < t1`` (milliseconds UTC) that arrived before this were taken out of history.
+
+    ``key`` is empty for all keys.
+    """
+
+    device: str
+    at: int
+    key: str
+    t0: int
+    t1: int
+    by: str = ""
+
+
+class HistoryCorrected(Event, tag="hc"):
+    """Points of one key with ``t0 <= ts < t1`` that arrived before this were replaced by ``points``.
+
+    They are ``[ts, value]`` with rising times within that span.
+    """
+
+    device: str
+    at: int
+    key: str
+    t0: int
+    t1: int
+    points: list[tuple[int, Any]] = []
+    by: str = ""
+
+
 AnyEvent: TypeAlias = (
     TelemetryReceived
     | DeviceRegistered
@@ -475,4 +504,6 @@ AnyEvent: TypeAlias = (
     | WebhookAsked
     | Audited
     | NotificationRaised
+    | HistoryErased
+    | HistoryCorrected
 )

@@ -199,6 +199,13 @@ REASONS: Final[dict[str, Advice]] = {
     **_of("keep_alive", "The device was silent for one and a half times its keep-alive and was disconnected.",
           "Weak reception, a board that sleeps, or a loop that blocks longer than the keep-alive."),
     **_of("lost", "The connection broke without a good-bye.", "Weak reception or power."),
+    # Changing history
+    **_of("span_empty", "A span of time was given whose end is not later than its beginning.",
+          "Give the earlier time first; the end itself is not part of the span."),
+    **_of("point_outside points_unordered", "A point that is to replace others is outside of the span, or not later "
+          "than the one before.", "Send points with rising times within the span that they replace."),
+    **_of("too_many_points", "More points were to be replaced at once than may be.",
+          "Correct a shorter span at a time."),
 }  # fmt: skip
 
 NOTICES: Final[dict[str, Advice]] = {

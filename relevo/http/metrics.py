@@ -73,6 +73,13 @@ class _Figures:
         yield GaugeMetricFamily("relevo_waiting", "Submissions waiting for their commit.", value=wired.pipeline.waiting)
         yield GaugeMetricFamily("relevo_devices", "Registered devices.", value=len(wired.registry))
         figures = wired.figures()
+        memory = figures["memory"]
+        yield GaugeMetricFamily("relevo_history_tail_events", "Events not in chunks yet.", value=memory["tail"])
+        yield CounterMetricFamily("relevo_history_points", "Values moved into chunks.", value=memory["points"])
+        yield CounterMetricFamily("relevo_history_steps", "Transactions that moved them.", value=memory["steps"])
+        yield CounterMetricFamily("relevo_history_failed", "Passes that failed.", value=memory["failed"])
+        longest = "The longest of these transactions."
+        yield GaugeMetricFamily("relevo_history_longest_seconds", longest, value=memory["longest_s"])
         yield GaugeMetricFamily("relevo_live_views", "Open streams and WebSockets.", value=figures["live_views"])
         for name, what in _MQTT_GAUGES.items():
             yield GaugeMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])

@@ -47,13 +47,11 @@ from relevo.sending.process import Outcome as Sent
 from relevo.settings import Settings
 from relevo.store.backtests import Answer
 from relevo.store.latest import Latest, values_of
+from relevo.store.processes import History
 from relevo.store.readers import Readers
-from relevo.store.series import Page
 from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.watchers import Watchers
-
-ReadSeries = Callable[[sqlite3.Connection, str, str, int, int, int, tuple[int, int] | None, int], Page]
 
 
 class BulkCommands(Protocol):
@@ -179,7 +177,7 @@ class Services:
     consumption: Consumption
     # Sends to whoever listens at this moment; kept for nobody.
     shout: Callable[[Said], None]
-    read_series: ReadSeries
+    history: History
     # The newest readings of a device, until so many values are there, from a sequence number on.
     read_newest: Callable[[sqlite3.Connection, str, int, int], list[tuple[int, TelemetryReceived]]]
     monitor: Monitor

@@ -27,6 +27,7 @@ KINDS: Final = frozenset(
         "notice",
         "notification",
         "unclaimed",
+        "history",
         "gap",
     }
 )
@@ -63,6 +64,8 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.Noticed: "notice",
     ev.UnclaimedSeen: "unclaimed",
     ev.NotificationRaised: "notification",
+    ev.HistoryErased: "history",
+    ev.HistoryCorrected: "history",
 }
 
 
@@ -261,6 +264,10 @@ class Views:
                     "repeats": event.repeats or None,
                     "at": event.at,
                 }
+            case ev.HistoryErased() | ev.HistoryCorrected():
+                change = "erased" if isinstance(event, ev.HistoryErased) else "corrected"
+                out |= {"device": event.device, "change": change, "key": event.key or None}
+                out |= {"from": event.t0, "to": event.t1, "by": event.by, "at": event.at}
             case ev.UnclaimedSeen():
                 out |= {
                     "contract": event.contract,

@@ -450,6 +450,21 @@ class Webhooks(Table):
     per_owner: int = Field(default=50, ge=1, le=10_000, description="Most webhooks of one person.")
 
 
+class History(Table):
+    """Readings as they are kept, see ``docs/series.md``."""
+
+    tail_events: int = Field(
+        default=10_000,
+        ge=100,
+        le=10_000_000,
+        description="Events in the journal from which on they are moved into chunks; with more than 500 devices as "
+        "many more. Fewer are read back faster, more write less.",
+    )
+    query_s: float = Field(
+        default=20.0, ge=0.1, le=600, description="Seconds after which a question about history is given up."
+    )
+
+
 class Thingsnxt(Table):
     """Token devices and their app, see ``contracts/thingsnxt.md``."""
 
@@ -576,6 +591,7 @@ class Settings(Table):
     alchemy: Alchemy = Field(default=Alchemy())
     thingsnxt: Thingsnxt = Field(default=Thingsnxt())
     notifications: Notifications = Field(default=Notifications())
+    history: History = Field(default=History())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table
 
-from relevo.domain.events import AnyEvent, TelemetryReceived
+from relevo.domain.events import AnyEvent, HistoryCorrected, TelemetryReceived
 from relevo.store.db import metadata
 
 journal = Table(
@@ -24,7 +24,6 @@ journal = Table(
     Column("t0", BigInteger),
     Column("t1", BigInteger),
     Column("data", LargeBinary, nullable=False),
-    Index("journal_time", "t1", "t0"),
 )
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -65,21 +64,40 @@ def events_from(connection: sqlite3.Connection, seq: int, limit: int) -> list[tu
     return found[:limit]
 
 
-def telemetry_between(
-    connection: sqlite3.Connection, device: str, start: int, end: int
-) -> Iterator[tuple[int, TelemetryReceived]]:
-    """Readings of ``device`` with ``start <= ts < end``, in the order of their arrival.
+def readings_rows(
+    connection: sqlite3.Connection, after: int, through: int, limit: int
+) -> list[tuple[int, int, list[AnyEvent]]]:
+    """Up to ``limit`` rows with readings, of the events with numbers behind ``after``, a row's end, to ``through``:
+    number of the first event, how many, and the events."""
+    rows = connection.execute(
+        "SELECT seq, n, data FROM journal WHERE seq > ? AND seq <= ? AND t0 IS NOT NULL ORDER BY seq LIMIT ?",
+        (after, through, limit),
+    ).fetchall()
+    return [(seq, n, _decode(data)) for seq, n, data in rows]
 
+
+def tail(
+    connection: sqlite3.Connection, device: str, mark: int, start: int, end: int
+) -> Iterator[tuple[int, TelemetryReceived]]:
+    """Readings of ``device`` with ``start <= ts < end`` and numbers greater than ``mark``, in the order of their
+    arrival.
+
+    What was put in another's place comes as a reading of its own for each point, with the number of the correction.
     The search for the device's name inside the rows is done by the database, without the interpreter's lock.
     """
     rows = connection.execute(
-        "SELECT seq, data FROM journal WHERE t1 >= ? AND t0 < ? AND instr(data, ?) > 0 ORDER BY seq",
-        (start, end, device.encode()),
+        "SELECT seq, data FROM journal WHERE seq > ? AND t1 >= ? AND t0 < ? AND instr(data, ?) > 0 ORDER BY seq",
+        (mark, start, end, device.encode()),
     )
     for first, data in rows:
         for n, event in enumerate(_decode(data), first):
-            if type(event) is TelemetryReceived and event.device == device and start <= event.ts < end:
-                yield n, event
+            if type(event) is TelemetryReceived:
+                if event.device == device and start <= event.ts < end:
+                    yield n, event
+            elif type(event) is HistoryCorrected and event.device == device:
+                for ts, value in event.points:
+                    if start <= ts < end:
+                        yield n, TelemetryReceived(device, ts, "corrected", event.at, {event.key: value})
 
 
 def newest_telemetry(

@@ -12,6 +12,7 @@ from relevo.errors import ConfigurationError
 from relevo.store import (
     alerts,
     audit,
+    chunks,
     commands,
     devices,
     inbox,
@@ -31,7 +32,7 @@ from relevo.store.db import core_on, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0017"
+HEAD: Final = "0018"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -52,6 +53,11 @@ TABLES: Final = (
     webhooks.deliveries,
     status_log.status_log,
     readings.readings,
+    chunks.series,
+    chunks.times,
+    chunks.chunks,
+    chunks.erasures,
+    chunks.compaction,
 )
 
 

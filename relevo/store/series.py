@@ -1,17 +1,31 @@
-"""Reading the past of one device and key, oldest first, page by page."""
+"""Reading the past of one device and key, oldest first, page by page: chunks and the journal's tail as one.
+
+Chunks are opened by whoever may load the libraries for it (:mod:`relevo.store.worker`); the server itself reads what is
+in the tail alone and is told when that is not enough (:class:`ChunksNeeded`).
+"""
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from relevo.domain.events import TelemetryReceived
+from relevo.store import chunks, journal
+from relevo.store.chunks import Erasure
 
+_POSITION: Final = itemgetter(0, 1)
 Scan = Callable[[sqlite3.Connection, str, int, int], Iterator[tuple[int, TelemetryReceived]]]
+# Points (ts, arrival number, value) of one chunk with ``start <= ts < end`` behind a position, from the bytes of its
+# times and values.
+Opener = Callable[[bytes, bytes, int, int, "tuple[int, int] | None"], "list[Point]"]
 
 
 class Point(NamedTuple):
-    """One stored value; ``ts`` in milliseconds UTC. Points order by time, then by arrival."""
+    """One stored value; ``ts`` in milliseconds UTC. Points order by time, then by arrival.
+
+    ``seq`` may be 0 for a point that has its millisecond for itself: nothing comes between.
+    """
 
     ts: int
     seq: int
@@ -23,6 +37,10 @@ class Page(NamedTuple):
 
     points: list[Point]
     more: bool
+
+
+class ChunksNeeded(Exception):
+    """There are chunks in the span, and nobody here to open them."""
 
 
 def read_page(
@@ -50,3 +68,86 @@ def read_page(
     )
     points = heapq.nsmallest(limit + 1, candidates, key=lambda point: (point.ts, point.seq))
     return Page(points[:limit], len(points) > limit)
+
+
+def read(
+    connection: sqlite3.Connection,
+    opener: Opener | None,
+    device: str,
+    key: str,
+    start: int,
+    end: int,
+    limit: int,
+    after: tuple[int, int] | None = None,
+    since: int = 0,
+) -> Page:
+    """The same of everything that is stored, as it was at one moment.
+
+    ``since`` is the number of the event that registered the device. Raises :class:`ChunksNeeded` without an ``opener``.
+    """
+    if after is not None:
+        start = max(start, after[0])
+    # One view for all statements: the compactor may move points from the tail into chunks between two.
+    connection.execute("BEGIN")
+    try:
+        row = connection.execute(
+            "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (device, since)
+        ).fetchone()
+        if row is None:
+            return Page([], False)
+        number = int(row[0])
+        hidden = [one for one in chunks.erasures_of(connection, number) if one.key in ("", key)]
+        found: list[Point] = []
+        series = connection.execute("SELECT id FROM series WHERE device = ? AND key = ?", (number, key)).fetchone()
+        if series is not None:
+            found = _from_chunks(connection, opener, int(series[0]), start, end, limit + 1, after, hidden)
+        # Behind a full page's last point nothing of the tail is on it.
+        last = found[-1].ts + 1 if len(found) > limit else end
+        tail = _tail(connection, chunks.progress(connection).mark(number), hidden)
+        rest = read_page(connection, tail, device, key, start, last, limit + 1, after, since).points
+    finally:
+        connection.execute("ROLLBACK")
+    both = found + rest
+    if found and rest and rest[0][:2] < found[-1][:2]:
+        both.sort(key=_POSITION)
+    return Page(both[:limit], len(both) > limit)
+
+
+def _from_chunks(
+    connection: sqlite3.Connection,
+    opener: Opener | None,
+    series: int,
+    start: int,
+    end: int,
+    most: int,
+    after: tuple[int, int] | None,
+    hidden: Sequence[Erasure],
+) -> list[Point]:
+    rows = connection.execute(
+        "SELECT times.data, chunks.data FROM chunks JOIN times ON times.id = chunks.times "
+        "WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ? ORDER BY t0, seq",
+        (series, chunks.first_start(connection, series, start), end, start),
+    )
+    found: list[Point] = []
+    for times, data in rows:
+        if opener is None:
+            raise ChunksNeeded
+        points = opener(times, data, start, end, after)
+        # What is hidden is so whenever it arrived: all that is in chunks did before.
+        for one in hidden:
+            points = [point for point in points if not one.t0 <= point.ts < one.t1]
+        found += points
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+def _tail(connection: sqlite3.Connection, mark: int, hidden: Sequence[Erasure]) -> Scan:
+    def scan(
+        connection: sqlite3.Connection, device: str, start: int, end: int
+    ) -> Iterator[tuple[int, TelemetryReceived]]:
+        for seq, event in journal.tail(connection, device, mark, start, end):
+            if not any(one.t0 <= event.ts < one.t1 and seq < one.seq for one in hidden):
+                yield seq, event
+
+    return scan

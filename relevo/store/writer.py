@@ -7,7 +7,7 @@ they are thrown away and read again, so that a reading whose commit failed is ne
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection
 
@@ -18,6 +18,7 @@ from relevo.domain.twins import TWIN_EVENTS, TwinEvent
 from relevo.store import (
     alerts,
     audit,
+    chunks,
     commands,
     devices,
     inbox,
@@ -34,6 +35,8 @@ from relevo.store import (
 )
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
+
+R = TypeVar("R")
 
 _VOLATILE: Final = frozenset({ev.UnclaimedReading, ev.ReadingShown})
 _STATUS: Final = frozenset({ev.StateReported, ev.StatusSet})
@@ -124,6 +127,23 @@ class Writer:
         if self._connection is not None:
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
+    def maintain(self, work: Callable[[sqlite3.Connection], R]) -> R:
+        """What ``work`` does on the connection, as one transaction. Raises what it raises, and then nothing was
+        done."""
+        if self._connection is None:
+            self.open()
+        connection = self._connection
+        assert connection is not None
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            found = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return found
+
     def write(self, batch: Batch, now_ms: int) -> None:
         """Commit ``batch``; when this returns it is on the disk. Raises ``sqlite3.Error`` and then nothing is."""
         if self._connection is None:
@@ -207,6 +227,13 @@ class Writer:
                         twins.forget(core, event.device)
                         status_log.remove(core, event.device)
                         readings.remove(connection, event.device)
+                        chunks.forget(connection, number)
+                elif type(event) is ev.HistoryErased or type(event) is ev.HistoryCorrected:
+                    number = self._numbers.get(event.device)
+                    if number is None:
+                        batch.lost.add(position)
+                        continue
+                    chunks.erase(connection, number, event.key, event.t0, event.t1, self.next_seq + len(kept))
                 slow.append(event)
                 if type(event) in _FOLLOWED:
                     batch.followed.append((len(kept), event))
@@ -236,6 +263,7 @@ class Writer:
 
     def _append(self, batch: Batch, connection: sqlite3.Connection, now_ms: int) -> None:
         times = [event.ts for event in batch.kept if type(event) is ev.TelemetryReceived]
+        times += [ts for event in batch.kept if type(event) is ev.HistoryCorrected for ts, _ in event.points]
         batch.first_seq = self.next_seq
         journal.append(
             connection,

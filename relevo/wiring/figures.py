@@ -7,6 +7,7 @@ from relevo.bus import Bus
 from relevo.dispatch import Dispatch
 from relevo.domain.devices import Registry
 from relevo.domain.presence import Presence
+from relevo.jobs.compactor import Compactor
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.rules import Rules
 from relevo.mqtt.broker import Broker
@@ -30,6 +31,7 @@ class Figures(NamedTuple):
     notifier: Notifier
     refusals: Refusals
     bus: Bus
+    compactor: Compactor
     mqtt_port: Callable[[], int]
 
     def problems(self) -> list[str]:
@@ -69,6 +71,7 @@ class Figures(NamedTuple):
             "presence": self._there(),
             "rules": self.rules.figures(),
             "notifications": self._told(),
+            "memory": self.compactor.figures(),
             "live_views": len(self.bus),
             "counters": {
                 "events": pipeline.counters.events,

@@ -72,7 +72,7 @@ def test_an_empty_journal_begins_with_one(reader: sqlite3.Connection) -> None:
 
 
 def between(reader: sqlite3.Connection, device: str, start: int, end: int) -> list[tuple[int, int]]:
-    return [(seq, event.ts - NOW) for seq, event in journal.telemetry_between(reader, device, start + NOW, end + NOW)]
+    return [(seq, event.ts - NOW) for seq, event in journal.tail(reader, device, 0, start + NOW, end + NOW)]
 
 
 @given(
@@ -108,7 +108,7 @@ def test_a_name_inside_another_name_or_a_value_is_not_that_device(writer: Writer
     )
     commit(writer, reading("d10", {"v": "d1"}))
     for device, values in (("d1", [{"v": 1}]), ("d10", [{"v": 10}, {"v": "d1"}]), ("1", [{"v": "d1"}])):
-        found = journal.telemetry_between(reader, device, 0, NOW + 1)
+        found = journal.tail(reader, device, 0, 0, NOW + 1)
         assert [event.values for _, event in found] == values
 
 

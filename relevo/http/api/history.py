@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
 from relevo.errors import NotFound
@@ -11,6 +11,7 @@ from relevo.http.api.paging import decode_numbers, encode_cursor
 from relevo.http.api.times import parse_time
 from relevo.http.needs import MayViewOrIsDevice
 from relevo.http.services import Wired
+from relevo.http.waiting import while_waited_for
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"])
 
@@ -33,6 +34,7 @@ async def latest(wired: Wired, device: MayViewOrIsDevice) -> dict[str, Any]:
 
 @router.get("/devices/{device_id}/telemetry/{key:path}", response_model=Points)
 async def points(
+    request: Request,
     wired: Wired,
     device: MayViewOrIsDevice,
     key: str,
@@ -46,15 +48,17 @@ async def points(
     first = parse_time(start, "from", 0)
     # Devices may run ahead by a day before their clock is repaired.
     last = parse_time(end, "to", wired.clock.now_ms() + 2 * _DAY_MS)
-    page = await wired.readers.run(
-        wired.read_series,
-        device.id,
-        key,
-        first,
-        last,
-        limit,
-        (after[0], after[1]) if after else None,
-        device.registered_seq,
+    page = await while_waited_for(
+        request,
+        wired.history.page(
+            device.id,
+            key,
+            first,
+            last,
+            limit,
+            (after[0], after[1]) if after else None,
+            device.registered_seq,
+        ),
     )
     if not page.points and after is None and key not in wired.latest(device.id)[0]:
         raise NotFound(f"device {device.id!r} has no key {key!r}")

@@ -21,6 +21,7 @@ from relevo.http.needs import Operator, Viewer
 from relevo.http.services import Services, Wired
 from relevo.http.thingsnxt import shapes
 from relevo.http.thingsnxt.rates import limited
+from relevo.http.waiting import while_waited_for
 
 router = APIRouter(tags=["thingsnxt"], dependencies=[limited])
 
@@ -167,6 +168,7 @@ async def rotate(request: Request, response: Response, wired: Wired, identity: V
     responses={404: {"description": "There is none, or none that the one who asks may know of"}},
 )
 async def history(
+    request: Request,
     wired: Wired,
     identity: Viewer,
     device_id: Annotated[str, Query(max_length=64)],
@@ -180,8 +182,9 @@ async def history(
     points: list[tuple[int, Any]] = []
     after: tuple[int, int] | None = None
     while len(points) < _READ_MOST:
-        page = await wired.readers.run(
-            wired.read_series, device.id, key, now - span, now + 1, _READ_AT_ONCE, after, device.registered_seq
+        page = await while_waited_for(
+            request,
+            wired.history.page(device.id, key, now - span, now + 1, _READ_AT_ONCE, after, device.registered_seq),
         )
         points += [(point.ts, point.value) for point in page.points]
         if not page.more:

@@ -1,0 +1,197 @@
+"""Moves what is in the journal into chunks: a process makes them, the pipeline's writer commits them between its
+batches.
+
+A pass begins when the tail is long, or old, or something has to be taken out of history; it goes on where one that was
+interrupted stopped. Each step is one transaction, made as long as the writer can spare: so many rows that it takes
+about ``SPARE_S``, by how long the last one took.
+"""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from relevo.clock import Clock
+from relevo.domain.events import AnyEvent, DeviceRemoved
+from relevo.errors import StoreUnavailable
+from relevo.log import get_logger
+from relevo.pipeline import Pipeline
+from relevo.store import chunks
+from relevo.store.chunks import Progress, Stale, Step
+from relevo.store.processes import Process
+from relevo.store.readers import Readers
+from relevo.store.worker import RepackWanted, StepWanted
+
+log = get_logger("relevo.jobs")
+
+LOOK_S: Final = 2.0
+# For each device this part of a long tail (20 of 10,000): with fewer, a pass would write a chunk for every few points,
+# and write it anew with the next few.
+_A_DEVICE: Final = 500
+_TAIL_MOST: Final = 500_000
+TAIL_MS: Final = 86_400_000
+REPACK_S: Final = 86_400.0
+SPARE_S: Final = 0.008
+_ROWS_FIRST: Final = 20
+_ROWS_MOST: Final = 1_000
+_PATIENCE_S: Final = 120.0
+_AGAIN_S: Final = 30.0
+
+
+class Compactor:
+    """One task and one process, which ends a minute after it had nothing to do."""
+
+    def __init__(
+        self,
+        path: Path,
+        pipeline: Pipeline,
+        readers: Readers,
+        clock: Clock,
+        tail_events: int,
+        devices: Callable[[], int] = lambda: 0,
+        look_s: float = LOOK_S,
+    ) -> None:
+        """A tail is long from ``tail_events`` on, and of many ``devices`` when it holds enough of each."""
+        self._pipeline = pipeline
+        self._readers = readers
+        self._clock = clock
+        self._tail_events = tail_events
+        self._devices = devices
+        self._look_s = look_s
+        self._process = Process(path, idle=True)
+        self._rows = _ROWS_FIRST
+        self._task: asyncio.Task[None] | None = None
+        # Devices may have gone while nobody looked.
+        self._unswept = True
+        self._repack_at = clock.monotonic() + REPACK_S / 24
+        self._low = 0
+        self.points = 0
+        self.steps = 0
+        self.seconds = 0.0
+        self.longest_s = 0.0
+        self.failed = 0
+        pipeline.event_followers.append(self._follow)
+
+    @property
+    def tail(self) -> int:
+        """Events that are not in chunks yet."""
+        return max(self._pipeline.committed_seq - self._low, 0)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def figures(self) -> dict[str, float]:
+        """How far history is out of the journal, and what that took."""
+        figures = {"tail": self.tail, "points": self.points, "steps": self.steps, "failed": self.failed}
+        return {**figures, "seconds": round(self.seconds, 3), "longest_s": round(self.longest_s, 4)}
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="compactor")
+        log.info("compactor_started", every_s=self._look_s, tail_events=self._tail_events)
+
+    async def stop(self) -> None:
+        """Harmless when it never began; a step that is being written is finished by the writer or not begun."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            log.info("compactor_stopped", points=self.points, steps=self.steps)
+        await self._process.stop()
+
+    async def look(self) -> None:
+        """Do what is due now. Raises :class:`StoreUnavailable` and ``sqlite3.Error``."""
+        while self._unswept:
+            await self._sweep()
+        while await self._due():
+            await self._pass()
+        if self._clock.monotonic() >= self._repack_at:
+            self._repack_at = self._clock.monotonic() + REPACK_S
+            await self.repack()
+
+    async def repack(self) -> None:
+        """Join small chunks of all devices."""
+        after = 0
+        while True:
+            answer = await self._process.ask(RepackWanted(after, self._rows), _PATIENCE_S)
+            after = answer.after
+            if answer.step is None:
+                return
+            await self._commit(answer.step)
+
+    def _follow(self, event: AnyEvent) -> None:
+        if type(event) is DeviceRemoved:
+            self._unswept = True
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.look()
+                pause = self._look_s
+            except (StoreUnavailable, sqlite3.Error, Stale) as error:
+                # What is in the journal stays there until it can be done.
+                self.failed += 1
+                self._process.end()
+                log.warning("compaction_failed", error=f"{type(error).__name__}: {str(error)[:300]}")
+                pause = _AGAIN_S
+            await asyncio.sleep(pause)
+
+    async def _due(self) -> bool:
+        found, oldest, erased = await self._readers.run(_standing)
+        self._low = found.low
+        if found.through or erased or self.tail >= self._long():
+            return True
+        return oldest is not None and self._clock.now_ms() - oldest >= TAIL_MS
+
+    def _long(self) -> int:
+        return max(self._tail_events, min(self._tail_events // _A_DEVICE * self._devices(), _TAIL_MOST))
+
+    async def _pass(self) -> None:
+        """One range of the journal, to its end."""
+        while True:
+            answer = await self._process.ask(StepWanted(self._rows), _PATIENCE_S)
+            if answer.step is None:
+                return
+            await self._commit(answer.step)
+            self.points += answer.step.points
+            self._low = answer.step.left.low
+
+    async def _commit(self, step: Step) -> None:
+        took = await self._pipeline.maintain(lambda connection: chunks.commit(connection, step))
+        self.steps += 1
+        self.seconds += took
+        self.longest_s = max(self.longest_s, took)
+        self._adapt(step.rows(), took)
+
+    def _adapt(self, rows: int, took: float) -> None:
+        """As many rows as the time that can be spared allows; a slow one counts at once, a quick one by and by."""
+        fits = max(int(rows * SPARE_S / max(took, 1e-6)), 1)
+        if took > SPARE_S:
+            self._rows = min(fits, self._rows)
+        else:
+            self._rows = min(fits, self._rows * 3 // 2 + 1, _ROWS_MOST)
+
+    async def _sweep(self) -> None:
+        """Chunks of devices that are gone."""
+        rows = max(self._rows, 1)
+        more = False
+
+        def work(connection: sqlite3.Connection) -> None:
+            nonlocal more
+            more = chunks.sweep(connection, rows)
+
+        took = await self._pipeline.maintain(work)
+        self.longest_s = max(self.longest_s, took)
+        self._adapt(rows, took)
+        self._unswept = more
+
+
+def _standing(connection: sqlite3.Connection) -> tuple[Progress, int | None, bool]:
+    """How far the journal is in chunks, when what is not was committed first, and whether something is to be erased."""
+    found = chunks.progress(connection)
+    row = connection.execute("SELECT at FROM journal WHERE seq > ? ORDER BY seq LIMIT 1", (found.low,)).fetchone()
+    erased = connection.execute("SELECT 1 FROM erasures LIMIT 1").fetchone() is not None
+    return found, row[0] if row else None, erased

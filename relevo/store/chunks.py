@@ -1,0 +1,268 @@
+"""Where points stay: a row for about a thousand points of one series, and what the compactor's work is written with.
+
+A *series* is a device's number and a key. A *chunk* holds its points from ``t0`` to ``t1`` (milliseconds UTC); keys of
+a device mostly come in the same message, so their chunks share one row of ``times``, which counts how many use it. The
+bytes are layout 1 (:mod:`relevo.store.layout`, docs/series.md) and are not opened here: the server has no need of the
+libraries that do.
+
+Chunks of a series follow each other by (``t0``, ``seq``). They never reach into each other, but a chunk may begin with
+the millisecond that the one before ends with.
+
+``compaction`` is one row: the events with numbers up to ``low`` are in chunks, and those up to ``high`` are for devices
+with numbers up to ``through``. It moves in the transaction that holds the chunks, so each point is in the journal's
+tail or in a chunk, and never in both.
+
+An *erasure* hides the points of a span that arrived before it, in the tail and in chunks, until the compactor has taken
+them out. The writer adds it in the transaction of its event; that is all that erasing years of readings costs it.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
+
+from relevo.store.db import metadata
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device", Integer, nullable=False),
+    Column("key", Text, nullable=False),
+    UniqueConstraint("device", "key", name="uq_series"),
+)
+times = Table(
+    "times",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("used", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("series", Integer, nullable=False),
+    Column("t0", BigInteger, nullable=False),
+    # The arrival number of the first point, 0 when it is alone at its millisecond.
+    Column("seq", BigInteger, nullable=False),
+    Column("t1", BigInteger, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("chunks_series", "series", "t0"),
+)
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("device", Integer, nullable=False),
+    # Empty for all keys.
+    Column("key", Text, nullable=False),
+    Column("t0", BigInteger, nullable=False),
+    Column("t1", BigInteger, nullable=False),
+    # What has a smaller arrival number is hidden.
+    Column("seq", BigInteger, nullable=False),
+    Index("erasures_device", "device"),
+)
+compaction = Table(
+    "compaction",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
+    Column("through", Integer, nullable=False),
+)
+
+
+class Progress(NamedTuple):
+    """How far the journal is in chunks, see the module's text."""
+
+    low: int = 0
+    high: int = 0
+    through: int = 0
+
+    def mark(self, device: int) -> int:
+        """Readings of the device with this number that have greater numbers than the answer are not in chunks."""
+        return self.high if device <= self.through else self.low
+
+
+class Erasure(NamedTuple):
+    """Points with ``t0 <= ts < t1`` that arrived before the event ``seq`` are hidden."""
+
+    id: int
+    key: str
+    t0: int
+    t1: int
+    seq: int
+
+
+class NewChunk(msgspec.Struct, array_like=True, gc=False):
+    """A chunk to be written; ``key`` and ``times`` are places in the lists of its unit."""
+
+    key: int
+    t0: int
+    seq: int
+    t1: int
+    n: int
+    times: int
+    data: bytes
+
+
+class Unit(msgspec.Struct, array_like=True, gc=False):
+    """What happens to one device in one transaction.
+
+    ``dropped`` are chunks with their rows of times, ``erased`` erasures that are carried out by this. ``marks`` says
+    that the device's part of the journal range is in chunks with it.
+    """
+
+    device: int
+    keys: list[str]
+    times: list[bytes]
+    chunks: list[NewChunk]
+    dropped: list[tuple[int, int]]
+    erased: list[int]
+    marks: bool
+
+    def rows(self) -> int:
+        """About how many rows are written for it."""
+        return len(self.times) + len(self.chunks) + 2 * len(self.dropped) + len(self.erased)
+
+
+class Step(msgspec.Struct, array_like=True, gc=False):
+    """Units for one transaction: they were made from ``found`` and lead to ``left``."""
+
+    found: Progress
+    left: Progress
+    units: list[Unit]
+    points: int = 0
+
+    def rows(self) -> int:
+        return sum(unit.rows() for unit in self.units) + 1
+
+
+class Stale(Exception):
+    """A step was made from a progress that is not the present one; nothing of it was written."""
+
+
+def progress(connection: sqlite3.Connection) -> Progress:
+    row = connection.execute("SELECT low, high, through FROM compaction WHERE id = 1").fetchone()
+    return Progress(*row) if row else Progress()
+
+
+def erasures_of(connection: sqlite3.Connection, device: int) -> list[Erasure]:
+    """What is hidden of the device with this number and not taken out yet."""
+    rows = connection.execute("SELECT id, key, t0, t1, seq FROM erasures WHERE device = ? ORDER BY id", (device,))
+    return [Erasure(*row) for row in rows]
+
+
+def erase(connection: sqlite3.Connection, device: int, key: str, t0: int, t1: int, seq: int) -> None:
+    """Hide what arrived before ``seq``, inside the open transaction; ``key`` empty for all keys."""
+    connection.execute("INSERT INTO erasures(device, key, t0, t1, seq) VALUES (?,?,?,?,?)", (device, key, t0, t1, seq))
+
+
+def commit(connection: sqlite3.Connection, step: Step) -> None:
+    """Write a step inside the open transaction. Raises :class:`Stale` when something else was written meanwhile."""
+    if progress(connection) != step.found:
+        raise Stale
+    for unit in step.units:
+        # One that was removed since leaves nothing behind; what it has in chunks is swept up (compaction.sweep).
+        if unit.chunks and connection.execute("SELECT 1 FROM devices WHERE number = ?", (unit.device,)).fetchone():
+            _insert(connection, unit)
+        drop(connection, unit.dropped)
+        if unit.erased:
+            connection.executemany("DELETE FROM erasures WHERE id = ?", [(one,) for one in unit.erased])
+    if step.left != step.found:
+        connection.execute("INSERT OR REPLACE INTO compaction(id, low, high, through) VALUES (1,?,?,?)", step.left)
+
+
+def _insert(connection: sqlite3.Connection, unit: Unit) -> None:
+    numbers = {
+        key: number for number, key in connection.execute("SELECT id, key FROM series WHERE device = ?", (unit.device,))
+    }
+    for key in unit.keys:
+        if key not in numbers:
+            added = connection.execute("INSERT INTO series(device, key) VALUES (?,?)", (unit.device, key))
+            numbers[key] = int(added.lastrowid or 0)
+    uses = [0] * len(unit.times)
+    for chunk in unit.chunks:
+        uses[chunk.times] += 1
+    rows = [
+        int(connection.execute("INSERT INTO times(used, data) VALUES (?,?)", (used, data)).lastrowid or 0)
+        for used, data in zip(uses, unit.times, strict=True)
+    ]
+    connection.executemany(
+        "INSERT INTO chunks(series, t0, seq, t1, n, times, data) VALUES (?,?,?,?,?,?,?)",
+        [
+            (numbers[unit.keys[one.key]], one.t0, one.seq, one.t1, one.n, rows[one.times], one.data)
+            for one in unit.chunks
+        ],
+    )
+
+
+def drop(connection: sqlite3.Connection, dropped: Sequence[tuple[int, int]]) -> None:
+    """Delete chunks, given with their rows of times, and those of these rows that nothing uses any more."""
+    if not dropped:
+        return
+    connection.executemany("DELETE FROM chunks WHERE id = ?", [(chunk,) for chunk, _ in dropped])
+    used: dict[int, int] = {}
+    for _, row in dropped:
+        used[row] = used.get(row, 0) + 1
+    connection.executemany("UPDATE times SET used = used - ? WHERE id = ?", [(n, row) for row, n in used.items()])
+    connection.executemany("DELETE FROM times WHERE id = ? AND used <= 0", [(row,) for row in used])
+
+
+def sweep(connection: sqlite3.Connection, most: int) -> bool:
+    """Delete up to ``most`` chunks of devices that are gone, inside the open transaction; False when there is nothing.
+
+    Nobody can see them: a device's number is never given to another.
+    """
+    gone = connection.execute(
+        "SELECT id FROM series WHERE device NOT IN (SELECT number FROM devices) LIMIT 1"
+    ).fetchone()
+    if gone is None:
+        return False
+    rows = connection.execute("SELECT id, times FROM chunks WHERE series = ? LIMIT ?", (gone[0], most)).fetchall()
+    drop(connection, rows)
+    if len(rows) < most:
+        connection.execute("DELETE FROM series WHERE id = ?", gone)
+    return True
+
+
+def forget(connection: sqlite3.Connection, device: int) -> None:
+    """Drop what is to be erased of a device that is removed, inside the open transaction."""
+    connection.execute("DELETE FROM erasures WHERE device = ?", (device,))
+
+
+class Head(NamedTuple):
+    """What a chunk's row says without its bytes."""
+
+    id: int
+    t0: int
+    seq: int
+    t1: int
+    n: int
+    times: int
+
+
+HEAD: Final = "id, t0, seq, t1, n, times"
+
+
+def series_of(connection: sqlite3.Connection, device: int) -> dict[str, int]:
+    """The series of a device by key."""
+    return {key: number for number, key in connection.execute("SELECT id, key FROM series WHERE device = ?", (device,))}
+
+
+def first_start(connection: sqlite3.Connection, number: int, ts: int, before: int = 0) -> int:
+    """The ``t0`` from which chunks of a series have to be looked at to find all points at ``ts`` and later.
+
+    With ``before``, so many chunks earlier.
+    """
+    row = connection.execute(
+        "SELECT t0 FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0 DESC LIMIT 1 OFFSET ?", (number, ts, before)
+    ).fetchone()
+    if row is None and before:
+        row = connection.execute("SELECT min(t0) FROM chunks WHERE series = ?", (number,)).fetchone()
+    return min(int(row[0]), ts) if row and row[0] is not None else ts

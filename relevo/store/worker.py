@@ -1,0 +1,158 @@
+"""What opens chunks, in a process of its own: ``python -m relevo.store.worker DATABASE [idle]``.
+
+The server has no room for the libraries that read and make chunks, and months of readings would hold up those of this
+moment. Requests come in on standard input and answers go out on standard output, each a length of four bytes and
+MessagePack: :class:`PageWanted` is answered with a page, :class:`StepWanted` and :class:`RepackWanted` with a
+:class:`relevo.store.chunks.Step` or nothing. The database is only read. With ``idle`` it runs when nothing else wants
+to.
+"""
+
+import contextlib
+import gc
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import msgspec
+
+from relevo.store import chunks
+from relevo.store.chunks import Progress, Step
+from relevo.store.db import open_reader
+from relevo.store.series import Page, read
+
+
+class PageWanted(msgspec.Struct, array_like=True, tag="page"):
+    """A page of points, see :func:`relevo.store.series.read`."""
+
+    device: str
+    key: str
+    start: int
+    end: int
+    limit: int
+    after: tuple[int, int] | None
+    since: int
+
+
+class StepWanted(msgspec.Struct, array_like=True, tag="step"):
+    """The next step of compaction, of about ``rows`` rows; the one before is committed."""
+
+    rows: int
+
+
+class RepackWanted(msgspec.Struct, array_like=True, tag="repack"):
+    """A step that joins small chunks, of devices with numbers behind ``after``, dropping about ``rows`` at most."""
+
+    after: int
+    rows: int
+
+
+class Answer(msgspec.Struct, array_like=True):
+    """``error`` says what went wrong; ``after`` is how far the devices were looked at by :class:`RepackWanted`."""
+
+    error: str = ""
+    page: Page | None = None
+    step: Step | None = None
+    after: int = 0
+
+
+Wanted: TypeAlias = PageWanted | StepWanted | RepackWanted
+
+encode = msgspec.msgpack.Encoder().encode
+decode_wanted = msgspec.msgpack.Decoder(Wanted).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+
+def framed(data: bytes) -> bytes:
+    return len(data).to_bytes(4) + data
+
+
+def _frames(stream: BinaryIO) -> Iterator[bytes]:
+    while head := stream.read(4):
+        yield stream.read(int.from_bytes(head))
+
+
+class Work:
+    """What is under way in this process."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._steps: Iterator[Step] | None = None
+        self._rows = 1
+
+    def answer(self, wanted: Wanted) -> Answer:
+        if isinstance(wanted, PageWanted):
+            from relevo.store.openers import open_points
+
+            return Answer(page=read(self._connection, open_points, *msgspec.structs.astuple(wanted)))
+        if isinstance(wanted, StepWanted):
+            return Answer(step=self._step(wanted.rows))
+        return self._repack(wanted)
+
+    def _step(self, rows: int) -> Step | None:
+        """Nothing says that the pass is over."""
+        from relevo.store import compaction
+
+        self._rows = rows
+        if self._steps is None:
+            of = compaction.read_range(self._connection)
+            self._steps = compaction.steps(self._connection, of, lambda: self._rows)
+        step = next(self._steps, None)
+        if step is None:
+            self._steps = None
+        return step
+
+    def _repack(self, wanted: RepackWanted) -> Answer:
+        from relevo.store import compaction
+
+        rows = self._connection.execute("SELECT number FROM devices WHERE number > ? ORDER BY number", (wanted.after,))
+        after = wanted.after
+        for (device,) in rows.fetchall():
+            unit = compaction.repack(self._connection, device, wanted.rows)
+            if unit is not None:
+                found: Progress = chunks.progress(self._connection)
+                return Answer(step=Step(found, found, [unit]), after=after)
+            after = device
+        return Answer(after=after)
+
+
+def spare_the_collector() -> None:
+    """Points make no cycles, and walking a hundred thousand of them takes longer than opening their chunks."""
+    gc.freeze()
+    gc.set_threshold(1_000_000, 20, 100)
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    path, idle = Path(sys.argv[1]), sys.argv[2:] == ["idle"]
+    if idle:
+        with contextlib.suppress(OSError, AttributeError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    # Answers have standard output to themselves, whatever a library prints.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    spare_the_collector()
+    connection = open_reader(path)
+    work = Work(connection)
+    try:
+        for data in _frames(sys.stdin.buffer):
+            answer: Any
+            try:
+                answer = work.answer(decode_wanted(data))
+            except Exception as error:
+                answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            answers.write(framed(encode(answer)))
+            answers.flush()
+    except BrokenPipeError:
+        # Nobody is left to be answered.
+        os._exit(0)
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""Journal, chunks and erasures together are a plain list, whatever happens between."""
+
+import sqlite3
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from relevo.domain.events import HistoryCorrected, HistoryErased
+from relevo.store import chunks, compaction
+from relevo.store.chunks import Step
+from relevo.store.db import FILE_NAME, open_reader
+from relevo.store.openers import open_points
+from relevo.store.schema import prepare
+from relevo.store.series import read
+from relevo.store.writer import Writer
+from tests.store.samples import NOW, commit, reading, registered, removed
+
+DEVICES = ("d1", "d2")
+KEYS = ("a", "b")
+SPAN = 24
+VALUES = st.one_of(
+    st.integers(-3, 3), st.sampled_from([0.5, 1.0, -0.0, 0.0, True, False, "on", "off"]), st.just({"x": [1, None]})
+)
+OFFSETS = st.one_of(st.integers(0, SPAN), st.just(5))
+READINGS = st.lists(
+    st.tuples(st.sampled_from(DEVICES), OFFSETS, st.dictionaries(st.sampled_from(KEYS), VALUES, min_size=1)),
+    min_size=1,
+    max_size=12,
+)
+
+
+class Crash(Exception):
+    pass
+
+
+class Killed:
+    """A connection whose process ends before a statement, counted from 0."""
+
+    def __init__(self, connection: sqlite3.Connection, at: int) -> None:
+        self._connection = connection
+        self._left = at
+
+    def _count(self) -> None:
+        if self._left == 0:
+            raise Crash
+        self._left -= 1
+
+    def execute(self, *args: Any) -> Any:
+        self._count()
+        return self._connection.execute(*args)
+
+    def executemany(self, *args: Any) -> Any:
+        self._count()
+        return self._connection.executemany(*args)
+
+
+class Memory(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = TemporaryDirectory()
+        self.path = Path(self.directory.name) / FILE_NAME
+        prepare(self.path)
+        self.open()
+        # device -> key -> [(ts, seq, value)] in the order of arrival
+        self.model: dict[str, dict[str, list[tuple[int, int, Any]]]] = {}
+        self.since: dict[str, int] = {}
+        self.steps: Any = None
+
+    def open(self) -> None:
+        self.writer = Writer(self.path, 10, 10)
+        self.writer.open()
+        self.reader = open_reader(self.path)
+        self.steps = None
+
+    def close(self) -> None:
+        self.steps = None
+        self.writer.close()
+        self.reader.close()
+
+    def teardown(self) -> None:
+        self.close()
+        self.directory.cleanup()
+
+    @initialize()
+    def begin(self) -> None:
+        for device in DEVICES:
+            self.register(device)
+
+    def register(self, device: str) -> None:
+        self.since[device] = self.writer.next_seq
+        commit(self.writer, registered(device))
+        self.model[device] = {key: [] for key in KEYS}
+
+    @rule(readings=READINGS)
+    def insert(self, readings: list[tuple[str, int, dict[str, Any]]]) -> None:
+        for seq, (device, offset, values) in enumerate(readings, self.writer.next_seq):
+            for key, value in values.items():
+                self.model[device][key].append((NOW + offset, seq, value))
+        commit(self.writer, *(reading(device, values, ts=NOW + offset) for device, offset, values in readings))
+
+    @rule(
+        device=st.sampled_from(DEVICES),
+        begin=OFFSETS,
+        size=st.integers(1, 30),
+        key=st.sampled_from(KEYS),
+        step=st.integers(1, 3),
+    )
+    def insert_a_row(self, device: str, begin: int, size: int, key: str, step: int) -> None:
+        self.insert([(device, begin + n * step, {key: n / 10}) for n in range(size)])
+
+    @rule(device=st.sampled_from(DEVICES), key=st.sampled_from((*KEYS, "")), begin=OFFSETS, size=st.integers(0, SPAN))
+    def erase(self, device: str, key: str, begin: int, size: int) -> None:
+        t0, t1 = NOW + begin, NOW + begin + size
+        for name in [key] if key else KEYS:
+            self.model[device][name] = [one for one in self.model[device][name] if not t0 <= one[0] < t1]
+        commit(self.writer, HistoryErased(device, NOW, key, t0, t1))
+
+    @rule(
+        device=st.sampled_from(DEVICES),
+        key=st.sampled_from(KEYS),
+        begin=OFFSETS,
+        points=st.dictionaries(st.integers(0, 6), VALUES, max_size=4),
+    )
+    def correct(self, device: str, key: str, begin: int, points: dict[int, Any]) -> None:
+        t0, t1 = NOW + begin, NOW + begin + 7
+        kept = [one for one in self.model[device][key] if not t0 <= one[0] < t1]
+        put = [(t0 + offset, value) for offset, value in sorted(points.items())]
+        self.model[device][key] = kept + [(ts, self.writer.next_seq, value) for ts, value in put]
+        commit(self.writer, HistoryCorrected(device, NOW, key, t0, t1, put))
+
+    @rule(device=st.sampled_from(DEVICES))
+    def replace_the_device(self, device: str) -> None:
+        commit(self.writer, removed(device))
+        self.register(device)
+
+    @rule(rows=st.integers(1, 6), full=st.integers(3, 6), most=st.integers(1, 20))
+    def compact_a_step(self, rows: int, full: int, most: int) -> None:
+        if self.steps is None:
+            of = compaction.read_range(self.reader, most)
+            self.steps = compaction.steps(self.reader, of, lambda: rows, full)
+        step = next(self.steps, None)
+        if step is None:
+            self.steps = None
+        else:
+            self.write(step)
+
+    def write(self, step: Step) -> None:
+        self.writer.maintain(lambda connection: chunks.commit(connection, step))
+
+    @rule()
+    def compact_everything(self) -> None:
+        self.steps = None
+        while True:
+            steps = 0
+            of = compaction.read_range(self.reader)
+            for step in compaction.steps(self.reader, of, lambda: 100, 4):
+                self.write(step)
+                steps += 1
+            if not steps:
+                break
+        assert self.reader.execute("SELECT count(*) FROM erasures").fetchone() == (0,)
+
+    @rule(at=st.integers(0, 14), after_commit=st.booleans())
+    def crash(self, at: int, after_commit: bool) -> None:
+        """The process ends before some statement of a step, or after the step and before anybody hears of it."""
+        of = compaction.read_range(self.reader, 10)
+        step = next(compaction.steps(self.reader, of, lambda: 3, 4), None)
+        if step is not None:
+            try:
+                if after_commit:
+                    self.write(step)
+                else:
+                    self.writer.maintain(lambda connection: chunks.commit(Killed(connection, at), step))  # type: ignore[arg-type]
+            except Crash:
+                pass
+        self.close()
+        self.open()
+
+    @rule(device=st.sampled_from(DEVICES))
+    def repack(self, device: str) -> None:
+        self.steps = None
+        number = self.reader.execute("SELECT number FROM devices WHERE id = ?", (device,)).fetchone()[0]
+        unit = compaction.repack(self.reader, number, 3, 4)
+        if unit is not None:
+            found = chunks.progress(self.reader)
+            self.write(Step(found, found, [unit]))
+
+    @rule(most=st.integers(1, 3))
+    def sweep(self, most: int) -> None:
+        self.steps = None
+        self.writer.maintain(lambda connection: chunks.sweep(connection, most))
+
+    @rule(
+        device=st.sampled_from(DEVICES),
+        key=st.sampled_from(KEYS),
+        begin=OFFSETS,
+        size=st.integers(0, 30),
+        limit=st.integers(1, 7),
+        compact=st.booleans(),
+    )
+    def read_in_pages(self, device: str, key: str, begin: int, size: int, limit: int, compact: bool) -> None:
+        start, end = NOW + begin, NOW + begin + size
+        wanted = sorted((one for one in self.model[device][key] if start <= one[0] < end), key=lambda one: one[:2])
+        found: list[tuple[int, Any]] = []
+        after = None
+        while True:
+            page = read(self.reader, open_points, device, key, start, end, limit, after, self.since[device])
+            found += [(point.ts, point.value) for point in page.points]
+            if not page.more:
+                break
+            assert len(page.points) == limit
+            after = page.points[-1][:2]
+            if compact:
+                # What moves from the tail into chunks between two pages is neither missed nor met twice.
+                self.compact_a_step(3, 4, 10)
+        assert exactly(found) == exactly([(ts, value) for ts, _, value in wanted])
+
+    @invariant()
+    def everything_is_there_once(self) -> None:
+        for device, keys in self.model.items():
+            for key, points in keys.items():
+                page = read(self.reader, open_points, device, key, 0, NOW * 2, 10_000, None, self.since[device])
+                wanted = sorted(points, key=lambda one: one[:2])
+                assert exactly([(one.ts, one.value) for one in page.points]) == exactly(
+                    [(ts, value) for ts, _, value in wanted]
+                )
+
+    @invariant()
+    def rows_of_times_know_who_uses_them(self) -> None:
+        counted = dict(self.reader.execute("SELECT times, count(*) FROM chunks GROUP BY times"))
+        assert dict(self.reader.execute("SELECT id, used FROM times")) == counted
+
+    @invariant()
+    def chunks_do_not_reach_into_each_other(self) -> None:
+        ends: dict[int, int] = {}
+        for series, t0, t1 in self.reader.execute("SELECT series, t0, t1 FROM chunks ORDER BY series, t0, seq"):
+            assert ends.get(series, t0) <= t0 <= t1
+            ends[series] = t1
+
+
+def exactly(points: list[tuple[int, Any]]) -> list[str]:
+    return [repr(point) for point in points]
+
+
+Memory.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestMemory = Memory.TestCase
