@@ -7,7 +7,6 @@ about ``SPARE_S``, by how long the last one took.
 """
 
 import asyncio
-import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 from relevo.clock import Clock
 from relevo.domain.events import AnyEvent, DeviceRemoved
 from relevo.errors import StoreUnavailable
+from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 from relevo.store import chunks
@@ -62,7 +62,7 @@ class Compactor:
         self._look_s = look_s
         self._process = Process(path, idle=True)
         self._rows = _ROWS_FIRST
-        self._task: asyncio.Task[None] | None = None
+        self._work = Background("compactor")
         # Devices may have gone while nobody looked.
         self._unswept = True
         self._repack_at = clock.monotonic() + REPACK_S / 24
@@ -89,16 +89,12 @@ class Compactor:
         return {**figures, "seconds": round(self.seconds, 3), "longest_s": round(self.longest_s, 4)}
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="compactor")
+        self._work.begin(self._run())
         log.info("compactor_started", every_s=self._look_s, tail_events=self._tail_events)
 
     async def stop(self) -> None:
         """Harmless when it never began; a step that is being written is finished by the writer or not begun."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if await self._work.end():
             log.info("compactor_stopped", points=self.points, steps=self.steps)
         await self._process.stop()
 
