@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Final
 
 LOG_BYTES: Final = 16 * 1024 * 1024
+# What the writer may find as the rest: so many frames take it a few milliseconds.
+REST_FRAMES: Final = 256
+_PASSES_MOST: Final = 5
 
 # "The WAL File Format" (section 4 of SQLite's database file format): big-endian, the page size at 8 and two salts at 16
 # of the file's header, the same salts at 8 of the header of every frame of this round.
@@ -77,15 +80,29 @@ class Checkpointer:
             if self._stopping:
                 return
             try:
-                connection = sqlite3.connect(self._path, isolation_level=None)
-                try:
-                    connection.execute("PRAGMA synchronous=FULL")
-                    # Twice: the second pass leaves the writer only what came in during the first.
-                    for _ in range(2):
-                        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                finally:
-                    connection.close()
+                left = self._move()
             except sqlite3.Error:
                 # The log stays as it is and the next commit asks again; a failing disk shows in the commit itself.
                 continue
-            self._due.set()
+            # More is left where somebody reads an old view: that is moved here when it is over, not by the writer.
+            if left <= REST_FRAMES:
+                self._due.set()
+
+    def _move(self) -> int:
+        """Move what can be; how many frames are left. A pass leaves what came in during it to the next."""
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA synchronous=FULL")
+            moved = left = 0
+            for _ in range(_PASSES_MOST):
+                before = moved
+                busy, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if busy:
+                    # Somebody else is at it, and it is not known how much that leaves.
+                    return REST_FRAMES + 1
+                left = frames - moved
+                if moved - before <= REST_FRAMES:
+                    break
+            return left
+        finally:
+            connection.close()

@@ -18,12 +18,16 @@ them out. The writer adds it in the transaction of its event; that is all that e
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from relevo.store.db import metadata
+
+_LISTED: Final = "(SELECT value FROM json_each(?))"
+# Statements for so many rows are kept prepared.
+_TOGETHER: Final = (100, 10, 1)
 
 series = Table(
     "series",
@@ -164,54 +168,96 @@ def erase(connection: sqlite3.Connection, device: int, key: str, t0: int, t1: in
 
 
 def commit(connection: sqlite3.Connection, step: Step) -> None:
-    """Write a step inside the open transaction. Raises :class:`Stale` when something else was written meanwhile."""
+    """Write a step inside the open transaction. Raises :class:`Stale` when something else was written meanwhile.
+
+    In few statements of many rows each: with every row of a statement SQLite gives the interpreter's lock away, and
+    beside a busy event loop it takes milliseconds to get it back.
+    """
     if progress(connection) != step.found:
         raise Stale
-    for unit in step.units:
-        # One that was removed since leaves nothing behind; what it has in chunks is swept up (compaction.sweep).
-        if unit.chunks and connection.execute("SELECT 1 FROM devices WHERE number = ?", (unit.device,)).fetchone():
-            _insert(connection, unit)
-        drop(connection, unit.dropped)
-        if unit.erased:
-            connection.executemany("DELETE FROM erasures WHERE id = ?", [(one,) for one in unit.erased])
+    writing = [unit for unit in step.units if unit.chunks]
+    # One that was removed since leaves nothing behind; what it has in chunks is swept up (sweep).
+    there = set(_listed(connection, "number", "devices", "number", [unit.device for unit in writing]))
+    _insert(connection, [unit for unit in writing if unit.device in there])
+    drop(connection, [one for unit in step.units for one in unit.dropped])
+    if erased := [one for unit in step.units for one in unit.erased]:
+        connection.execute(f"DELETE FROM erasures WHERE id IN {_LISTED}", (_json(erased),))  # noqa: S608
     if step.left != step.found:
         connection.execute("INSERT OR REPLACE INTO compaction(id, low, high, through) VALUES (1,?,?,?)", step.left)
 
 
-def _insert(connection: sqlite3.Connection, unit: Unit) -> None:
-    numbers = {
-        key: number for number, key in connection.execute("SELECT id, key FROM series WHERE device = ?", (unit.device,))
-    }
-    for key in unit.keys:
-        if key not in numbers:
-            added = connection.execute("INSERT INTO series(device, key) VALUES (?,?)", (unit.device, key))
-            numbers[key] = int(added.lastrowid or 0)
-    uses = [0] * len(unit.times)
-    for chunk in unit.chunks:
-        uses[chunk.times] += 1
-    rows = [
-        int(connection.execute("INSERT INTO times(used, data) VALUES (?,?)", (used, data)).lastrowid or 0)
-        for used, data in zip(uses, unit.times, strict=True)
-    ]
-    connection.executemany(
-        "INSERT INTO chunks(series, t0, seq, t1, n, times, data) VALUES (?,?,?,?,?,?,?)",
-        [
-            (numbers[unit.keys[one.key]], one.t0, one.seq, one.t1, one.n, rows[one.times], one.data)
-            for one in unit.chunks
-        ],
-    )
+def _insert(connection: sqlite3.Connection, units: Sequence[Unit]) -> None:
+    numbers = _numbers(connection, units)
+    row = _last(connection, "times") + 1
+    times: list[tuple[int, int, bytes]] = []
+    made: list[tuple[int, int, int, int, int, int, bytes]] = []
+    for unit in units:
+        uses = [0] * len(unit.times)
+        for one in unit.chunks:
+            uses[one.times] += 1
+            number = numbers[unit.device, unit.keys[one.key]]
+            made.append((number, one.t0, one.seq, one.t1, one.n, row + one.times, one.data))
+        times += zip(range(row, row + len(uses)), uses, unit.times, strict=True)
+        row += len(uses)
+    _add(connection, "times(id, used, data)", times)
+    _add(connection, "chunks(series, t0, seq, t1, n, times, data)", made)
+
+
+def _numbers(connection: sqlite3.Connection, units: Sequence[Unit]) -> dict[tuple[int, str], int]:
+    """The series of ``units`` by device and key; those that are not there yet begin to be."""
+    found = _listed(connection, "json_array(id, device, key)", "series", "device", [unit.device for unit in units])
+    numbers = {(device, key): number for number, device, key in found}
+    number = _last(connection, "series")
+    added: list[tuple[int, int, str]] = []
+    for unit in units:
+        for key in unit.keys:
+            if (unit.device, key) not in numbers:
+                number += 1
+                numbers[unit.device, key] = number
+                added.append((number, unit.device, key))
+    _add(connection, "series(id, device, key)", added)
+    return numbers
 
 
 def drop(connection: sqlite3.Connection, dropped: Sequence[tuple[int, int]]) -> None:
     """Delete chunks, given with their rows of times, and those of these rows that nothing uses any more."""
     if not dropped:
         return
-    connection.executemany("DELETE FROM chunks WHERE id = ?", [(chunk,) for chunk, _ in dropped])
+    connection.execute(f"DELETE FROM chunks WHERE id IN {_LISTED}", (_json([one for one, _ in dropped]),))  # noqa: S608
     used: dict[int, int] = {}
     for _, row in dropped:
         used[row] = used.get(row, 0) + 1
-    connection.executemany("UPDATE times SET used = used - ? WHERE id = ?", [(n, row) for row, n in used.items()])
-    connection.executemany("DELETE FROM times WHERE id = ? AND used <= 0", [(row,) for row in used])
+    connection.execute(
+        "UPDATE times SET used = used - gone.value ->> 1 FROM json_each(?) AS gone WHERE times.id = gone.value ->> 0",
+        (_json(list(used.items())),),
+    )
+    connection.execute(f"DELETE FROM times WHERE id IN {_LISTED} AND used <= 0", (_json(list(used)),))  # noqa: S608
+
+
+def _json(of: Sequence[object]) -> str:
+    return msgspec.json.encode(of).decode()
+
+
+def _listed(connection: sqlite3.Connection, what: str, table: str, column: str, of: Sequence[int]) -> list[Any]:
+    """``what`` of the rows of ``table`` whose ``column`` is one of some numbers."""
+    text = f"SELECT json_group_array({what}) FROM {table} WHERE {column} IN {_LISTED}"  # noqa: S608
+    return list(msgspec.json.decode(connection.execute(text, (_json(of),)).fetchone()[0]))
+
+
+def _last(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] or 0)  # noqa: S608
+
+
+def _add(connection: sqlite3.Connection, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, many with a statement."""
+    at = 0
+    for together in _TOGETHER:
+        while len(rows) - at >= together:
+            part = rows[at : at + together]
+            one = f"({','.join('?' * len(part[0]))})"
+            text = f"INSERT INTO {columns} VALUES {','.join([one] * together)}"  # noqa: S608
+            connection.execute(text, [value for row in part for value in row])
+            at += together
 
 
 def sweep(connection: sqlite3.Connection, most: int) -> bool:
