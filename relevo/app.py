@@ -58,6 +58,7 @@ from relevo.jobs.retention import Retention
 from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
 from relevo.jobs.scheduler import Scheduler
+from relevo.jobs.trimming import Trimming
 from relevo.jobs.twins import Delivery
 from relevo.jobs.unclaimed import SilentUnclaimed
 from relevo.jobs.webhook_rows import WebhookRows
@@ -379,8 +380,11 @@ class Application:
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
         self._history = history = History(path, readers, settings.history.query_s)
+        kept = settings.history
+        trimming = Trimming(pipeline, readers, clock, kept.journal_events, kept.journal_days, kept.events_days)
+        trimming.holds += [rules.held_from, webhooks.held_from, consumption.held_from]
         self._compactor = compactor = Compactor(
-            path, pipeline, readers, clock, settings.history.tail_events, registry.__len__
+            path, pipeline, readers, clock, settings.history.tail_events, registry.__len__, trimming=trimming
         )
         figures = Figures(
             pipeline,
@@ -438,7 +442,6 @@ class Application:
             consumption=consumption,
             shout=self._shout,
             history=history,
-            read_newest=journal.newest_telemetry,
             monitor=monitor,
             announce=broker.announce,
             presence=presence,

@@ -1,6 +1,5 @@
 """What the HTTP endpoints work with, wired by the application."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from relevo.domain.customers import Customer
 from relevo.domain.deliveries import Attempt, Delivery, WebhookProgress
 from relevo.domain.devices import Device, Registry
 from relevo.domain.evaluator import Evaluator
-from relevo.domain.events import Audited, TelemetryReceived
+from relevo.domain.events import Audited
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
@@ -178,8 +177,6 @@ class Services:
     # Sends to whoever listens at this moment; kept for nobody.
     shout: Callable[[Said], None]
     history: History
-    # The newest readings of a device, until so many values are there, from a sequence number on.
-    read_newest: Callable[[sqlite3.Connection, str, int, int], list[tuple[int, TelemetryReceived]]]
     monitor: Monitor
     # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
     announce: Callable[[str, bytes, int, bool], None]

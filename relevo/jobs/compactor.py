@@ -3,7 +3,7 @@ batches.
 
 A pass begins when the tail is long, or old, or something has to be taken out of history; it goes on where one that was
 interrupted stopped. Each step is one transaction, made as long as the writer can spare: so many rows that it takes
-about ``SPARE_S``, by how long the last one took.
+about 8 ms, by how long the last one took (:mod:`relevo.jobs.pace`).
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from relevo.clock import Clock
 from relevo.domain.events import AnyEvent, DeviceRemoved
 from relevo.errors import StoreUnavailable
 from relevo.jobs.background import Background
+from relevo.jobs.pace import Pace
+from relevo.jobs.trimming import Trimming
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 from relevo.store import chunks
@@ -33,7 +35,6 @@ _A_DEVICE: Final = 500
 _TAIL_MOST: Final = 500_000
 TAIL_MS: Final = 86_400_000
 REPACK_S: Final = 86_400.0
-SPARE_S: Final = 0.008
 _ROWS_FIRST: Final = 20
 _ROWS_MOST: Final = 1_000
 _PATIENCE_S: Final = 120.0
@@ -52,8 +53,10 @@ class Compactor:
         tail_events: int,
         devices: Callable[[], int] = lambda: 0,
         look_s: float = LOOK_S,
+        trimming: Trimming | None = None,
     ) -> None:
-        """A tail is long from ``tail_events`` on, and of many ``devices`` when it holds enough of each."""
+        """A tail is long from ``tail_events`` on, and of many ``devices`` when it holds enough of each. ``trimming``
+        takes out of the journal what is in chunks."""
         self._pipeline = pipeline
         self._readers = readers
         self._clock = clock
@@ -61,7 +64,8 @@ class Compactor:
         self._devices = devices
         self._look_s = look_s
         self._process = Process(path, idle=True)
-        self._rows = _ROWS_FIRST
+        self._trimming = trimming
+        self._pace = Pace(_ROWS_FIRST, _ROWS_MOST)
         self._work = Background("compactor")
         # Devices may have gone while nobody looked.
         self._unswept = True
@@ -104,6 +108,8 @@ class Compactor:
             await self._sweep()
         while await self._due():
             await self._pass()
+        if self._trimming is not None:
+            await self._trimming.look(self._process, self._low)
         if self._clock.monotonic() >= self._repack_at:
             self._repack_at = self._clock.monotonic() + REPACK_S
             await self.repack()
@@ -112,7 +118,7 @@ class Compactor:
         """Join small chunks of all devices."""
         after = 0
         while True:
-            answer = await self._process.ask(RepackWanted(after, self._rows), _PATIENCE_S)
+            answer = await self._process.ask(RepackWanted(after, self._pace.rows), _PATIENCE_S)
             after = answer.after
             if answer.step is None:
                 return
@@ -148,7 +154,7 @@ class Compactor:
     async def _pass(self) -> None:
         """One range of the journal, to its end."""
         while True:
-            answer = await self._process.ask(StepWanted(self._rows), _PATIENCE_S)
+            answer = await self._process.ask(StepWanted(self._pace.rows), _PATIENCE_S)
             if answer.step is None:
                 return
             await self._commit(answer.step)
@@ -160,19 +166,11 @@ class Compactor:
         self.steps += 1
         self.seconds += took
         self.longest_s = max(self.longest_s, took)
-        self._adapt(step.rows(), took)
-
-    def _adapt(self, rows: int, took: float) -> None:
-        """As many rows as the time that can be spared allows; a slow one counts at once, a quick one by and by."""
-        fits = max(int(rows * SPARE_S / max(took, 1e-6)), 1)
-        if took > SPARE_S:
-            self._rows = min(fits, self._rows)
-        else:
-            self._rows = min(fits, self._rows * 3 // 2 + 1, _ROWS_MOST)
+        self._pace.took(step.rows(), took)
 
     async def _sweep(self) -> None:
         """Chunks of devices that are gone."""
-        rows = max(self._rows, 1)
+        rows = self._pace.rows
         more = False
 
         def work(connection: sqlite3.Connection) -> None:
@@ -181,7 +179,7 @@ class Compactor:
 
         took = await self._pipeline.maintain(work)
         self.longest_s = max(self.longest_s, took)
-        self._adapt(rows, took)
+        self._pace.took(rows, took)
         self._unswept = more
 
 

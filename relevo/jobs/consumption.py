@@ -60,6 +60,10 @@ class Consumption:
             case Dropped(kind, key) if kind is Customer:
                 self.customers.pop(int(key), None)
 
+    def held_from(self) -> int:
+        """The first event that a start at this moment would have to read."""
+        return self._marked + 1
+
     def load(self, months: list[MeterMonth]) -> None:
         """Take up what is stored."""
         for one in months:

@@ -94,6 +94,8 @@ class Rules:
         self.evaluator = Evaluator(self._may)
         self._guard = LoopGuard()
         self._memory: RuleMemory | None = None
+        # The number up to which what was remembered last holds.
+        self._remembered = 0
         # The sequence number after the last event that was followed, and the latest time that was.
         self._next = 0
         self._now = 0
@@ -130,6 +132,7 @@ class Rules:
                     self._remember()
             case Kept(RuleMemory() as memory) if not self._started:
                 self._memory = memory
+                self._remembered = memory.seq
             case Kept(Grant() as grant):
                 self._fit_anew(grant.account)
             case Dropped(kind, _) if kind is Grant:
@@ -164,6 +167,10 @@ class Rules:
         if account is None or account.disabled:
             return False
         return self._people.right(Identity(account.name, account.rank), device) >= Right.VIEW
+
+    def held_from(self) -> int:
+        """The first event that a start at this moment would have to read."""
+        return self._remembered + 1 if self.all else self._pipeline.committed_seq + 1
 
     def figures(self) -> dict[str, int]:
         """Counts since the start; ``waiting`` is what fired or cleared and is not done yet."""
@@ -378,7 +385,8 @@ class Rules:
         self._changed = False
         begun = self._clock.monotonic()
         data = msgspec.msgpack.encode(self.evaluator.remembered(self._time()))
-        self._pipeline.submit([Kept(RuleMemory(MEMORY, self._next - 1, data))])
+        self._remembered = self._next - 1
+        self._pipeline.submit([Kept(RuleMemory(MEMORY, self._remembered, data))])
         self._remembered_at = self._clock.monotonic()
         self._remember_every = max(REMEMBERED_EVERY_S, (self._remembered_at - begun) * _REMEMBERING_SHARE)
 

@@ -168,23 +168,31 @@ class Runner:
     async def _catch_up(self) -> None:
         """From the journal, until it keeps up or has no more room."""
         outbox, pipeline = self.outbox, self._means.pipeline
+        first_gone = gone = 0
         try:
             while outbox.has_room() and outbox.read < pipeline.committed_seq:
                 # What is on the disk and not yet known here is for later.
                 until = pipeline.committed_seq
                 events = [one for one in await self._means.replay(outbox.read + 1, _PAGE) if one[0] <= until]
-                if not events or events[0][0] > outbox.read + 1:
-                    self._gap(events[0][0] if events else until + 1)
-                for seq, event in events:
+                found: list[tuple[int, AnyEvent | None]] = [*events] or [(until + 1, None)]
+                for seq, event in found:
                     if not outbox.has_room():
                         break
-                    self._examine(seq, event)
+                    if seq > outbox.read + 1:
+                        # Readings leave the journal, what is no reading stays, so there may be many gaps.
+                        first_gone = first_gone or outbox.read + 1
+                        gone += seq - outbox.read - 1
+                        outbox.skip_to(seq)
+                    if event is not None:
+                        self._examine(seq, event)
                 self._send_due()
                 self._save()
         except (QueueFull, StoreUnavailable) as error:
             log.warning("webhook_waits_for_the_store", webhook=self.webhook.id, error=str(error))
             await asyncio.sleep(_AGAIN_S)
         finally:
+            if gone:
+                self._gap(first_gone, gone)
             self._reading = None
             self._means.stir()
 
@@ -223,14 +231,12 @@ class Runner:
         at = getattr(event, "received", 0) or getattr(event, "at", 0) or self._means.clock.now_ms()
         return Message(kind, device_id, iso(at), show.object_of(seq, event))
 
-    def _gap(self, first: int) -> None:
-        """The journal no longer holds what comes next."""
-        missed = first - self.outbox.read - 1
+    def _gap(self, first: int, missed: int) -> None:
+        """The journal no longer held what came next."""
         self._means.tallies.counts["missed"] += missed
-        self.outbox.skip_to(first)
-        text = f"{missed} events from number {first - missed} on are no longer in the journal and were not looked at"
+        text = f"{missed} events from number {first} on are no longer in the journal and were not looked at"
         self._notice("", "webhook_gap", text)
-        detail = {"from": first - missed, "events": missed}
+        detail = {"from": first, "events": missed}
         now = self._means.clock.now_ms()
         self._means.pipeline.submit([Audited(now, _SELF, "webhook.gap", self.webhook.id, detail)])
 

@@ -125,6 +125,11 @@ class Webhooks:
             return WebhookProgress(webhook_id, runner.outbox.position, [], runner.outbox.failing_since)
         return self.progress.get(webhook_id) or WebhookProgress(webhook_id, 0)
 
+    def held_from(self) -> int:
+        """The first event that a webhook still has to read or to deliver."""
+        waiting = [self.standing(one.id).position + 1 for one in self.all.values() if one.enabled]
+        return min(waiting, default=self._pipeline.committed_seq + 1)
+
     # Following
 
     def apply(self, change: RecordChange) -> None:

@@ -55,8 +55,11 @@ class Follower:
                 events = await self._replay(position + 1, _PAGE)
                 if not events:
                     break
+                # Readings that are older than the journal keeps them.
+                gone = events[-1][0] - position - len(events)
                 position = events[-1][0]
-                found: list[Delivered | Missed] = [Delivered(n, event) for n, event in events if self._wants(event)]
+                found: list[Delivered | Missed] = [Missed(gone)] if gone else []
+                found += [Delivered(n, event) for n, event in events if self._wants(event)]
                 if found:
                     yield found
             # What was committed while the past was read came both ways.

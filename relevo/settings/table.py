@@ -463,6 +463,23 @@ class History(Table):
     query_s: float = Field(
         default=20.0, ge=0.1, le=600, description="Seconds after which a question about history is given up."
     )
+    journal_events: int = Field(
+        default=100_000,
+        ge=20_000,
+        le=100_000_000,
+        description="Newest events whose readings stay in the journal although they are in chunks, for streams that go "
+        "on where they left off.",
+    )
+    journal_days: int = Field(
+        default=7,
+        ge=1,
+        le=3_650,
+        description="Days after which readings leave the journal in any case, also when somebody still has to read "
+        "them there, such as a webhook whose receiver is down.",
+    )
+    events_days: int = Field(
+        default=90, ge=1, le=3_650, description="Days for which the journal keeps what is no reading."
+    )
 
 
 class Thingsnxt(Table):

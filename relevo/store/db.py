@@ -7,6 +7,7 @@ hundreds of milliseconds; :class:`relevo.store.checkpoints.Checkpointer` moves t
 
 import contextlib
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ metadata = MetaData()
 FILE_NAME: Final = "relevo.db"
 BUSY_TIMEOUT_MS: Final = 2_000
 CACHE_KIB: Final = 8_192
+_INCREMENTAL: Final = 2
+_SPARE: Final = 64 * 1024 * 1024
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -31,6 +34,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
                 file.chmod(0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
     try:
+        if not path.stat().st_size:
+            # Before anything is written to it, so that it can become shorter again.
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
@@ -56,6 +62,23 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA cache_size=-2048")
     return connection
+
+
+def make_shrinkable(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether a file can become shorter; one that was made without that is written anew where there is room for it.
+
+    Raises ``sqlite3.Error``.
+    """
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+        return True
+    if shutil.disk_usage(path.parent).free < 2 * path.stat().st_size + _SPARE:
+        return False
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    # The copy is as large as the file: not in memory, and where there is room for it.
+    connection.execute("PRAGMA temp_store=FILE")
+    os.environ.setdefault("SQLITE_TMPDIR", str(path.parent))
+    connection.execute("VACUUM")
+    return True
 
 
 def engine_on(connection: sqlite3.Connection) -> Engine:

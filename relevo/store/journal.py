@@ -2,7 +2,8 @@
 
 ``seq`` is the sequence number of the row's first event, the others follow by index. ``t0`` and ``t1`` are the
 smallest and largest time of the telemetry inside (milliseconds UTC), so that a range can be read without opening
-the rest. ``data`` is MessagePack, see :mod:`relevo.domain.events`.
+the rest. ``data`` is MessagePack, see :mod:`relevo.domain.events`; where a reading was that is in chunks only
+(:mod:`relevo.store.trimming`), there is nil.
 """
 
 import sqlite3
@@ -27,7 +28,7 @@ journal = Table(
 )
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(list[AnyEvent]).decode
+_decode: Final = msgspec.msgpack.Decoder(list[AnyEvent | None]).decode
 
 
 def next_seq(connection: sqlite3.Connection) -> int:
@@ -57,7 +58,7 @@ def events_from(connection: sqlite3.Connection, seq: int, limit: int) -> list[tu
     )
     for first, data in rows:
         for n, event in enumerate(_decode(data), first):
-            if n >= seq:
+            if event is not None and n >= seq:
                 found.append((n, event))
         if len(found) >= limit:
             break
@@ -66,7 +67,7 @@ def events_from(connection: sqlite3.Connection, seq: int, limit: int) -> list[tu
 
 def readings_rows(
     connection: sqlite3.Connection, after: int, through: int, limit: int
-) -> list[tuple[int, int, list[AnyEvent]]]:
+) -> list[tuple[int, int, list[AnyEvent | None]]]:
     """Up to ``limit`` rows with readings, of the events with numbers behind ``after``, a row's end, to ``through``:
     number of the first event, how many, and the events."""
     rows = connection.execute(
@@ -100,52 +101,41 @@ def tail(
                         yield n, TelemetryReceived(device, ts, "corrected", event.at, {event.key: value})
 
 
-def newest_telemetry(
-    connection: sqlite3.Connection, device: str, values: int, since: int
-) -> list[tuple[int, TelemetryReceived]]:
-    """The readings of ``device`` that arrived last and have a number from ``since``, together at least ``values``
-    values where there are as many; the newest first."""
-    found: list[tuple[int, TelemetryReceived]] = []
-    held = 0
-    rows = connection.execute(
-        "SELECT seq, data FROM journal WHERE t1 IS NOT NULL AND seq + n > ? AND instr(data, ?) > 0 ORDER BY seq DESC",
-        (since, device.encode()),
-    )
-    for first, data in rows:
-        for n, event in reversed(list(enumerate(_decode(data), first))):
-            if type(event) is TelemetryReceived and event.device == device and n >= since:
-                found.append((n, event))
-                held += len(event.values)
-        if held >= values:
-            break
-    return found
+def without_readings(data: bytes) -> bytes | None:
+    """A row's events without its readings; nothing when nothing is left."""
+    events = [None if type(event) is TelemetryReceived else event for event in _decode(data)]
+    return _encode(events) if any(events) else None
 
 
-def between(connection: sqlite3.Connection, begin: int, end: int, named: Sequence[bytes] = ()) -> Iterator[AnyEvent]:
-    """Events that were committed with ``begin <= at < end`` (milliseconds UTC), in their order.
+def between(
+    connection: sqlite3.Connection, begin: int, end: int, named: Sequence[bytes] = ()
+) -> Iterator[tuple[int, AnyEvent]]:
+    """Events that were committed with ``begin <= at < end`` (milliseconds UTC), with their numbers, in their order; of
+    readings those that are still here.
 
     With ``named``, only those of rows in whose bytes one of these stands.
     """
     rows = connection.execute(
-        "SELECT seq, at, data FROM journal WHERE seq >= ? ORDER BY seq", (_first(connection, begin),)
+        "SELECT seq, at, data FROM journal WHERE seq >= ? ORDER BY seq", (first_at(connection, begin),)
     )
-    for _, at, data in rows:
+    for first, at, data in rows:
         if at >= end:
             return
         if at >= begin and (not named or any(name in data for name in named)):
-            yield from _decode(data)
+            yield from ((n, event) for n, event in enumerate(_decode(data), first) if event is not None)
 
 
-def _first(connection: sqlite3.Connection, at: int) -> int:
-    """The first row committed at ``at`` or later: sequence numbers and times grow together, so it is halved."""
+def first_at(connection: sqlite3.Connection, at: int) -> int:
+    """The number of the first event that was committed at ``at`` (milliseconds UTC) or later, or the next number:
+    numbers and times grow together, so it is halved."""
     low, high = 0, next_seq(connection)
     while low < high:
         middle = (low + high) // 2
         row = connection.execute(
-            "SELECT seq, at FROM journal WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
+            "SELECT seq + n, at FROM journal WHERE seq >= ? ORDER BY seq LIMIT 1", (middle,)
         ).fetchone()
         if row is None or row[1] >= at:
             high = middle
         else:
-            low = row[0] + 1
+            low = row[0]
     return low

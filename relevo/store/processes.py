@@ -9,8 +9,8 @@ from typing import Final, cast
 
 from relevo.errors import StoreUnavailable, TooMany
 from relevo.store.readers import Readers
-from relevo.store.series import ChunksNeeded, Page, read
-from relevo.store.worker import Answer, PageWanted, Wanted, decode_answer, encode, framed
+from relevo.store.series import ChunksNeeded, Page, Said, newest, read
+from relevo.store.worker import Answer, NewestWanted, PageWanted, Wanted, decode_answer, encode, framed
 
 QUIET_S: Final = 60.0
 QUERY_S: Final = 20.0
@@ -157,6 +157,17 @@ class History:
         """
         with contextlib.suppress(ChunksNeeded):
             return await self._readers.run(read, None, device, key, start, end, limit, after, since)
+        answer = await self._ask(PageWanted(device, key, start, end, limit, after, since))
+        assert answer.page is not None
+        return answer.page
+
+    async def newest(self, device: str, most: int, since: int) -> list[Said]:
+        """See :func:`relevo.store.series.newest`. Raises as :meth:`page` does."""
+        with contextlib.suppress(ChunksNeeded):
+            return await self._readers.run(newest, None, device, most, since)
+        return (await self._ask(NewestWanted(device, most, since))).newest or []
+
+    async def _ask(self, wanted: Wanted) -> Answer:
         if self._waiting >= _WAITING_MOST:
             raise TooMany(f"{_WAITING_MOST} questions about history are waiting already", 5)
         self._waiting += 1
@@ -164,14 +175,11 @@ class History:
             async with self._turns:
                 process = self._free.pop()
                 try:
-                    wanted = PageWanted(device, key, start, end, limit, after, since)
-                    answer = await process.ask(wanted, self._within_s)
+                    return await process.ask(wanted, self._within_s)
                 finally:
                     self._free.append(process)
         finally:
             self._waiting -= 1
-        assert answer.page is not None
-        return answer.page
 
     async def stop(self) -> None:
         """End the processes; harmless when there are none."""

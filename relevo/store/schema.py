@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from relevo.errors import ConfigurationError
+from relevo.log import get_logger
 from relevo.store import (
     alerts,
     audit,
@@ -24,15 +25,18 @@ from relevo.store import (
     sessions,
     status_log,
     timeline,
+    trimming,
     twins,
     unclaimed,
     webhooks,
 )
-from relevo.store.db import core_on, metadata, open_writer
+from relevo.store.db import core_on, make_shrinkable, metadata, open_writer
 
 __all__ = ["HEAD", "metadata", "prepare"]
 
-HEAD: Final = "0018"
+log = get_logger("relevo.store")
+
+HEAD: Final = "0019"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -58,6 +62,7 @@ TABLES: Final = (
     chunks.chunks,
     chunks.erasures,
     chunks.compaction,
+    trimming.trims,
 )
 
 
@@ -125,6 +130,10 @@ def prepare(path: Path) -> None:
         if connection.in_transaction:
             connection.execute("COMMIT")
         core.close()
+        if not make_shrinkable(connection, path):
+            log.warning(
+                "database_never_shrinks", file=str(path), do="make room for a copy of it; the next upgrade tries again"
+            )
     except sqlite3.Error as error:
         raise ConfigurationError(f"the database {path} cannot be opened: {error}; try `relevo doctor`") from error
     finally:

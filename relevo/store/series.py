@@ -15,6 +15,7 @@ from relevo.store import chunks, journal
 from relevo.store.chunks import Erasure
 
 _POSITION: Final = itemgetter(0, 1)
+_EVER: Final = 2**62
 Scan = Callable[[sqlite3.Connection, str, int, int], Iterator[tuple[int, TelemetryReceived]]]
 # Points (ts, arrival number, value) of one chunk with ``start <= ts < end`` behind a position, from the bytes of its
 # times and values.
@@ -100,7 +101,7 @@ def read(
         found: list[Point] = []
         series = connection.execute("SELECT id FROM series WHERE device = ? AND key = ?", (number, key)).fetchone()
         if series is not None:
-            found = _from_chunks(connection, opener, int(series[0]), start, end, limit + 1, after, hidden)
+            found = from_chunks(connection, opener, int(series[0]), start, end, hidden, limit + 1, after)
         # Behind a full page's last point nothing of the tail is on it.
         last = found[-1].ts + 1 if len(found) > limit else end
         tail = _tail(connection, chunks.progress(connection).mark(number), hidden)
@@ -113,16 +114,78 @@ def read(
     return Page(both[:limit], len(both) > limit)
 
 
-def _from_chunks(
+class Said(NamedTuple):
+    """One stored value and its key; ``ts`` in milliseconds UTC."""
+
+    ts: int
+    key: str
+    seq: int
+    value: Any
+
+
+def newest(connection: sqlite3.Connection, opener: Opener | None, device: str, most: int, since: int) -> list[Said]:
+    """The ``most`` newest values of all keys of a device, the newest first; those of one time by key.
+
+    ``since`` is the number of the event that registered the device. Raises :class:`ChunksNeeded` without an ``opener``.
+    """
+    connection.execute("BEGIN")
+    try:
+        row = connection.execute(
+            "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (device, since)
+        ).fetchone()
+        if row is None:
+            return []
+        number = int(row[0])
+        hidden = chunks.erasures_of(connection, number)
+        tail = journal.tail(connection, device, chunks.progress(connection).mark(number), -_EVER, _EVER)
+        found = [
+            Said(event.ts, key, seq, value)
+            for seq, event in tail
+            if seq >= since
+            for key, value in event.values.items()
+            if not any(one.key in ("", key) and one.t0 <= event.ts < one.t1 and seq < one.seq for one in hidden)
+        ]
+        for key, series in chunks.series_of(connection, number).items():
+            of_key = [one for one in hidden if one.key in ("", key)]
+            found += [Said(ts, key, seq, value) for ts, seq, value in _last(connection, opener, series, of_key, most)]
+    finally:
+        connection.execute("ROLLBACK")
+    return heapq.nlargest(most, found, key=itemgetter(0, 1, 2))
+
+
+def _last(
+    connection: sqlite3.Connection, opener: Opener | None, series: int, hidden: Sequence[Erasure], most: int
+) -> list[Point]:
+    """The last points in chunks of a series, at least ``most`` where there are as many."""
+    found: list[Point] = []
+    for times, data in connection.execute(
+        "SELECT times.data, chunks.data FROM chunks JOIN times ON times.id = chunks.times WHERE series = ? "
+        "ORDER BY t0 DESC, seq DESC",
+        (series,),
+    ):
+        if opener is None:
+            raise ChunksNeeded
+        points = opener(times, data, -_EVER, _EVER, None)
+        found += [point for point in points if not any(one.t0 <= point.ts < one.t1 for one in hidden)]
+        if len(found) >= most:
+            break
+    return found
+
+
+def from_chunks(
     connection: sqlite3.Connection,
     opener: Opener | None,
     series: int,
     start: int,
     end: int,
-    most: int,
-    after: tuple[int, int] | None,
     hidden: Sequence[Erasure],
+    most: int = _EVER,
+    after: tuple[int, int] | None = None,
 ) -> list[Point]:
+    """Points of a series with ``start <= ts < end``, behind ``after``, that are in chunks and not ``hidden``.
+
+    Raises :class:`ChunksNeeded` where there are chunks and no ``opener``.
+    """
     rows = connection.execute(
         "SELECT times.data, chunks.data FROM chunks JOIN times ON times.id = chunks.times "
         "WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ? ORDER BY t0, seq",

@@ -3,7 +3,8 @@
 The server has no room for the libraries that read and make chunks, and months of readings would hold up those of this
 moment. Requests come in on standard input and answers go out on standard output, each a length of four bytes and
 MessagePack: :class:`PageWanted` is answered with a page, :class:`StepWanted` and :class:`RepackWanted` with a
-:class:`relevo.store.chunks.Step` or nothing. The database is only read. With ``idle`` it runs when nothing else wants
+:class:`relevo.store.chunks.Step` or nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`.
+The database is only read. With ``idle`` it runs when nothing else wants
 to.
 """
 
@@ -21,7 +22,8 @@ import msgspec
 from relevo.store import chunks
 from relevo.store.chunks import Progress, Step
 from relevo.store.db import open_reader
-from relevo.store.series import Page, read
+from relevo.store.series import Page, Said, newest, read
+from relevo.store.trimming import Trim, next_trim
 
 
 class PageWanted(msgspec.Struct, array_like=True, tag="page"):
@@ -33,6 +35,14 @@ class PageWanted(msgspec.Struct, array_like=True, tag="page"):
     end: int
     limit: int
     after: tuple[int, int] | None
+    since: int
+
+
+class NewestWanted(msgspec.Struct, array_like=True, tag="newest"):
+    """The newest values of a device, see :func:`relevo.store.series.newest`."""
+
+    device: str
+    most: int
     since: int
 
 
@@ -49,6 +59,13 @@ class RepackWanted(msgspec.Struct, array_like=True, tag="repack"):
     rows: int
 
 
+class TrimWanted(msgspec.Struct, array_like=True, tag="trim"):
+    """The next ``rows`` rows of the journal whose readings go, up to the number ``through``."""
+
+    through: int
+    rows: int
+
+
 class Answer(msgspec.Struct, array_like=True):
     """``error`` says what went wrong; ``after`` is how far the devices were looked at by :class:`RepackWanted`."""
 
@@ -56,9 +73,11 @@ class Answer(msgspec.Struct, array_like=True):
     page: Page | None = None
     step: Step | None = None
     after: int = 0
+    trim: Trim | None = None
+    newest: list[Said] | None = None
 
 
-Wanted: TypeAlias = PageWanted | StepWanted | RepackWanted
+Wanted: TypeAlias = PageWanted | NewestWanted | StepWanted | RepackWanted | TrimWanted
 
 encode = msgspec.msgpack.Encoder().encode
 decode_wanted = msgspec.msgpack.Decoder(Wanted).decode
@@ -87,8 +106,14 @@ class Work:
             from relevo.store.openers import open_points
 
             return Answer(page=read(self._connection, open_points, *msgspec.structs.astuple(wanted)))
+        if isinstance(wanted, NewestWanted):
+            from relevo.store.openers import open_points
+
+            return Answer(newest=newest(self._connection, open_points, *msgspec.structs.astuple(wanted)))
         if isinstance(wanted, StepWanted):
             return Answer(step=self._step(wanted.rows))
+        if isinstance(wanted, TrimWanted):
+            return Answer(trim=next_trim(self._connection, wanted.through, wanted.rows))
         return self._repack(wanted)
 
     def _step(self, rows: int) -> Step | None:

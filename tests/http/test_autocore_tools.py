@@ -157,11 +157,11 @@ def test_past_values_have_their_units_and_come_newest_first(server: RunningServe
         board.say("telemetry", temp={"value": 22.0, "unit": "C"}, mode="auto")
         lines = server.api.get(f"/api/telemetry/{made['id']}").json()
     assert [(one["data_key"], one["data_value"], one["data_type"], one["unit"]) for one in lines] == [
-        ("mode", "auto", "string", None),
         ("temp", "22.0", "number", "C"),
+        ("mode", "auto", "string", None),
+        ("temp", "21.5", "number", "C"),
         ("gps.lat", "1.25", "number", None),
         ("door", "true", "boolean", None),
-        ("temp", "21.5", "number", "C"),
     ]
     assert len({one["id"] for one in lines}) == 5
     assert len(server.api.get("/api/telemetry/d-values?limit=2").json()) == 2

@@ -170,25 +170,3 @@ async def test_small_chunks_are_joined(place: Place) -> None:
     await place.compactor.repack()
     assert place.count("chunks") == 2 < before
     assert place.reader.execute("SELECT sum(n) FROM chunks").fetchone() == (6 + 6 * TAIL,)
-
-
-def test_a_slow_transaction_makes_the_next_one_shorter_and_quick_ones_longer(tmp_path: Path) -> None:
-    class NoPipeline:
-        event_followers: list[object] = []  # noqa: RUF012
-
-    class NoClock:
-        def monotonic(self) -> float:
-            return 0.0
-
-    one = Compactor(tmp_path, NoPipeline(), None, NoClock(), TAIL)  # type: ignore[arg-type]
-    grown = []
-    for _ in range(20):
-        one._adapt(one._rows, 0.001 * one._rows / 100)
-        grown.append(one._rows)
-    assert grown == sorted(grown)
-    # Eight milliseconds are 800 rows here.
-    assert 700 <= grown[-1] <= 800
-    one._adapt(800, module.SPARE_S * 4)
-    assert one._rows == 200
-    one._adapt(1, 10.0)
-    assert one._rows == 1

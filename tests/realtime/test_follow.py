@@ -157,3 +157,12 @@ async def test_a_silent_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatc
         frame = await anext(frames)
     assert frame.startswith(b"id: 1\nevent: telemetry\ndata: {")
     await frames.aclose()
+
+
+async def test_what_left_the_journal_meanwhile_is_told_as_a_gap() -> None:
+    past = Past()
+    # Readings left it, what is no reading stayed in its place.
+    past.events = [(n, refused("d1")) for n in (1, 5, 6, 9)]
+    async with past.follower() as follower:
+        batches = follower.batches(1, 9)
+        assert await anext(batches) == [Missed(5), *(Delivered(n, refused("d1")) for n in (5, 6, 9))]

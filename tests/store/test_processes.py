@@ -116,7 +116,9 @@ async def test_whoever_gives_up_leaves_no_process_that_works_for_nobody(
     os.kill(pid, signal.SIGSTOP)
     asked = asyncio.create_task(ask(history))
     second = asyncio.create_task(ask(history))
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        while history._waiting < 2:
+            await asyncio.sleep(0.001)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked

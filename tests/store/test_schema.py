@@ -226,3 +226,27 @@ def likeness_of(path: Path) -> tuple[Any, Any]:
         return likeness(connection), schema.current(connection)
     finally:
         connection.close()
+
+
+def test_a_file_that_never_shrank_can_after_an_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "relevo.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA auto_vacuum=NONE")
+    connection.execute("CREATE TABLE filler(data BLOB)")
+    connection.commit()
+    core = core_on(connection)
+    config = config_for(MIGRATIONS)
+    config.attributes["connection"] = core
+    command.upgrade(config, "0017")
+    core.commit()
+    connection.execute("INSERT INTO filler VALUES (zeroblob(1000000))")
+    connection.commit()
+    core.close()
+    core.engine.dispose()
+    schema.prepare(path)
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    assert connection.execute("SELECT length(data) FROM filler").fetchone() == (1_000_000,)
+    assert schema.current(connection) == schema.HEAD
+    connection.close()
+    assert not [one for one in tmp_path.iterdir() if one.suffix not in (".db", ".db-wal", ".db-shm")]

@@ -14,13 +14,14 @@ from relevo.http.autocore.shapes import answer, boards, find, limit_of, wrong
 from relevo.http.description import json_body
 from relevo.http.needs import OfBoards, Operator, Viewer
 from relevo.http.services import services_of
+from relevo.http.waiting import while_waited_for
 from relevo.store import timeline
 from relevo.wire.strict_json import loads_object
 
 router = APIRouter(prefix="/api", tags=["autocore"])
 
 _LIMIT, _LIMIT_MOST = 100, 1_000
-_IDS_A_READING: Final = 10_000
+_IDS_A_TIME: Final = 1_000
 _BY_LIMIT: Final[dict[str, Any]] = {
     "parameters": [
         {
@@ -51,21 +52,23 @@ async def telemetry(request: Request, identity: OfBoards, ref: str) -> Response:
     units = device.attributes.get("units")
     units = units if isinstance(units, dict) else {}
     lines: list[dict[str, Any]] = []
-    for seq, event in await wired.readers.run(wired.read_newest, device.id, most, device.registered_seq):
-        for n, (key, value) in enumerate(event.values.items()):
-            kind, text = _said(value)
-            lines.append(
-                {
-                    "id": seq * _IDS_A_READING + n,
-                    "timestamp": iso(event.ts),
-                    "data_type": kind,
-                    "data_key": key,
-                    "data_value": text,
-                    "unit": units.get(key),
-                }
-            )
-    lines.sort(key=lambda line: (line["timestamp"], line["id"]), reverse=True)
-    return answer(lines[:most])
+    found = await while_waited_for(request, wired.history.newest(device.id, most, device.registered_seq))
+    left: dict[int, int] = {}
+    for ts, key, _, value in found:
+        # However many are asked for, each has the same number.
+        n = left[ts] = left.get(ts, _IDS_A_TIME) - 1
+        kind, text = _said(value)
+        lines.append(
+            {
+                "id": ts * _IDS_A_TIME + n,
+                "timestamp": iso(ts),
+                "data_type": kind,
+                "data_key": key,
+                "data_value": text,
+                "unit": units.get(key),
+            }
+        )
+    return answer(lines)
 
 
 def _said(value: Any) -> tuple[str, str]:
