@@ -78,6 +78,11 @@ class _Figures:
         yield CounterMetricFamily("relevo_history_points", "Values moved into chunks.", value=memory["points"])
         yield CounterMetricFamily("relevo_history_steps", "Transactions that moved them.", value=memory["steps"])
         yield CounterMetricFamily("relevo_history_failed", "Passes that failed.", value=memory["failed"])
+        yield GaugeMetricFamily("relevo_database_bytes", "Size of the database's file.", value=memory["file_bytes"])
+        yield GaugeMetricFamily("relevo_database_free_bytes", "What of it is free.", value=memory["free_bytes"])
+        yield CounterMetricFamily(
+            "relevo_history_trimmed", "Up to which event readings have left the journal.", value=memory["trimmed"]
+        )
         longest = "The longest of these transactions."
         yield GaugeMetricFamily("relevo_history_longest_seconds", longest, value=memory["longest_s"])
         yield GaugeMetricFamily("relevo_live_views", "Open streams and WebSockets.", value=figures["live_views"])

@@ -89,8 +89,15 @@ class Compactor:
 
     def figures(self) -> dict[str, float]:
         """How far history is out of the journal, and what that took."""
-        figures = {"tail": self.tail, "points": self.points, "steps": self.steps, "failed": self.failed}
-        return {**figures, "seconds": round(self.seconds, 3), "longest_s": round(self.longest_s, 4)}
+        figures: dict[str, float] = {
+            "tail": self.tail,
+            "points": self.points,
+            "steps": self.steps,
+            "failed": self.failed,
+        }
+        longest = max(self.longest_s, self._trimming.longest_s if self._trimming else 0.0)
+        figures |= self._trimming.figures() if self._trimming else {}
+        return {**figures, "seconds": round(self.seconds, 3), "longest_s": round(longest, 4)}
 
     def start(self) -> None:
         self._work.begin(self._run())
