@@ -14,6 +14,8 @@ database. Then all of it is re-packed.
 - *Reading* is the store's own function in a process like the one the server asks, for one series while all of the others
   are there; 30 days also through a running server, page by page.
 - *Compaction* is CPU of one core for reading the journal, making the chunks and writing them.
+- *Against others*: the same points in rows of SQLite and PostgreSQL, in Parquet and in VictoriaMetrics
+  (:mod:`bench.peers`), also real ones (:mod:`bench.real`).
 - *Commits while it runs*: a server that finds 3 million values to compact takes messages of MQTT QoS 1 meanwhile, at a
   fixed rate; then the same when it has caught up. Shown is how long group commits took, from ``relevo_commit_seconds``,
   whose bounds make these upper limits.
@@ -34,6 +36,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from bench import peers, real  # noqa: E402
 from bench.ingest import load, machine  # noqa: E402
 from relevo.domain.events import TelemetryReceived  # noqa: E402
 from relevo.settings.table import History  # noqa: E402
@@ -279,12 +282,39 @@ def beside(directory: Path, options: argparse.Namespace) -> Iterator[str]:
         yield f"\n{pages:,} points over HTTP, page by page: {(time.perf_counter() - begun_at) * 1_000:.0f} ms."
 
 
+# Against others
+
+
+def signals(days: float, devices: int = 20) -> list[peers.Signals]:
+    """What everybody is given: the devices of this benchmark, one that sends a single key, and real readings."""
+    senders = [Device(number) for number in range(devices)]
+    made = [
+        (number, one.ts, one.values)
+        for at in range(END - int(days * DAY), END, EVERY)
+        for number, one in enumerate(device.reading(at) for device in senders)
+    ]
+    alone = [(device, ts, {"temperature_c": values["temperature_c"]}) for device, ts, values in made]
+    found = [
+        peers.Signals("simulated", made, KEYS),
+        peers.Signals("a key alone", alone, {"temperature_c": KEYS["temperature_c"]}),
+    ]
+    for name, readings in (("office", real.office()), ("Seattle, hourly", real.seattle())):
+        if readings:
+            keys = {key: key for key in readings[0][1]}
+            found.append(peers.Signals(name, list(real.replayed(readings, devices)), keys))
+        else:
+            print(f"No data: {name}")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--days", type=float, default=3)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rate", type=int, default=2_000)
     parser.add_argument("--skip-server", action="store_true")
+    parser.add_argument("--skip-peers", action="store_true")
+    parser.add_argument("--peer-days", type=float, default=3, help="days of 20 devices that others are given, too")
     options = parser.parse_args()
     print(f"{machine()}\n")
     place = Path(tempfile.mkdtemp(prefix="relevo-memory-"))
@@ -305,6 +335,10 @@ def main() -> None:
         for line in reading(store, options.days):
             print(line)
         store.close()
+        if not options.skip_peers:
+            print()
+            for line in peers.compare(place, signals(options.peer_days)):
+                print(line, flush=True)
         if not options.skip_server:
             print(
                 "\n| Messages of 5 values | messages/s | values compacted/s | commit p50 ms | p99 ms | longest step ms | ack p50 ms | p99 ms |"

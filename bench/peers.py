@@ -1,336 +1,333 @@
-"""The brokers of the benchmark, each started as its own process on 127.0.0.1 and stopped afterwards.
+"""What others take for the same points: rows in SQLite and PostgreSQL, Parquet files, VictoriaMetrics.
 
-Every queue and window limit that a broker lets one lift is lifted, logging is reduced to errors and nothing is
-persisted where that can be chosen, so that forwarding is what is measured.
+Each gets the points of one kind of signal in a place of its own, in the order of their series, and is asked to put them
+as small as it does by itself: SQLite ``VACUUM``, PostgreSQL ``VACUUM FULL``, Parquet with zstd and its own encodings,
+VictoriaMetrics a forced merge. Where a program is missing its column says so. PostgreSQL and VictoriaMetrics run as
+processes of their own on free ports and end with this one.
 """
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import shutil
-import signal
 import socket
+import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-CACHE = REPOSITORY / ".cache"
-_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-_INSTALL_S = 240
+import httpx
 
-
-class Missing(Exception):
-    """The peer is not installed here and cannot be."""
+NAMES = ("SQLite rows", "PostgreSQL rows", "Parquet, zstd", "VictoriaMetrics")
 
 
-class DidNotStart(Exception):
-    """The peer is installed and does not take connections; the text holds the end of its output."""
+class Series(NamedTuple):
+    """Points of one key of one device, oldest first; ``ts`` in milliseconds UTC."""
+
+    device: int
+    ts: list[int]
+    values: list[Any]
 
 
-@dataclass
-class Running:
-    """A broker that takes connections."""
+class Taken(NamedTuple):
+    """Bytes at rest; milliseconds that one day of one series took to come back, if that was asked."""
 
-    port: int
-    pid: int
-    http: str = ""
+    size: int
+    day_ms: float | None
 
 
-@dataclass(frozen=True)
-class Peer:
-    """One broker. ``compiled`` ones are written in C or Go and are no goal of Relevo's beyond Mosquitto."""
-
-    name: str
-    compiled: bool
-    install: Callable[[bool], str]
-    start: Callable[[Path, int], "Start"]
-    ready_s: float = 15.0
-    qos_1: bool = True
+def median(call: Callable[[], Any], times: int = 7) -> float:
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - began)
+    return sorted(took)[len(took) // 2] * 1_000
 
 
-@dataclass
-class Start:
-    """How a broker is started."""
+def _last_day(one: Series) -> tuple[int, int]:
+    return one.ts[-1] - 86_400_000, one.ts[-1] + 1
 
-    command: Sequence[str | Path]
-    env: Mapping[str, str] = field(default_factory=dict)
-    stop: Callable[[], None] | None = None
+
+def sqlite_rows(place: Path, many: Sequence[Series]) -> Taken:
+    """One row a point, clustered by series and time, which is the smallest that rows get."""
+    path = place / "rows.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("CREATE TABLE points(series INTEGER, ts INTEGER, value, PRIMARY KEY(series, ts)) WITHOUT ROWID")
+    connection.execute("BEGIN")
+    for one in many:
+        connection.executemany(
+            "INSERT OR IGNORE INTO points VALUES (?,?,?)",
+            zip([one.device] * len(one.ts), one.ts, one.values, strict=True),
+        )
+    connection.execute("COMMIT")
+    connection.execute("VACUUM")
+    begin, end = _last_day(many[0])
+    question = "SELECT ts, value FROM points WHERE series = ? AND ts >= ? AND ts < ? ORDER BY ts"
+    took = median(lambda: connection.execute(question, (many[0].device, begin, end)).fetchall())
+    connection.close()
+    return Taken(path.stat().st_size, took)
+
+
+def parquet(place: Path, many: Sequence[Series]) -> Taken:
+    """One file, sorted by series and time; a row group for each million points."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = place / "points.parquet"
+    table = pa.table(
+        {
+            "device": pa.array([one.device for one in many for _ in one.ts], pa.int32()),
+            "ts": pa.array([ts for one in many for ts in one.ts], pa.timestamp("ms")),
+            "value": pa.array([value for one in many for value in one.values]),
+        }
+    )
+    # Times in one order within a series are what delta encoding is for; it excludes a dictionary.
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=9,
+        row_group_size=1_000_000,
+        use_dictionary=["device", "value"],
+        column_encoding={"ts": "DELTA_BINARY_PACKED"},
+    )
+    begin, end = _last_day(many[0])
+    bounds = [pa.scalar(ts, pa.timestamp("ms")) for ts in (begin, end)]
+    where = [("device", "==", many[0].device), ("ts", ">=", bounds[0]), ("ts", "<", bounds[1])]
+    took = median(lambda: pq.read_table(path, filters=where).to_pydict())
+    return Taken(path.stat().st_size, took)
+
+
+# Servers
 
 
 def free_port() -> int:
-    """Below the range from which the kernel picks ports of outgoing connections."""
-    from tests.running import free_ports
+    with contextlib.closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
-    return free_ports(1)[0]
 
-
-@contextmanager
-def running(peer: Peer, directory: Path, cpu: int | None) -> Iterator[Running]:
-    """Start ``peer`` on its own core, wait until it accepts MQTT, and end all its processes afterwards."""
-    directory.mkdir(parents=True)
-    port = free_port()
-    start = peer.start(directory, port)
-    log = directory / "output.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(word) for word in start.command],
-            cwd=REPOSITORY,
-            env={**_clean_environment(), **start.env},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            preexec_fn=(lambda: os.sched_setaffinity(0, {cpu})) if cpu is not None else None,
-        )
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
-        _wait(peer, process, port, log)
-        yield Running(port, process.pid)
+        yield
     finally:
-        _end(process)
-        if start.stop is not None:
-            start.stop()
+        process.terminate()
+        process.wait(60)
 
 
-def _clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("RELEVO_", "RABBITMQ_"))}
+def _binary(name: str) -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return found[-1] if found else None
 
 
-def _wait(peer: Peer, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    """Until a CONNECT is answered: some open their port before they are ready."""
-    packet = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x3c\x00\x05probe"
-    end = time.monotonic() + peer.ready_s
-    seen = "nothing listens"
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise DidNotStart(f"ended with {process.returncode}: {_tail(log)}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as probe:
-            seen = "no CONNACK"
-            probe.settimeout(1)
-            probe.sendall(packet)
-            answer = probe.recv(4)
-            if answer[:1] == b"\x20" and answer[3:] == b"\x00":
-                probe.sendall(b"\xe0\x00")
-                return
-            seen = f"CONNECT answered with {answer!r}"
-        time.sleep(0.1)
-    raise DidNotStart(f"not ready after {peer.ready_s:g} s ({seen}): {_tail(log)}")
+def postgres_rows(place: Path, many: Sequence[Series]) -> Taken | None:
+    """One row a point, with a primary key on series and time: table and index."""
+    initdb, server, psql = _binary("initdb"), _binary("postgres"), _binary("psql")
+    if initdb is None or server is None or psql is None:
+        return None
+    data = place / "postgres"
+    data.mkdir()
+    # It does not run as root.
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.getuid() == 0 else []
+    if user:
+        for directory in (place, *place.parents):
+            if directory in (Path("/"), Path("/tmp")):
+                break
+            directory.chmod(0o755)
+        shutil.chown(data, "postgres", "postgres")
+    port = free_port()
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/"}
+    subprocess.run([*user, str(initdb), "-D", str(data), "-A", "trust", "-U", "postgres"], check=True, **quiet)
+    options = ["-p", str(port), "-k", str(data), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    process = subprocess.Popen([*user, str(server), "-D", str(data), *options], **quiet)
+    ask = [str(psql), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1"]
+
+    def run(text: str) -> str:
+        return subprocess.run([*ask, "-c", text], check=True, capture_output=True, text=True, cwd="/").stdout
+
+    with _ended(process):
+        for _ in range(300):
+            if subprocess.run([*ask, "-c", "SELECT 1"], capture_output=True, check=False, cwd="/").returncode == 0:
+                break
+            time.sleep(0.1)
+        first = next(value for one in many for value in one.values)
+        kind = {bool: "boolean", int: "bigint", float: "double precision"}.get(type(first), "text")
+        run(f"CREATE TABLE points(series int, ts bigint, value {kind}, PRIMARY KEY(series, ts))")
+        copy = subprocess.Popen(
+            [*ask, "-c", "COPY points FROM STDIN"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/"
+        )
+        assert copy.stdin is not None
+        for one in many:
+            seen = dict(zip(one.ts, one.values, strict=True))
+            rows = (f"{one.device}\t{ts}\t{value}\n" for ts, value in seen.items())
+            copy.stdin.write("".join(rows).encode())
+        copy.stdin.close()
+        if copy.wait():
+            raise RuntimeError("PostgreSQL did not take the points")
+        run("VACUUM (FULL, ANALYZE) points")
+        size = int(run("SELECT pg_total_relation_size('points')"))
+        begin, end = _last_day(many[0])
+        question = (
+            f"SELECT ts, value FROM points WHERE series = {many[0].device} AND ts >= {begin} AND ts < {end} ORDER BY ts"
+        )
+        timed = subprocess.run(
+            [*ask, "-o", "/dev/null", "-c", "\\timing on", *["-c", question] * 7],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd="/",
+        ).stdout
+        took = sorted(float(line.split()[1]) for line in timed.splitlines() if line.startswith("Time:"))
+    return Taken(size, took[len(took) // 2] if took else None)
 
 
-def _tail(log: Path) -> str:
-    return " / ".join(log.read_text(errors="replace").split("\n")[-6:]).strip()[-300:] or "no output"
+def victoria(place: Path, many: Sequence[Series]) -> Taken | None:
+    """Numbers only: a relay is 0 or 1 there, and a text has no place."""
+    program = shutil.which("victoria-metrics")
+    if program is None or isinstance(many[0].values[0], str):
+        return None
+    data = place / "victoria"
+    port = free_port()
+    process = subprocess.Popen(
+        [program, f"-storageDataPath={data}", f"-httpListenAddr=127.0.0.1:{port}", "-retentionPeriod=100y"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    with _ended(process), httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
+        for _ in range(300):
+            with contextlib.suppress(httpx.TransportError):
+                if client.get("/health").is_success:
+                    break
+            time.sleep(0.1)
+        for one in many:
+            line = {
+                "metric": {"__name__": "value", "device": f"device-{one.device:03}"},
+                "values": [float(value) for value in one.values],
+                "timestamps": one.ts,
+            }
+            client.post("/api/v1/import", content=json.dumps(line)).raise_for_status()
+        client.get("/internal/force_flush").raise_for_status()
+        client.get("/internal/force_merge").raise_for_status()
+        size = _settled(data)
+        begin, end = _last_day(many[0])
+        query = {
+            "match[]": f'value{{device="device-{many[0].device:03}"}}',
+            "start": begin / 1_000,
+            "end": end / 1_000,
+        }
+        took = median(lambda: client.get("/api/v1/export", params=query).raise_for_status().json())
+    return Taken(size, took)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The whole session of processes, politely and then not."""
-    for sign, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-        if sign == signal.SIGTERM and process.poll() is not None and not _group_alive(process.pid):
-            return
+def _settled(directory: Path) -> int:
+    """The size of a directory when it has been the same for two seconds."""
+    before, since = -1, time.monotonic()
+    while time.monotonic() - since < 2:
+        size = 0
+        for file in directory.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                if file.is_file() and "cache" not in file.parts:
+                    size += file.stat().st_size
+        if size != before:
+            before, since = size, time.monotonic()
+        time.sleep(0.2)
+    return before
 
 
-def _group_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+PEERS: tuple[Callable[[Path, Sequence[Series]], Taken | None], ...] = (sqlite_rows, postgres_rows, parquet, victoria)
 
 
-# Installing
-
-
-def debian(package: str, program: str) -> Callable[[bool], str]:
-    """A Debian package, installed when root may; the function returns its version."""
-
-    def install(allowed: bool) -> str:
-        if shutil.which(program, path=_PATH) is None:
-            if not allowed or os.geteuid() != 0 or shutil.which("apt-get") is None:
-                raise Missing(f"not installed; apt-get install {package}")
-            command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package]
-            env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-            try:
-                subprocess.run(command, env=env, capture_output=True, timeout=_INSTALL_S, check=True)
-            except (subprocess.SubprocessError, OSError) as error:
-                raise Missing(f"not installed; apt-get install {package} failed: {error}") from error
-            # Debian starts a broker at once; here each run starts its own.
-            if Path("/etc/init.d", program).exists():
-                subprocess.run([f"/etc/init.d/{program}", "stop"], capture_output=True, timeout=60)
-        found = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
-        return found.stdout.strip() or "version unknown"
-
-    return install
-
-
-def _amqtt(allowed: bool) -> str:
-    """From PyPI, in an environment of its own."""
-    home = CACHE / "bench-venv"
-    python = home / "bin" / "python"
-    if not (home / "bin" / "amqtt").exists():
-        if not allowed:
-            raise Missing("not installed")
+def taken(place: Path, many: Sequence[Series]) -> list[Taken | None]:
+    """What each of :data:`NAMES` takes for these series."""
+    found = []
+    for number, peer in enumerate(PEERS):
+        own = place / f"peer-{number}"
+        own.mkdir()
         try:
-            subprocess.run([sys.executable, "-m", "venv", home], capture_output=True, timeout=60, check=True)
-            subprocess.run(
-                [python, "-m", "pip", "install", "-q", "amqtt"], capture_output=True, timeout=_INSTALL_S, check=True
+            found.append(peer(own, many))
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
+    return found
+
+
+# Side by side
+
+
+class Signals(NamedTuple):
+    """What some devices sent, in the order of its arrival: device, time, values by key."""
+
+    name: str
+    sent: list[tuple[int, int, dict[str, Any]]]
+    kinds: dict[str, str]
+
+
+def ours(place: Path, signals: Signals) -> tuple[dict[str, float], dict[str, float]]:
+    """Bytes a point by key, and ms for a day of the first device's; re-packed, with tables and indexes."""
+    from bench.memory import TAIL_EVENTS, Store
+    from relevo.domain.events import TelemetryReceived
+    from relevo.store.db import FILE_NAME
+    from relevo.store.openers import open_points
+    from relevo.store.series import read
+    from tests.store.samples import registered
+
+    store = Store(place / FILE_NAME)
+    names = sorted({f"device-{device:03}" for device, _, _ in signals.sent})
+    store.commit([registered(name) for name in names])
+    since = dict(store.reader.execute("SELECT id, registered_seq FROM devices"))
+    for first in range(0, len(signals.sent), 50):
+        part = signals.sent[first : first + 50]
+        store.commit(
+            [TelemetryReceived(f"device-{device:03}", ts, "device", ts, values) for device, ts, values in part]
+        )
+        if store.tail() >= TAIL_EVENTS:
+            store.compact()
+            store.writer.checkpoint()
+    store.compact()
+    store.repack()
+    pages = dict(store.reader.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name"))
+    whole = sum(pages[name] for name in ("chunks", "chunks_series", "times", "series", "sqlite_autoindex_series_1"))
+    times = store.reader.execute("SELECT sum(length(data)) FROM times").fetchone()[0]
+    rows = store.reader.execute(
+        "SELECT key, sum(length(data)), sum(n) FROM chunks JOIN series ON series.id = chunks.series GROUP BY key"
+    ).fetchall()
+    around = whole / (times + sum(size for _, size, _ in rows))
+    points = sum(n for _, _, n in rows)
+    sizes = {key: (size / n + times / points) * around for key, size, n in rows}
+    took = {}
+    for key in signals.kinds:
+        end = max(ts for device, ts, values in signals.sent if not device and key in values) + 1
+        took[key] = median(
+            lambda key=key, end=end: read(
+                store.reader, open_points, names[0], key, end - 86_400_000, end, 10**6, None, since[names[0]]
             )
-        except (subprocess.SubprocessError, OSError) as error:
-            raise Missing(f"not installed; pip install amqtt failed: {error}") from error
-    asked = (
-        "import importlib.metadata as m, platform; print(m.version('amqtt'), 'on Python', platform.python_version())"
-    )
-    return subprocess.run([python, "-c", asked], capture_output=True, text=True).stdout.strip()
+        )
+    store.close()
+    return sizes, took
 
 
-def _aedes(allowed: bool) -> str:
-    """From npm, in a directory of its own."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    home = CACHE / "bench-npm"
-    package = home / "node_modules" / "aedes" / "package.json"
-    if node is None:
-        raise Missing("not installed; there is no node")
-    if not package.exists():
-        if not allowed or npm is None:
-            raise Missing("not installed")
-        home.mkdir(parents=True, exist_ok=True)
-        (home / "package.json").write_text('{"private": true}')
-        command = [npm, "install", "--no-audit", "--no-fund", "--silent", "aedes"]
-        try:
-            subprocess.run(command, cwd=home, capture_output=True, timeout=_INSTALL_S, check=True)
-        except (subprocess.SubprocessError, OSError) as error:
-            raise Missing(f"not installed; npm install aedes failed: {error}") from error
-    (home / "server.mjs").write_text(_AEDES)
-    found = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip()
-    return f"{json.loads(package.read_text())['version']} on Node {found}"
-
-
-_AEDES = """\
-import { createServer } from "node:net";
-import { Aedes } from "aedes";
-
-const broker = await Aedes.createBroker({ concurrency: 10000, queueLimit: 1000000 });
-const server = createServer({ noDelay: true }, broker.handle);
-server.listen({ port: Number(process.argv[2]), host: "127.0.0.1", backlog: 4096 });
-process.on("SIGTERM", () => process.exit(0));
-"""
-
-
-# Starting
-
-
-def _start_relevo(directory: Path, port: int) -> Start:
-    command = [
-        sys.executable, "-m", "relevo", "serve", "--data", directory / "data",
-        "--http", f"127.0.0.1:{free_port()}", "--mqtt", f"127.0.0.1:{port}",
-    ]  # fmt: skip
-    return Start(command, {**RELEVO, "RELEVO_ADMIN_PASSWORD": "correct-horse-battery-staple"})
-
-
-RELEVO = {
-    "RELEVO_PROFILE": "lab",
-    # A plain broker; the benchmark's topics belong to no contract.
-    "RELEVO_ANONYMOUS_TOPICS": "#",
-    "RELEVO_LIMITS__CONNECTIONS": "100000",
-    "RELEVO_LIMITS__CONNECTIONS_PER_ADDRESS": "100000",
-    "RELEVO_LIMITS__INFLIGHT": "65535",
-    "RELEVO_LIMITS__QUEUED_MESSAGES": "1000000",
-    "RELEVO_LIMITS__QUEUED_BYTES": "1000000000",
-}
-
-
-def _start_mosquitto(directory: Path, port: int) -> Start:
-    configuration = directory / "mosquitto.conf"
-    configuration.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n"
-        "max_inflight_messages 0\nmax_queued_messages 0\nmax_queued_bytes 0\nlog_type error\n"
-    )
-    return Start([shutil.which("mosquitto", path=_PATH) or "mosquitto", "-c", configuration])
-
-
-def _start_amqtt(directory: Path, port: int) -> Start:
-    configuration = directory / "amqtt.yaml"
-    configuration.write_text(
-        f"listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:{port}\n    max_connections: 0\n"
-        "plugins:\n  amqtt.plugins.authentication.AnonymousAuthPlugin:\n    allow_anonymous: true\n"
-    )
-    return Start([CACHE / "bench-venv" / "bin" / "amqtt", "-c", configuration])
-
-
-def _start_aedes(directory: Path, port: int) -> Start:
-    return Start([shutil.which("node") or "node", CACHE / "bench-npm" / "server.mjs", str(port)])
-
-
-def _start_nats(directory: Path, port: int) -> Start:
-    configuration = directory / "nats.conf"
-    store = directory / "jetstream"
-    configuration.write_text(
-        f'server_name: bench\nlisten: 127.0.0.1:{free_port()}\njetstream {{ store_dir: "{store}" }}\n'
-        f"mqtt {{ listen: 127.0.0.1:{port}, max_ack_pending: 30000 }}\nmax_connections: 100000\n"
-    )
-    return Start([shutil.which("nats-server", path=_PATH) or "nats-server", "-c", configuration])
-
-
-def _start_rabbitmq(directory: Path, port: int) -> Start:
-    """In the foreground, below its own node name, without the system's data, configuration or port mapper."""
-    (directory / "plugins").write_text("[rabbitmq_mqtt].")
-    (directory / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{free_port()}\nmqtt.listeners.tcp.1 = 127.0.0.1:{port}\n"
-        "mqtt.allow_anonymous = true\nmqtt.default_user = guest\nmqtt.default_pass = guest\n"
-        "mqtt.prefetch = 65535\nmqtt.tcp_listen_options.backlog = 4096\nmqtt.tcp_listen_options.nodelay = true\n"
-        "log.console = true\nlog.console.level = error\nlog.file = false\n"
-        # A CPU quota of its own is no reason to stop publishers.
-        "vm_memory_high_watermark.relative = 0.6\ndisk_free_limit.absolute = 50MB\n"
-    )
-    distribution, mapper = free_port(), free_port()
-    home = next(
-        iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))), Path("/usr/lib/rabbitmq/bin")
-    )
-    env = {
-        "HOME": str(directory),
-        "RABBITMQ_NODENAME": f"bench{port}@localhost",
-        "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq.conf"),
-        "RABBITMQ_CONF_ENV_FILE": str(directory / "none"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
-        "RABBITMQ_MNESIA_BASE": str(directory / "mnesia"),
-        "RABBITMQ_LOG_BASE": str(directory / "log"),
-        "RABBITMQ_DIST_PORT": str(distribution),
-        "RABBITMQ_PID_FILE": str(directory / "pid"),
-        "ERL_EPMD_PORT": str(mapper),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-    }
-
-    def stop() -> None:
-        # The port mapper became a daemon of its own; it goes only once it knows of no node any more.
-        epmd = shutil.which("epmd", path=_PATH)
-        if epmd:
-            subprocess.run([epmd, "-kill"], env={**os.environ, **env}, capture_output=True, timeout=10)
-
-    return Start([home / "rabbitmq-server"], env, stop)
-
-
-def _relevo_version(allowed: bool) -> str:
-    from relevo import __version__
-
-    uvloop = importlib.metadata.version("uvloop")
-    return f"{__version__} on Python {sys.version.split()[0]}, uvloop {uvloop}"
-
-
-PEERS = {
-    one.name: one
-    for one in (
-        Peer("relevo", False, _relevo_version, _start_relevo),
-        Peer("mosquitto", True, debian("mosquitto", "mosquitto"), _start_mosquitto),
-        Peer("nats", True, debian("nats-server", "nats-server"), _start_nats),
-        Peer("aedes", False, _aedes, _start_aedes),
-        Peer("rabbitmq", False, debian("rabbitmq-server", "rabbitmq-server"), _start_rabbitmq, 40.0),
-        Peer("amqtt", False, _amqtt, _start_amqtt),
-    )
-}
+def compare(place: Path, many: Sequence[Signals]) -> Iterator[str]:
+    """Lines of the table."""
+    yield f"| Bytes a point | points | Relevo | {' | '.join(NAMES)} | one day: Relevo ms | {' | '.join(NAMES)} |"
+    yield "|---|" + "--:|" * (3 + 2 * len(NAMES))
+    for number, signals in enumerate(many):
+        own = place / f"signals-{number}"
+        own.mkdir()
+        sizes, took = ours(own, signals)
+        for key, kind in signals.kinds.items():
+            columns: dict[int, Series] = {}
+            for device, ts, values in signals.sent:
+                if key in values:
+                    one = columns.setdefault(device, Series(device, [], []))
+                    one.ts.append(ts)
+                    one.values.append(values[key])
+            series = [columns[device] for device in sorted(columns)]
+            points = sum(len(one.ts) for one in series)
+            found = taken(own, series)
+            bytes_each = " | ".join(f"{one.size / points:.2f}" if one else "–" for one in found)
+            days = " | ".join(f"{one.day_ms:.1f}" if one and one.day_ms else "–" for one in found)
+            yield f"| {signals.name}: {kind} | {points:,} | {sizes[key]:.2f} | {bytes_each} | {took[key]:.1f} | {days} |"
+        shutil.rmtree(own)

@@ -25,6 +25,10 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, T
 
 from relevo.store.db import metadata
 
+# A chunk with so many points grows no more.
+FULL: Final = 1_000
+# Numbers of chunks and rows of times that are full; those of others are smaller.
+_FULL_FROM: Final = 2**40
 _LISTED: Final = "(SELECT value FROM json_each(?))"
 # Statements for so many rows are kept prepared.
 _TOGETHER: Final = (100, 10, 1)
@@ -178,29 +182,62 @@ def commit(connection: sqlite3.Connection, step: Step) -> None:
     writing = [unit for unit in step.units if unit.chunks]
     # One that was removed since leaves nothing behind; what it has in chunks is swept up (sweep).
     there = set(_listed(connection, "number", "devices", "number", [unit.device for unit in writing]))
-    _insert(connection, [unit for unit in writing if unit.device in there])
-    drop(connection, [one for unit in step.units for one in unit.dropped])
+    dropped = [one for unit in step.units for one in unit.dropped]
+    drop(connection, dropped)
+    _insert(connection, [unit for unit in writing if unit.device in there], dropped)
     if erased := [one for unit in step.units for one in unit.erased]:
         connection.execute(f"DELETE FROM erasures WHERE id IN {_LISTED}", (_json(erased),))  # noqa: S608
     if step.left != step.found:
         connection.execute("INSERT OR REPLACE INTO compaction(id, low, high, through) VALUES (1,?,?,?)", step.left)
 
 
-def _insert(connection: sqlite3.Connection, units: Sequence[Unit]) -> None:
+def _insert(connection: sqlite3.Connection, units: Sequence[Unit], dropped: Sequence[tuple[int, int]]) -> None:
     numbers = _numbers(connection, units)
-    row = _last(connection, "times") + 1
+    ids = _Ids(connection, "chunks", [chunk for chunk, _ in dropped])
+    rows = _Ids(connection, "times", [row for _, row in dropped])
     times: list[tuple[int, int, bytes]] = []
-    made: list[tuple[int, int, int, int, int, int, bytes]] = []
+    made: list[tuple[int, int, int, int, int, int, int, bytes]] = []
     for unit in units:
         uses = [0] * len(unit.times)
+        full = [True] * len(unit.times)
         for one in unit.chunks:
             uses[one.times] += 1
+            full[one.times] &= one.n >= FULL
+        of_times = [rows.next(one) for one in full]
+        times += zip(of_times, uses, unit.times, strict=True)
+        for one in unit.chunks:
             number = numbers[unit.device, unit.keys[one.key]]
-            made.append((number, one.t0, one.seq, one.t1, one.n, row + one.times, one.data))
-        times += zip(range(row, row + len(uses)), uses, unit.times, strict=True)
-        row += len(uses)
-    _add(connection, "times(id, used, data)", times)
-    _add(connection, "chunks(series, t0, seq, t1, n, times, data)", made)
+            row = of_times[one.times]
+            made.append((ids.next(one.n >= FULL), number, one.t0, one.seq, one.t1, one.n, row, one.data))
+    # Rows that come in the order of their numbers fill their pages.
+    _add(connection, "times(id, used, data)", sorted(times))
+    _add(connection, "chunks(id, series, t0, seq, t1, n, times, data)", sorted(made))
+
+
+class _Ids:
+    """Numbers for new rows. A chunk that still grows is soon written anew; full ones mostly stay for ever. Apart from
+    each other, and with the numbers of the former taken again, pages of full chunks have no holes."""
+
+    def __init__(self, connection: sqlite3.Connection, table: str, free: Sequence[int]) -> None:
+        bounds = connection.execute(
+            f"SELECT (SELECT max(id) FROM {table}), (SELECT max(id) FROM {table} WHERE id < {_FULL_FROM})"  # noqa: S608
+        ).fetchone()
+        self._full = max(bounds[0] or 0, _FULL_FROM - 1)
+        mine = {one for one in free if one < _FULL_FROM}
+        self._growing = max(bounds[1] or 0, *mine, 0)
+        if mine:
+            # A row of times may be in use by other chunks still.
+            mine -= set(_listed(connection, "id", table, "id", list(mine)))
+        self._free = sorted(mine, reverse=True)
+
+    def next(self, full: bool) -> int:
+        if full:
+            self._full += 1
+            return self._full
+        if self._free:
+            return self._free.pop()
+        self._growing += 1
+        return self._growing
 
 
 def _numbers(connection: sqlite3.Connection, units: Sequence[Unit]) -> dict[tuple[int, str], int]:

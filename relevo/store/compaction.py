@@ -25,11 +25,10 @@ from numpy.typing import NDArray
 from relevo.domain.events import HistoryCorrected, TelemetryReceived
 from relevo.domain.quality import CORRECTED, quality
 from relevo.store import chunks, journal
-from relevo.store.chunks import Erasure, Head, NewChunk, Progress, Step, Unit
+from relevo.store.chunks import FULL, Erasure, Head, NewChunk, Progress, Step, Unit
 from relevo.store.layout import Times, decode_times, decode_values, encode_times, encode_values, plain
 from relevo.store.packing import Ints
 
-FULL: Final = 1_000
 # One pass holds this many values in memory at most, and a little more.
 VALUES_MOST: Final = 1_000_000
 _ROWS_AT_ONCE: Final = 500

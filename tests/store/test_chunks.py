@@ -253,3 +253,23 @@ Memory.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 TestMemory = Memory.TestCase
+
+
+def test_full_chunks_follow_each_other_without_holes_between_those_that_grow(path: Path, writer: Writer) -> None:
+    commit(writer, registered("d1"), registered("d2"))
+    reader = open_reader(path)
+    for n in range(40):
+        for device in ("d1", "d2"):
+            commit(writer, *(reading(device, {"v": one}, ts=NOW + one) for one in range(n * 100, n * 100 + 100)))
+        for step in compaction.steps(reader, compaction.read_range(reader), lambda: 10):
+            writer.maintain(lambda connection, step=step: chunks.commit(connection, step))
+    rows = reader.execute("SELECT id, n, times FROM chunks ORDER BY id").fetchall()
+    full = [(chunk, row) for chunk, n, row in rows if n >= chunks.FULL]
+    growing = [(chunk, row) for chunk, n, row in rows if n < chunks.FULL]
+    first = chunks._FULL_FROM
+    assert [chunk for chunk, _ in full] == list(range(first, first + len(full)))
+    assert sorted(row for _, row in full) == [chunk for chunk, _ in full]
+    # The numbers of those that grew are taken again.
+    assert {one for pair in growing for one in pair} <= {1, 2, 3, 4}
+    assert len(full) >= 4
+    reader.close()
