@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from relevo import swap
 from relevo.errors import ConfigurationError
 from relevo.files import write_file
 
@@ -24,7 +25,7 @@ class DataDirectory:
         """Create and lock it. Raises :class:`ConfigurationError`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._lock = os.open(self.path / swap.LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigurationError(
                 f"the data directory {self.path} cannot be used: {error.strerror}; choose another with --data DIR"
@@ -41,6 +42,14 @@ class DataDirectory:
             ) from None
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+        try:
+            swap.finish(self.path)
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(
+                f"what was restored into {self.path} cannot be put in its place: {error}; make room or give this user "
+                "the right to write there, and start again"
+            ) from error
 
     def secret_key(self) -> tuple[bytes, bool]:
         """The secret under which device keys are hashed, and whether it was made just now."""
