@@ -45,6 +45,7 @@ from relevo.http.watching import Standing
 from relevo.intake import Intake
 from relevo.jobs.acting import Acting
 from relevo.jobs.backtests import Backtests
+from relevo.jobs.backup import Backups
 from relevo.jobs.bulk import Bulks
 from relevo.jobs.compactor import Compactor
 from relevo.jobs.consumption import Consumption
@@ -143,6 +144,7 @@ class Application:
         self._consumption: Consumption | None = None
         self._relays: RelayClock | None = None
         self._compactor: Compactor | None = None
+        self._backups: Backups | None = None
         self._history: History | None = None
 
     async def start(self) -> None:
@@ -386,6 +388,7 @@ class Application:
         self._compactor = compactor = Compactor(
             path, pipeline, readers, clock, settings.history.tail_events, registry.__len__, trimming=trimming
         )
+        self._backups = backups = Backups(self.directory.path, settings.backup, notifications, clock)
         figures = Figures(
             pipeline,
             broker,
@@ -399,6 +402,7 @@ class Application:
             refusals,
             bus,
             compactor,
+            backups,
             lambda: self.mqtt_port,
         )
         services = Services(
@@ -413,6 +417,7 @@ class Application:
             switching=switching,
             bulks=bulks,
             schedules=scheduler,
+            backups=backups,
             sites=self._sites,
             rules=rules,
             alerts=alerts,
@@ -494,6 +499,7 @@ class Application:
         self._silent = SilentUnclaimed(registry, presence, dialects, people, keyring, claims, pipeline, clock)
         self._silent.start()
         compactor.start()
+        backups.start()
 
     async def _stop_jobs(self) -> None:
         for job in (
@@ -511,6 +517,7 @@ class Application:
             self._consumption,
             self._relays,
             self._compactor,
+            self._backups,
             self._history,
         ):
             if job is not None:

@@ -41,7 +41,9 @@ def bar() -> Iterator[Tell]:
 @told
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where it is to be; the name is free to choose.")],
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite a file of that name, once all is well.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Overwrite a file of that name, once all is well.")
+    ] = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -85,6 +87,6 @@ def restore(
     if found.aside is not None:
         say(f"what was there is in {found.aside}: remove it when it is not needed any more")
     say(
-        f"{settings.data} is as it was up to event {manifest.seq}: {manifest.devices} devices, {manifest.users} people, "
-        f"{manifest.points:,} values. Start it with `relevo serve --data {settings.data}`"
+        f"{settings.data} is as it was up to event {manifest.seq}: {manifest.devices} devices, {manifest.users} "
+        f"people, {manifest.points:,} values. Start it with `relevo serve --data {settings.data}`"
     )

@@ -47,8 +47,8 @@ def restore(
 ) -> Restored:
     """Bring ``data`` back to what is in ``file``; with ``replace`` what is there is kept aside.
 
-    Raises :class:`Damaged` for a file that is not what it was, :class:`ConfigurationError` for one of a newer Relevo and
-    for a directory in which a server runs, :class:`Conflict` for a directory that is not empty,
+    Raises :class:`Damaged` for a file that is not what it was, :class:`ConfigurationError` for one of a newer Relevo
+    and for a directory in which a server runs, :class:`Conflict` for a directory that is not empty,
     :class:`StoreUnavailable` when there is no room, and :class:`OSError`. After each of them everything is as it was.
     """
     with Archive(file) as archive:

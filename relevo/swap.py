@@ -1,11 +1,11 @@
 """Putting a restored directory in the place of what a data directory holds, so that a crash leaves one of both whole.
 
-Theory. A data directory may be a mount point, which cannot be renamed, and holds several files that belong together, so
-no single rename can exchange them. What comes is therefore made ready beside them, in a folder of its own, and seen onto
-the disk. Renaming that folder to :data:`READY` is the moment at which the restore is done: before it everything is as it
-was, and after it :func:`finish`, which every start calls under the directory's lock, carries out what is left, from
-wherever it stopped: first all that was there goes into a folder aside, then, once a mark says that it did, what was
-made ready takes its place.
+Theory. A data directory may be a mount point, which cannot be renamed, and holds several files that belong together,
+so no single rename can exchange them. What comes is therefore made ready beside them, in a folder of its own, and seen
+onto the disk. Renaming that folder to :data:`READY` is the moment at which the restore is done: before it everything is
+as it was, and after it :func:`finish`, which every start calls under the directory's lock, carries out what is left,
+from wherever it stopped: first all that was there goes into a folder aside, then, once a mark says that it did, what
+was made ready takes its place.
 """
 
 import os

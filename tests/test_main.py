@@ -16,6 +16,7 @@ UNNEEDED = (
     "apprise", "astral", "babel", "cel", "engineio", "httpx", "jinja2", "socketio", "standardwebhooks",
     # What opens history is in a process of its own.
     "numpy", "pcodec", "relevo.store.compaction", "relevo.store.layout", "zstandard",
+    "relevo.http.api.backups", "relevo.store.archive", "relevo.store.checking", "relevo.store.salvage",
 )  # fmt: skip
 
 

@@ -63,6 +63,7 @@ GROUPS: Final = (
     Group("api.factory", ("/api/v1/factory",)),
     Group("api.channels", ("/api/v1/notifications/",)),
     Group("api.notifications", ("/api/v1/notifications",)),
+    Group("api.backups", ("/api/v1/system/backups",)),
     Group("api.system", ("/api/v1/system",)),
     Group("hidrometro.reading", ("/healthz", "/api/current", "/api/history")),
     Group("hidrometro.asking", ("/api/login", "/api/data", "/api/cmd", "/api/debug/")),

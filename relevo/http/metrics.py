@@ -85,6 +85,13 @@ class _Figures:
         )
         longest = "The longest of these transactions."
         yield GaugeMetricFamily("relevo_history_longest_seconds", longest, value=memory["longest_s"])
+        backups = figures["backups"]
+        if backups["age_s"] is not None:
+            since = "Seconds since the newest backup was begun; absent while there is none."
+            yield GaugeMetricFamily("relevo_backup_age_seconds", since, value=backups["age_s"])
+            yield GaugeMetricFamily("relevo_backup_bytes", "Size of the newest backup.", value=backups["size"])
+        yield CounterMetricFamily("relevo_backups", "Backups made.", value=backups["made"])
+        yield CounterMetricFamily("relevo_backups_failed", "Backups that failed.", value=backups["failed"])
         yield GaugeMetricFamily("relevo_live_views", "Open streams and WebSockets.", value=figures["live_views"])
         for name, what in _MQTT_GAUGES.items():
             yield GaugeMetricFamily(f"relevo_mqtt_{name}", what, value=figures["mqtt"][name])

@@ -1,8 +1,9 @@
 """What the HTTP endpoints work with, wired by the application."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 from fastapi import Depends
@@ -45,6 +46,7 @@ from relevo.refusals import Refusals
 from relevo.sending.process import Outcome as Sent
 from relevo.settings import Settings
 from relevo.store.backtests import Answer
+from relevo.store.backup import Progress
 from relevo.store.latest import Latest, values_of
 from relevo.store.processes import History
 from relevo.store.readers import Readers
@@ -118,6 +120,38 @@ class Consumption(Protocol):
     def months(self, device: str) -> dict[str, float]: ...
 
 
+class KeptBackup(Protocol):
+    """A file in the folder of backups; ``created`` in milliseconds UTC."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def created(self) -> int: ...
+
+
+class Backups(Protocol):
+    """What makes backups. See :class:`relevo.jobs.backup.Backups`."""
+
+    folder: Path
+    error: str
+    progress: Progress | None
+
+    @property
+    def running(self) -> bool: ...
+
+    def begin(self) -> object: ...
+
+    async def files(self) -> Sequence[KeptBackup]: ...
+
+    def file(self, name: str) -> Path: ...
+
+    async def remove(self, name: str) -> None: ...
+
+
 class Schedules(Protocol):
     """What runs schedules."""
 
@@ -143,6 +177,7 @@ class Services:
     switching: Switching
     bulks: BulkCommands
     schedules: Schedules
+    backups: Backups
     sites: dict[str, Site]
     rules: Rules
     alerts: Alerts

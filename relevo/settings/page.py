@@ -8,6 +8,7 @@ from relevo.settings.load import CONTRACT_NAMES, environment_name, names
 from relevo.settings.table import (
     Alchemy,
     Autocore,
+    Backup,
     Commands,
     Hidrometro,
     History,
@@ -92,6 +93,7 @@ def settings_page() -> str:
         "notifications": f"## [notifications]\n\n{Notifications.__doc__}\n",
         "webhooks": f"## [webhooks]\n\n{Webhooks.__doc__}\n",
         "history": f"## [history]\n\n{History.__doc__}\n",
+        "backup": f"## [backup]\n\n{Backup.__doc__}\n",
         "hidrometro": f"## [hidrometro]\n\n{Hidrometro.__doc__}\n",
         "twins": f"## [twins]\n\n{Twins.__doc__}\n",
         "autocore": f"## [autocore]\n\n{Autocore.__doc__}\n",

@@ -482,6 +482,27 @@ class History(Table):
     )
 
 
+class Backup(Table):
+    """Backups that the server makes by itself, see ``docs/backup.md``."""
+
+    every_h: int = Field(default=0, ge=0, le=8_760, description="Hours from one backup to the next; 0 for none.")
+    directory: Place | None = Field(
+        default=None,
+        description="Folder of backups, better on another disk.",
+        json_schema_extra={"default_text": "`backups` in the data directory"},
+    )
+    daily: int = Field(default=7, ge=0, le=3_650, description="Days of which the newest backup is kept.")
+    weekly: int = Field(default=4, ge=0, le=520, description="Weeks of which the newest backup is kept.")
+    monthly: int = Field(default=12, ge=0, le=1_200, description="Months of which the newest backup is kept.")
+    age_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days after which a backup is removed whatever else is kept, but for the newest; 0 for no such "
+        "bound. Bounds how long what was erased is still in a backup.",
+    )
+
+
 class Thingsnxt(Table):
     """Token devices and their app, see ``contracts/thingsnxt.md``."""
 
@@ -609,6 +630,7 @@ class Settings(Table):
     thingsnxt: Thingsnxt = Field(default=Thingsnxt())
     notifications: Notifications = Field(default=Notifications())
     history: History = Field(default=History())
+    backup: Backup = Field(default=Backup())
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

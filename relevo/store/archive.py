@@ -158,7 +158,9 @@ class Archive:
             data = self._zip.read(MANIFEST)
             form = msgspec.json.decode(data, type=dict[str, object]).get("format")
             if form != FORMAT:
-                raise Damaged(f"{self.path} has format {form}, which this version does not know: a newer Relevo made it")
+                raise Damaged(
+                    f"{self.path} has format {form}, which this version does not know: a newer Relevo made it"
+                )
             found = msgspec.json.decode(data, type=Manifest)
         except Damaged:
             raise

@@ -7,6 +7,7 @@ from relevo.bus import Bus
 from relevo.dispatch import Dispatch
 from relevo.domain.devices import Registry
 from relevo.domain.presence import Presence
+from relevo.jobs.backup import Backups
 from relevo.jobs.compactor import Compactor
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.rules import Rules
@@ -32,6 +33,7 @@ class Figures(NamedTuple):
     refusals: Refusals
     bus: Bus
     compactor: Compactor
+    backups: Backups
     mqtt_port: Callable[[], int]
 
     def problems(self) -> list[str]:
@@ -72,6 +74,7 @@ class Figures(NamedTuple):
             "rules": self.rules.figures(),
             "notifications": self._told(),
             "memory": self.compactor.figures(),
+            "backups": self.backups.figures(),
             "live_views": len(self.bus),
             "counters": {
                 "events": pipeline.counters.events,
