@@ -12,6 +12,7 @@ import typer
 
 from relevo.clock import SystemClock
 from relevo.console import Config, Data, read_settings, say, told
+from relevo.errors import Conflict, RelevoError
 
 app = typer.Typer()
 
@@ -90,3 +91,47 @@ def restore(
         f"{settings.data} is as it was up to event {manifest.seq}: {manifest.devices} devices, {manifest.users} "
         f"people, {manifest.points:,} values. Start it with `relevo serve --data {settings.data}`"
     )
+
+
+@app.command()
+@told
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A backup; unset: what the data directory holds.")
+    ] = None,
+    salvage: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Save what can be read into a new data directory.")
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Look for damage and name it; ends with 1 when there is any, with 2 when it cannot look.
+
+    Relevo may run meanwhile, except for --salvage.
+    """
+    from relevo.examining import check_backup, check_data, save
+    from relevo.store.checking import Report
+
+    settings = read_settings(config, data=data)
+    try:
+        if file is not None and salvage is not None:
+            raise Conflict("--salvage is for a data directory; restore the backup instead")
+        with bar() as tell:
+            if salvage is not None:
+                found: Report = save(settings.data, salvage, SystemClock().now_ms(), tell)
+            else:
+                found = check_backup(file, tell) if file is not None else check_data(settings.data, tell)
+    except (RelevoError, OSError) as error:
+        say(f"relevo: {error}")
+        raise typer.Exit(2) from None
+    for one in found.findings:
+        typer.echo(f"{one.where}: {one.what}")
+    if found.more:
+        typer.echo(f"and {found.more} more")
+    rows = f"{found.rows.total():,} rows of {len(found.rows)} tables can be read"
+    if salvage is not None:
+        say(f"{rows} and are in {salvage}; what is missing is listed in {salvage / 'missing.txt'}")
+    else:
+        say(rows if found.findings else f"nothing is damaged: {rows}")
+    if found.findings:
+        raise typer.Exit(1)

@@ -185,7 +185,8 @@ def complaints(connection: sqlite3.Connection, pragma: str = "quick_check") -> l
     """What SQLite finds wrong with a database; nothing when it is whole."""
     try:
         found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}({_COMPLAINTS})")]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        # It quotes what it finds, which need not be text.
         return [str(error)]
     return [] if found == ["ok"] else found
 

@@ -41,6 +41,11 @@ def encode(events: Sequence[AnyEvent]) -> bytes:
     return _encode(events)
 
 
+def decode(data: bytes) -> list[AnyEvent]:
+    """The events of a row. Raises :class:`msgspec.MsgspecError`."""
+    return _decode(data)
+
+
 def append(
     connection: sqlite3.Connection, seq: int, n: int, at: int, t0: int | None, t1: int | None, data: bytes
 ) -> None:

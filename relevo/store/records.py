@@ -482,6 +482,12 @@ def load(core: Connection) -> list[Record]:
     return [_record(kind, row._mapping) for kind, table in TABLES.items() for row in core.execute(select(table))]
 
 
+def check(kind: type[Record], row: Mapping[Any, Any]) -> None:
+    """Whether ``row``, with its JSON decoded, is a record of this kind. Raises :class:`TypeError`,
+    :class:`ValueError`."""
+    _record(kind, row)
+
+
 def _row(record: Record) -> dict[str, Any]:
     if type(record) not in _NESTED:
         return msgspec.structs.asdict(record)
