@@ -165,7 +165,7 @@ def copy_database(database: Path, copy: Path, tell: Tell = lambda phase, done, t
             target.close()
             source.close()
             os.close(synced)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL:
             raise StoreUnavailable(f"no room is left in {copy.parent}") from None
         raise Damaged(

@@ -87,8 +87,13 @@ def source_of(
         connection = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         with closing(connection):
             connection.execute("BEGIN")
-            yield SqlRows(connection)
-        return
+            try:
+                sound: Source | None = SqlRows(connection)
+            except (sqlite3.Error, Damaged) as error:
+                sound, wrong = None, [str(error)]
+            if sound is not None:
+                yield sound
+                return
     for one in wrong:
         report.note("file", one)
     copy = scratch / "pages"

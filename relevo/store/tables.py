@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
+from relevo.errors import Damaged
 from relevo.store.db import core_on, metadata
 from relevo.store.pages import MAGIC, TABLE_LEAF, Likeness, Pages, Row
 from relevo.store.schema import HEAD
@@ -95,11 +96,33 @@ class SqlRows:
     """A database that SQLite finds nothing wrong with. Every method raises ``sqlite3.DatabaseError``."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        """Raises :class:`Damaged` when what it says of its tables cannot be true, which SQLite does not look at."""
         self._connection = connection
+        try:
+            self._read()
+        except (UnicodeDecodeError, TypeError, ValueError) as error:
+            raise Damaged(f"its list of tables makes no sense: {error}") from None
+
+    def _read(self) -> None:
+        connection = self._connection
         connection.text_factory = _text
         rows = connection.execute("SELECT type, name, sql, rootpage FROM sqlite_schema").fetchall()
         self.tables = described([(name, sql or "", root) for kind, name, sql, root in rows if kind == "table"])
         self.indexes = [sql for kind, _, sql, _ in rows if kind == "index" and sql]
+        for kind, name, _, _ in rows:
+            if kind == "table":
+                said = [row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')]
+                if name not in self.tables or self.tables[name].columns != said:
+                    raise Damaged(f"what it says of its table {name} makes no sense")
+        versions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        if "alembic_version" in self.tables and versions in ([], [(HEAD,)]):
+            today, _ = of_today()
+            for name, table in self.tables.items():
+                if name.startswith("sqlite_"):
+                    continue
+                if name not in today or table.columns != today[name].columns:
+                    raise Damaged(f"it has a table {name} that it should not have so")
+                self.tables[name] = today[name]._replace(root=table.root)
 
     def rows(self, name: str, note: Note) -> Iterator[dict[str, Any]]:
         table = self.tables[name]
