@@ -28,7 +28,7 @@ from relevo.store.tables import PageRows, Source, SqlRows, of_today
 FINDINGS_MOST: Final = 1_000
 _RECORDS: Final = {table.name: kind for kind, table in records.TABLES.items()}
 _TELL_EVERY: Final = 500
-_FIRST: Final = ("alembic_version", "devices", "journal", "compaction", "series", "times", "chunks")
+_FIRST: Final = ("alembic_version", "devices", "trims", "journal", "compaction", "series", "times", "chunks")
 # Columns that hold numbers of events.
 _MARKS: Final = ("registered_seq", "low", "high", "position")
 _NAMES: Final = ("id", "name", "number", "client_id", "topic", "device", "webhook")
@@ -155,12 +155,15 @@ class Rows:
         self.marked = False
         self._used: dict[int, int] = {}
         self._spans = array("q")
+        # Of the events up to here some have left the journal, as they should.
+        self._trimmed = 0
         self._chunks: set[int] = set()
         self.last = 0
         self._checks: dict[str, Callable[[dict[str, Any]], None]] = {
             "alembic_version": self._version,
             "devices": self._device,
             "journal": self._journal,
+            "trims": self._trims,
             "compaction": self._compaction,
             "series": self._series,
             "times": self._times,
@@ -240,6 +243,10 @@ class Rows:
     def _device(self, row: dict[str, Any]) -> None:
         self.devices[row["number"]] = row["id"]
 
+    def _trims(self, row: dict[str, Any]) -> None:
+        self._trimmed = row["through"]
+        self.marks = max(self.marks, self._trimmed)
+
     def _journal(self, row: dict[str, Any]) -> None:
         first, count = row["seq"], row["n"]
         self._spans.extend((first, count))
@@ -248,24 +255,26 @@ class Rows:
             raise Damaged(f"it holds {len(events)} events")
         times = [event.ts for event in events if type(event) is TelemetryReceived]
         times += [ts for event in events if type(event) is HistoryCorrected for ts, _ in event.points]
-        if times and (row["t0"], row["t1"]) != (min(times), max(times)):
+        bounds = row["t0"], row["t1"]
+        if any(type(event) is TelemetryReceived for event in events) and bounds == (None, None):
+            raise Damaged("it says that it has no readings")
+        # A correction stays when the readings beside it have left (relevo.store.trimming).
+        if times and bounds not in ((min(times), max(times)), (None, None)):
             raise Damaged("its readings are of another time than it says")
 
     def _journal_end(self) -> None:
         spans = sorted(zip(self._spans[::2], self._spans[1::2], strict=True))
         end = spans[0][0] if spans else 1
         for first, count in spans:
-            if first > end:
-                self._report.note("journal", f"events {end} to {first - 1} are missing")
+            if first > max(end, self._trimmed + 1):
+                self._report.note("journal", f"events {max(end, self._trimmed + 1)} to {first - 1} are missing")
             elif first < end:
                 self._report.note("journal", f"events {first} to {end - 1} are there twice")
             end = max(end, first + max(count, 1))
         self.last = end - 1
         del self._spans[:]
         if self.marks > self.last:
-            self._report.note(
-                "devices", f"one was registered with event {self.marks}, the journal ends with {self.last}"
-            )
+            self._report.note("journal", f"it ends with event {self.last}, others speak of event {self.marks}")
 
     def _compaction(self, row: dict[str, Any]) -> None:
         self.marked = True

@@ -41,7 +41,7 @@ def encode(events: Sequence[AnyEvent]) -> bytes:
     return _encode(events)
 
 
-def decode(data: bytes) -> list[AnyEvent]:
+def decode(data: bytes) -> list[AnyEvent | None]:
     """The events of a row. Raises :class:`msgspec.MsgspecError`."""
     return _decode(data)
 

@@ -50,7 +50,7 @@ def salvage(data: Path, folder: Path, now_ms: int, tell: Tell = lambda phase, do
         making.touch(0o600)
         connection = sqlite3.connect(making, isolation_level=None)
         with closing(connection):
-            for pragma in ("journal_mode=OFF", "synchronous=OFF", "page_size=4096"):
+            for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=OFF", "synchronous=OFF", "page_size=4096"):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             connection.execute("BEGIN")
             _fill(connection, source, report, now_ms, tell)

@@ -365,3 +365,54 @@ def test_a_restore_that_is_killed_for_good_is_finished_by_the_next_start(tmp_pat
         process.wait()
         with RunningServer(data) as server:
             assert [value for _, value in server.points("one", "n", **EVER)] == [1]
+
+
+def test_damage_is_named_and_the_rest_starts_again(tmp_path: Path) -> None:
+    data, file, saved = tmp_path / "data", tmp_path / "one.relevo", tmp_path / "saved"
+    with RunningServer(data, env={"RELEVO_HISTORY__TAIL_EVENTS": "100"}) as server:
+        for device in ("north", "south"):
+            server.register(device)
+            for n in range(40):
+                answer = server.api.post(
+                    f"/api/v1/devices/{device}/telemetry", json=[{"ts": NOW + n, "values": {"n": n}}]
+                )
+                assert answer.status_code < 300
+        whole = relevo("check", "--data", str(data))
+        assert (whole.returncode, whole.stdout) == (0, ""), whole.stdout
+        assert "nothing is damaged" in whole.stderr
+        running = relevo("check", "--data", str(data), "--salvage", str(saved))
+        assert f"used by another Relevo (process {server.pid})" in complaint(running, 2)
+        assert not saved.exists()
+    backups.make(data, file)
+    assert relevo("check", str(file)).returncode == 0
+    assert "no database in" in complaint(relevo("check", "--data", str(tmp_path / "none")), 2)
+    assert "--salvage is for" in complaint(relevo("check", str(file), "--salvage", str(saved)), 2)
+
+    with closing(sqlite3.connect(data / "relevo.db")) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'devices'").fetchone()
+        (first,) = connection.execute("SELECT min(seq) FROM journal WHERE instr(data, 'south') AND t0 > 0").fetchone()
+        connection.execute("UPDATE journal SET data = zeroblob(length(data)) WHERE seq = ?", (first,))
+        connection.commit()
+    lost = relevo("check", "--data", str(data))
+    assert lost.returncode == 1
+    assert f"journal: events {first} to {first}, of 20" in lost.stdout
+    content = bytearray((data / "relevo.db").read_bytes())
+    content[:100] = bytes(100)
+    (data / "relevo.db").write_bytes(content)
+    found = relevo("check", "--data", str(data), "--salvage", str(saved))
+    assert found.returncode == 1, found.stderr
+    assert (saved / "missing.txt").read_text() == found.stdout
+    assert "its first page is damaged" in found.stdout
+    assert root > 1
+    with RunningServer(saved) as server:
+        values = {device: [value for _, value in server.points(device, "n", **EVER)] for device in ("north", "south")}
+        assert values["north"] == list(range(40))
+        assert len(values["south"]) == 39
+        assert relevo("check", "--data", str(saved)).returncode == 1
+
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    file.write_bytes(damaged)
+    bad = relevo("check", str(file))
+    assert bad.returncode == 1, bad.stdout
+    assert "relevo.db cannot be read" in bad.stdout or "is not what the manifest says" in bad.stdout

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from relevo.domain.accounts import Account
 from relevo.domain.records import Kept
 from relevo.domain.sites import Site
-from relevo.store import chunks, compaction, journal
+from relevo.store import chunks, compaction, journal, trimming
 from relevo.store.checking import Report, check
-from relevo.store.db import FILE_NAME, open_reader
+from relevo.store.db import FILE_NAME, open_reader, open_writer
 from relevo.store.pages import TABLE_LEAF, Pages, varint
 from relevo.store.salvage import LIST, salvage
 from relevo.store.schema import prepare
@@ -41,7 +41,7 @@ def fill(data: Path) -> Path:
     people = [Account(f"person-{n:02}", "viewer", "x" * 90, NOW, password_changed_at=NOW) for n in range(60)]
     sites = [Site(f"site-{n:02}", "UTC", 1.5, None) for n in range(20)]
     writer.write(Batch([Kept(one) for one in (*people, *sites)]), NOW)
-    for n in range(400):
+    for n in range(240):
         values = {"t": n % 7 / 10, "on": n % 5 == 0, "text": f"word {n % 3} {os.urandom(2).hex()}"}
         commit(writer, *(reading(device, values, ts=NOW + n * 1_000) for device in DEVICES))
         if n % 20 == 0:
@@ -135,7 +135,7 @@ def test_nothing_is_found_where_nothing_is_wrong(whole: Path, tmp_path: Path) ->
     report = check(whole / FILE_NAME, tmp_path)
     assert report.findings == []
     assert report.rows["journal"] == len(content(whole / FILE_NAME)["journal"])
-    assert report.rows["chunks"] > 50
+    assert report.rows["chunks"] > 20
     assert list(tmp_path.iterdir()) == []
 
 
@@ -172,7 +172,7 @@ def test_every_page_can_be_lost_and_all_that_is_not_on_it_is_saved(
         shutil.rmtree(saved)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_flipped_bytes_and_cut_files_are_found_and_the_rest_is_saved(
     whole: Path, tmp_path: Path, needs: tuple[Rows, dict[str, dict[int, set[int]]]], data: Any
@@ -231,7 +231,7 @@ def damaged(whole: Path, tmp_path: Path, *statements: str) -> Report:
         ("UPDATE journal SET data = x'93' WHERE seq = (SELECT max(seq) FROM journal)", "journal", "events .* are lost"),
         ("UPDATE journal SET n = n + 1 WHERE seq = (SELECT max(seq) FROM journal)", "journal", "it holds 3 events"),
         ("UPDATE compaction SET low = 1000000, high = 1000000", "compaction", "the journal ends with"),
-        ("UPDATE devices SET registered_seq = 1000000 WHERE id = 'west'", "devices", "registered with event 1000000"),
+        ("UPDATE devices SET registered_seq = 1000000 WHERE id = 'west'", "journal", "others speak of event 1000000"),
         ("DELETE FROM times WHERE id = 3", "chunks", "device north, key .* from 2026-01-01 .* its times are lost"),
         ("UPDATE chunks SET data = x'01ff00' WHERE id = 5", "chunks", "device .*, key .* values from .* are lost"),
         ("UPDATE chunks SET n = n + 1 WHERE id = 5", "chunks", "it holds other points than it says"),
@@ -240,6 +240,12 @@ def damaged(whole: Path, tmp_path: Path, *statements: str) -> Report:
         ("UPDATE latest SET data = 'nonsense' WHERE device = 1", "latest", "latest values of device north are lost"),
         ("DELETE FROM devices WHERE id = 'south'", "latest", "its device is not there"),
         ("UPDATE devices SET tags = 'no json' WHERE id = 'south'", "devices", "device south is lost"),
+        (
+            "UPDATE journal SET t0 = NULL, t1 = NULL WHERE seq = 2 OR seq % 3 = 0",
+            "journal",
+            "it says that it has no readings",
+        ),
+        ("INSERT INTO trims VALUES (1, 1000000)", "journal", "others speak of event 1000000"),
         ("DELETE FROM compaction", "compaction", "how far the journal is in chunks is lost"),
         ("DROP TABLE accounts", "accounts", "the table is missing"),
         ("DELETE FROM alembic_version", "alembic_version", "the version of the schema is lost"),
@@ -252,13 +258,29 @@ def test_what_rows_say_of_each_other_is_compared(
     assert [one for one in report.findings if one.where == where and re.search(what, one.what)], report.findings
 
 
+def test_what_has_left_the_journal_is_not_missing(whole: Path, tmp_path: Path) -> None:
+    target = tmp_path / "data"
+    shutil.copytree(whole, target)
+    with closing(open_writer(target / FILE_NAME)) as connection:
+        while (trim := trimming.next_trim(connection, chunks.progress(connection).low, 50)) is not None:
+            trimming.commit(connection, trim)
+        connection.execute("BEGIN")
+        trimming.give_back(connection, 1_000)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert check(target / FILE_NAME, tmp_path).findings == []
+    assert salvage(target, tmp_path / "saved", NOW).findings == []
+    with closing(sqlite3.connect(tmp_path / "saved" / FILE_NAME)) as connection:
+        assert connection.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+
+
 def test_numbers_of_events_never_go_back(whole: Path, tmp_path: Path) -> None:
     target = tmp_path / "data"
     shutil.copytree(whole, target)
     with closing(sqlite3.connect(target / FILE_NAME)) as connection:
         last = journal.next_seq(connection) - 1
         connection.execute("UPDATE compaction SET low = ?, high = ?", (last, last))
-        connection.execute("DELETE FROM journal WHERE seq > 500")
+        connection.execute("DELETE FROM journal WHERE seq > 300")
         connection.commit()
     salvage(target, tmp_path / "saved", NOW)
     with closing(sqlite3.connect(tmp_path / "saved" / FILE_NAME)) as connection:
