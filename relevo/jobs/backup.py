@@ -21,7 +21,7 @@ from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.notifications import Notifications
 from relevo.settings.table import Backup as BackupSettings
-from relevo.store.backup import COPYING, PARTIAL, SUFFIX, Failed, Made, Progress, decode_told
+from relevo.store.backup import COPYING, FORMER, PARTIAL, SUFFIX, Failed, Made, Progress, decode_told, remove
 from relevo.swap import BACKUPS
 
 log = get_logger("relevo.jobs")
@@ -161,10 +161,13 @@ class Backups:
 
     def _prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # What a killed one left behind; nobody else makes any under such a name.
-        for suffix in (PARTIAL, COPYING):
+        self._clear()
+
+    def _clear(self) -> None:
+        """What a killed one left behind; nobody else makes any under such a name."""
+        for suffix in (PARTIAL, COPYING, FORMER):
             for one in self.folder.glob(f"relevo-*{SUFFIX}{suffix}"):
-                one.unlink(missing_ok=True)
+                remove(one)
 
     async def _through_process(self, file: Path) -> Made:
         command = (sys.executable, "-m", "relevo.store.backup", str(self._data), str(file))
@@ -182,7 +185,8 @@ class Backups:
                 self.progress = found
             raise StoreUnavailable("the process that makes backups ended")
         finally:
-            await _end(process)
+            if not await _end(process):
+                await asyncio.to_thread(self._clear)
 
     async def _tell(self, now: int) -> None:
         if self._told_at is not None and 0 <= now - self._told_at < TOLD_AGAIN_MS:
@@ -221,7 +225,7 @@ class Backups:
         """Raises :class:`NotFound`, and :class:`StoreUnavailable` when the folder does not let go of it."""
         file = self.file(name)
         try:
-            await asyncio.to_thread(file.unlink)
+            await asyncio.to_thread(remove, file)
         except OSError as error:
             raise StoreUnavailable(f"{file} cannot be removed: {error.strerror}") from None
         await self.files()
@@ -251,8 +255,8 @@ def _created(name: str) -> int | None:
         return None
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Politely, so that it removes what is half done."""
+async def _end(process: asyncio.subprocess.Process) -> bool:
+    """Politely, so that it removes what is half done; false when it had to be killed."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
@@ -262,3 +266,5 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+        return False
+    return True

@@ -36,6 +36,7 @@ from relevo.store.schema import current
 SUFFIX: Final = ".relevo"
 PARTIAL: Final = ".partial"
 COPYING: Final = ".copying"
+FORMER: Final = ".former"
 # What a restore has no use for, beside what stays where it is: the log goes into the copy of the database.
 _NOT: Final = frozenset(
     {FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", "local.json", "local.json.new", "admin-password"}
@@ -46,6 +47,10 @@ _TELL_S: Final = 0.2
 _COMPLAINTS: Final = 3
 _ROWS_AT_ONCE: Final = 500
 # What stays free beside.
+# Unwritten bytes that a commit may have to wait for.
+_HEAP: Final = 2 * 1024 * 1024
+_FREED_AT_ONCE: Final = 16 * 1024 * 1024
+_FREEING_S: Final = 0.02
 _SPARE: Final = 16 * 1024 * 1024
 
 Tell = Callable[[str, int, int], None]
@@ -107,7 +112,7 @@ def make(data: Path, file: Path, tell: Tell = lambda phase, done, total: None, *
             return _write(data, copy, partial, file, now, tell)
         finally:
             for one in (copy, copy.with_name(copy.name + "-journal"), partial):
-                one.unlink(missing_ok=True)
+                remove(one)
 
 
 @contextlib.contextmanager
@@ -199,7 +204,7 @@ def files_of(data: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         name = one.relative_to(data).as_posix()
         if name in _NOT or swap.stays(name.partition("/")[0]) or not one.is_file():
             continue
-        if name.endswith((SUFFIX, PARTIAL, COPYING)):
+        if name.endswith((SUFFIX, PARTIAL, COPYING, FORMER)):
             continue
         if one.stat().st_size > _FILE_MOST:
             large.append(name)
@@ -235,8 +240,13 @@ def _write(data: Path, copy: Path, partial: Path, file: Path, now: int, tell: Te
             with path.open("rb") as source:
                 parts.append(writer.add(name, source, path.stat().st_mode & 0o777))
         with copy.open("rb") as source:
+            synced = 0
 
             def compressed(done: int) -> None:
+                nonlocal synced
+                if out.tell() - synced >= _HEAP:
+                    _data_sync(out.fileno())
+                    synced = out.tell()
                 _forget(source, done)
                 tell("compressing", done, total)
 
@@ -248,8 +258,14 @@ def _write(data: Path, copy: Path, partial: Path, file: Path, now: int, tell: Te
         out.flush()
         os.fsync(out.fileno())
     size = partial.stat().st_size
+    former = file.with_name(file.name + FORMER)
+    remove(former)
+    with contextlib.suppress(OSError):
+        # So that its going can take its time.
+        os.link(file, former)
     partial.replace(file)
     _sync(file.parent)
+    remove(former)
     return Made(str(file), size, now, counts.seq, counts.devices, counts.users, counts.points, large)
 
 
@@ -293,6 +309,22 @@ def _in_tail(connection: sqlite3.Connection) -> int:
                     found += len(event.values) if seq >= known[event.device] else 0
             at = first + n - 1
     return found
+
+
+def remove(file: Path) -> None:
+    """Remove a file bit by bit, harmless when there is none: freeing a gigabyte at once holds every commit up.
+
+    Raises :class:`OSError`.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if file.stat().st_nlink == 1:
+            with file.open("r+b") as opened:
+                size = opened.seek(0, os.SEEK_END)
+                while size > _FREED_AT_ONCE:
+                    size -= _FREED_AT_ONCE
+                    opened.truncate(size)
+                    time.sleep(_FREEING_S)
+        file.unlink()
 
 
 def _data_sync(descriptor: int) -> None:
