@@ -34,6 +34,7 @@ from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.sites import Site
 from relevo.domain.webhooks import secret_of
 from relevo.errors import ConfigurationError, TooMany
+from relevo.exchange.exports import Exports
 from relevo.http import tokens
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
@@ -146,6 +147,7 @@ class Application:
         self._compactor: Compactor | None = None
         self._backups: Backups | None = None
         self._history: History | None = None
+        self._exports: Exports | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -385,6 +387,7 @@ class Application:
         kept = settings.history
         trimming = Trimming(pipeline, readers, clock, kept.journal_events, kept.journal_days, kept.events_days)
         trimming.holds += [rules.held_from, webhooks.held_from, consumption.held_from]
+        self._exports = Exports(path)
         self._compactor = compactor = Compactor(
             path, pipeline, readers, clock, settings.history.tail_events, registry.__len__, trimming=trimming
         )
@@ -447,6 +450,7 @@ class Application:
             consumption=consumption,
             shout=self._shout,
             history=history,
+            exports=self._exports,
             monitor=monitor,
             announce=broker.announce,
             presence=presence,
@@ -518,6 +522,7 @@ class Application:
             self._relays,
             self._compactor,
             self._backups,
+            self._exports,
             self._history,
         ):
             if job is not None:

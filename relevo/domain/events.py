@@ -471,6 +471,20 @@ class HistoryCorrected(Event, tag="hc"):
     by: str = ""
 
 
+class ReadingImported(Event, tag="ti"):
+    """A reading of a device from somebody else's records, or from ours of another time; fields as in
+    :class:`TelemetryReceived`.
+
+    It is history and nothing else: the device did not speak, so no rule, live view or presence follows it.
+    """
+
+    device: str
+    ts: int
+    source: str
+    received: int
+    values: dict[str, Any]
+
+
 AnyEvent: TypeAlias = (
     TelemetryReceived
     | DeviceRegistered
@@ -506,4 +520,5 @@ AnyEvent: TypeAlias = (
     | NotificationRaised
     | HistoryErased
     | HistoryCorrected
+    | ReadingImported
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from relevo.domain.devices import Device, Registry
-from relevo.domain.events import AnyEvent, ReadingShown, TelemetryReceived, UnclaimedReading
+from relevo.domain.events import AnyEvent, ReadingImported, ReadingShown, TelemetryReceived, UnclaimedReading
 
 CONTRACT: Final = "hidrometro"
 LEAK: Final = "hidrometro.leak"
@@ -138,7 +138,7 @@ class Volume:
     def __init__(self) -> None:
         self._totals: dict[str, tuple[float, int]] = {}
 
-    def of(self, reading: TelemetryReceived) -> float:
+    def of(self, reading: TelemetryReceived | ReadingImported) -> float:
         """Litres since the reading before; a fall of the total is a reset and no negative consumption."""
         total = reading.values.get(TOTAL, 0.0)
         last, at = self._totals.get(reading.device, (0.0, 0))

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
+from relevo.exchange.protocol import FORMATS
 from relevo.http import errors
 from relevo.http.api import telemetry
 from relevo.http.description import Methods, complete
@@ -131,6 +132,10 @@ class SecurityHeaders:
         await self._app(scope, receive, with_headers)
 
 
+# What a device may fetch of itself as a file.
+_FILES = tuple(f"/telemetry.{suffix}" for suffix in FORMATS)
+
+
 class SignedIn:
     """ASGI middleware: the native API looks at nothing of a request before it has seen a credential.
 
@@ -149,7 +154,7 @@ class SignedIn:
             connection = HTTPConnection(scope)
             reads = scope["method"] == "GET"
             takes_keys = (
-                path.endswith(("/telemetry", "/latest", "/commands/next", "/response", "/reported"))
+                path.endswith(("/telemetry", *_FILES, "/latest", "/commands/next", "/response", "/reported"))
                 or (reads and path.endswith("/desired"))
                 or "/telemetry/" in path
             )

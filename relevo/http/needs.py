@@ -170,6 +170,9 @@ Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]
 OfBoards = Annotated[
     Identity, Depends(_Person("everybody who is signed in, for the boards they may view", Role.VIEWER))
 ]
+OfDevices = Annotated[
+    Identity, Depends(_Person("everybody who is signed in, of the devices they may view", Role.VIEWER))
+]
 ControlsBoard = Annotated[Identity, Depends(_Person("who may control the board", Role.VIEWER))]
 OwnsBoard = Annotated[Identity, Depends(_Person("the board's owner", Role.VIEWER))]
 MayView = Annotated[Held, _on_device(Right.VIEW)]

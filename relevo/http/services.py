@@ -33,6 +33,7 @@ from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook
+from relevo.exchange.exports import Exports
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.managed import ManagedRecords
@@ -212,6 +213,7 @@ class Services:
     # Sends to whoever listens at this moment; kept for nobody.
     shout: Callable[[Said], None]
     history: History
+    exports: Exports
     monitor: Monitor
     # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
     announce: Callable[[str, bytes, int, bool], None]

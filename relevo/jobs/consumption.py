@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from relevo.domain.customers import MONTHS_KEPT, Customer, MeterMonth, month_of
 from relevo.domain.devices import Registry
-from relevo.domain.events import AnyEvent, DeviceRemoved, TelemetryReceived
+from relevo.domain.events import AnyEvent, DeviceRemoved, ReadingImported, TelemetryReceived
 from relevo.domain.meters import CONTRACT, Volume
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.jobs.background import Background
@@ -44,6 +44,8 @@ class Consumption:
         # device id -> month -> litres
         self._litres: dict[str, dict[str, float]] = {}
         self._volume = Volume()
+        # Of imported readings, which have an order of their own.
+        self._imported = Volume()
         self._dirty: set[tuple[str, str]] = set()
         # The last event that is counted.
         self._position = 0
@@ -123,12 +125,13 @@ class Consumption:
             for month in self._litres.pop(event.device, {}):
                 self._dirty.add((event.device, month))
             self._volume.forget(event.device)
-        if type(event) is not TelemetryReceived:
+            self._imported.forget(event.device)
+        if type(event) is not TelemetryReceived and type(event) is not ReadingImported:
             return
         device = self._registry.get(event.device)
         if device is None or device.contract != CONTRACT:
             return
-        litres = self._volume.of(event)
+        litres = (self._volume if type(event) is TelemetryReceived else self._imported).of(event)
         if litres <= 0:
             return
         month = month_of(event.ts, self._zone)

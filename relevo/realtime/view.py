@@ -69,8 +69,8 @@ _KIND_OF: Final[dict[type, str]] = {
 }
 
 
-# The audit log is read, not watched; what sensors measured is told as telemetry already.
-UNSEEN: Final = frozenset({ev.Audited, ev.SensorsRead})
+# The audit log is read, not watched; what sensors measured is told as telemetry already; the past is not live.
+UNSEEN: Final = frozenset({ev.Audited, ev.SensorsRead, ev.ReadingImported})
 
 
 def kind_of(event: ev.AnyEvent) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from relevo.domain.events import HistoryCorrected, TelemetryReceived
+from relevo.domain.events import HistoryCorrected, ReadingImported, TelemetryReceived
 from relevo.domain.quality import CORRECTED, quality
 from relevo.store import chunks, journal
 from relevo.store.chunks import FULL, Erasure, Head, NewChunk, Progress, Step, Unit
@@ -129,7 +129,7 @@ def read_range(connection: sqlite3.Connection, values_most: int = VALUES_MOST) -
 def _take(known: dict[str, Readings], first: int, events: Sequence[Any]) -> int:
     values = 0
     for seq, event in enumerate(events, first):
-        if type(event) is TelemetryReceived:
+        if type(event) is TelemetryReceived or type(event) is ReadingImported:
             of = known.get(event.device)
             if of is not None and seq >= of.since:
                 of.add(seq, event.ts, quality(event.source, event.ts, event.received), event.values.items())

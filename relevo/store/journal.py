@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table
 
-from relevo.domain.events import AnyEvent, HistoryCorrected, TelemetryReceived
+from relevo.domain.events import AnyEvent, HistoryCorrected, ReadingImported, TelemetryReceived
 from relevo.store.db import metadata
 
 journal = Table(
@@ -100,6 +100,9 @@ def tail(
             if type(event) is TelemetryReceived:
                 if event.device == device and start <= event.ts < end:
                     yield n, event
+            elif type(event) is ReadingImported:
+                if event.device == device and start <= event.ts < end:
+                    yield n, TelemetryReceived(device, event.ts, event.source, event.received, event.values)
             elif type(event) is HistoryCorrected and event.device == device:
                 for ts, value in event.points:
                     if start <= ts < end:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Column, Integer, LargeBinary, Table
 
-from relevo.domain.events import TelemetryReceived
+from relevo.domain.events import ReadingImported, TelemetryReceived
 from relevo.domain.seen import Seen
 from relevo.store.db import metadata
 
@@ -91,6 +91,16 @@ class DeviceState:
                 return
         self._merge(event, heard)
 
+    def take_imported(self, event: ReadingImported) -> bool:
+        """Let its values become the latest where they are newer than what is there; whether any is.
+
+        The device did not speak: when it was last heard stays.
+        """
+        values = _by_key(self.groups)
+        fresh = {key: value for key, value in event.values.items() if key not in values or values[key][1] < event.ts}
+        self._regroup(values | {key: (value, event.ts, event.source) for key, value in fresh.items()})
+        return bool(fresh)
+
     def _merge(self, event: TelemetryReceived, heard: int) -> None:
         values = _by_key(self.groups)
         at = min(event.ts, event.received)
@@ -98,6 +108,9 @@ class DeviceState:
             known = values.get(key)
             if known is None or known[1] <= event.ts or min(known[1], heard) <= at:
                 values[key] = (value, event.ts, event.source)
+        self._regroup(values)
+
+    def _regroup(self, values: Latest) -> None:
         groups: dict[tuple[int, str], dict[str, Any]] = {}
         for key, (value, ts, source) in values.items():
             groups.setdefault((ts, source), {})[key] = value

@@ -51,8 +51,10 @@ class _Pipe(asyncio.SubprocessProtocol):
 class Process:
     """One process that answers one question at a time; the caller sees to that."""
 
-    def __init__(self, path: Path, idle: bool = False, quiet_s: float = QUIET_S) -> None:
-        self._command = [sys.executable, "-m", "relevo.store.worker", str(path.absolute()), *(["idle"] if idle else [])]
+    def __init__(
+        self, path: Path, idle: bool = False, quiet_s: float = QUIET_S, program: str = "relevo.store.worker"
+    ) -> None:
+        self._command = [sys.executable, "-m", program, str(path.absolute()), *(["idle"] if idle else [])]
         self._quiet_s = quiet_s
         self._process: tuple[asyncio.SubprocessTransport, _Pipe] | None = None
         self._quiet: asyncio.TimerHandle | None = None
@@ -65,7 +67,14 @@ class Process:
         return self._process[0].get_pid() if self._process is not None else None
 
     async def ask(self, wanted: Wanted, within_s: float) -> Answer:
-        """The answer. Raises :class:`StoreUnavailable` when there is none in time, or it says what went wrong.
+        """The answer. Raises as :meth:`call`, and :class:`StoreUnavailable` when it says what went wrong."""
+        found = decode_answer(await self.call(encode(wanted), within_s))
+        if found.error:
+            raise StoreUnavailable(f"history cannot be read: {found.error}")
+        return found
+
+    async def call(self, wanted: bytes, within_s: float) -> bytes:
+        """The bytes of the answer. Raises :class:`StoreUnavailable` when there is none in time.
 
         A process whose answer nobody waits for any more is ended.
         """
@@ -76,7 +85,7 @@ class Process:
             async with asyncio.timeout(within_s):
                 transport, pipe = self._process = self._process or await self._start()
                 answer = pipe.next_answer()
-                cast(asyncio.WriteTransport, transport.get_pipe_transport(0)).write(framed(encode(wanted)))
+                cast(asyncio.WriteTransport, transport.get_pipe_transport(0)).write(framed(wanted))
                 data = await answer
         except TimeoutError:
             raise StoreUnavailable(f"it took more than {within_s:g} s and was ended: ask for less") from None
@@ -88,10 +97,7 @@ class Process:
         if not data:
             raise StoreUnavailable("the process that opens history ended; try again")
         self._quiet = asyncio.get_running_loop().call_later(self._quiet_s, self.end)
-        found = decode_answer(data)
-        if found.error:
-            raise StoreUnavailable(f"history cannot be read: {found.error}")
-        return found
+        return data
 
     def end(self) -> None:
         """Kill the process, if there is one."""

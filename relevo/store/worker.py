@@ -88,7 +88,7 @@ def framed(data: bytes) -> bytes:
     return len(data).to_bytes(4) + data
 
 
-def _frames(stream: BinaryIO) -> Iterator[bytes]:
+def frames(stream: BinaryIO) -> Iterator[bytes]:
     while head := stream.read(4):
         yield stream.read(int.from_bytes(head))
 
@@ -162,7 +162,7 @@ def main() -> None:
     connection = open_reader(path)
     work = Work(connection)
     try:
-        for data in _frames(sys.stdin.buffer):
+        for data in frames(sys.stdin.buffer):
             answer: Any
             try:
                 answer = work.answer(decode_wanted(data))

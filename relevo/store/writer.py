@@ -38,6 +38,7 @@ from relevo.wire.mqtt_state import CHANGES, Change
 
 R = TypeVar("R")
 
+_READINGS: Final = frozenset({ev.TelemetryReceived, ev.ReadingImported})
 _VOLATILE: Final = frozenset({ev.UnclaimedReading, ev.ReadingShown})
 _STATUS: Final = frozenset({ev.StateReported, ev.StatusSet})
 _FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS | TWIN_EVENTS
@@ -189,6 +190,13 @@ class Writer:
                     continue
                 state.take(event)
                 dirty[device] = state
+            elif type(event) is ev.ReadingImported:
+                state = states.get(event.device) or self._state(event.device, connection)
+                if state is None:
+                    batch.lost.add(position)
+                    continue
+                if state.take_imported(event):
+                    dirty[event.device] = state
             elif type(event) in CHANGES:
                 batch.changes.append(event)
                 continue
@@ -262,7 +270,7 @@ class Writer:
         return state
 
     def _append(self, batch: Batch, connection: sqlite3.Connection, now_ms: int) -> None:
-        times = [event.ts for event in batch.kept if type(event) is ev.TelemetryReceived]
+        times = [event.ts for event in batch.kept if type(event) in _READINGS]
         times += [ts for event in batch.kept if type(event) is ev.HistoryCorrected for ts, _ in event.points]
         batch.first_seq = self.next_seq
         journal.append(

@@ -1,0 +1,138 @@
+"""Exports that are under way, seen from the server: it passes on what a process makes, as fast as it is taken."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+
+from relevo.errors import Invalid, StoreUnavailable, TooMany
+from relevo.exchange.protocol import Answer, ExportWanted, More, Wanted, decode_answer, encode
+from relevo.store.processes import Process
+
+AT_ONCE: Final = 2
+# No progress for so long ends an export; how long all of it takes does not matter.
+PART_S: Final = 60.0
+STALLED_S: Final = 300.0
+PROGRAM: Final = "relevo.exchange.program"
+
+
+async def asked(process: Process, wanted: Wanted, within_s: float) -> Answer:
+    """The answer of a process of :mod:`relevo.exchange.program`.
+
+    Raises :class:`StoreUnavailable`, and :class:`Invalid` for what whoever asks did wrong.
+    """
+    answer = decode_answer(await process.call(encode(wanted), within_s))
+    if answer.reason:
+        raise Invalid(answer.reason, answer.error)
+    if answer.error:
+        raise StoreUnavailable(f"history cannot be read: {answer.error}")
+    return answer
+
+
+class Export:
+    """One export. ``points`` of about ``expected`` values were made."""
+
+    def __init__(self, by: str, process: Process, expected: int, part_s: float, stalled_s: float) -> None:
+        self.id = token_hex(8)
+        self.by = by
+        self.points = 0
+        self.expected = expected
+        self._process = process
+        self._part_s = part_s
+        self._stalled_s = stalled_s
+        self._watch: asyncio.TimerHandle | None = None
+        self._next: asyncio.Task[Answer] | None = None
+        self.ended = asyncio.Event()
+        self._taken()
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The file. Raises :class:`StoreUnavailable` in its middle when it cannot go on."""
+        try:
+            self._next = asyncio.create_task(self._ask())
+            while self._next is not None:
+                answer = await self._next
+                self.points, self.expected = answer.points, max(answer.expected, answer.points)
+                # One part ahead of whoever takes them, and no more.
+                self._next = None if answer.done else asyncio.create_task(self._ask())
+                yield answer.data
+                if self.ended.is_set():
+                    raise StoreUnavailable(f"nobody took a part of the export for {self._stalled_s:g} s")
+                self._taken()
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Harmless when it has ended."""
+        if self._watch is not None:
+            self._watch.cancel()
+        task, self._next = self._next, None
+        if task is not None:
+            task.cancel()
+            task.add_done_callback(_looked_at)
+        self._process.end()
+        self.ended.set()
+
+    async def stop(self) -> None:
+        self.end()
+        await self._process.stop()
+
+    async def _ask(self) -> Answer:
+        return await asked(self._process, More(), self._part_s)
+
+    def _taken(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watch = asyncio.get_running_loop().call_later(self._stalled_s, self.end)
+
+
+def _looked_at(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+class Exports:
+    """All exports of the server."""
+
+    def __init__(
+        self, path: Path, at_once: int = AT_ONCE, part_s: float = PART_S, stalled_s: float = STALLED_S
+    ) -> None:
+        self._path = path
+        self._at_once = at_once
+        self._part_s = part_s
+        self._stalled_s = stalled_s
+        self._beginning = 0
+        self._all: dict[str, Export] = {}
+
+    @property
+    def running(self) -> list[Export]:
+        """Those that are not over."""
+        self._all = {one.id: one for one in self._all.values() if not one.ended.is_set()}
+        return list(self._all.values())
+
+    async def begin(self, wanted: ExportWanted, by: str) -> Export:
+        """An export for ``by``, whose parts are to be taken.
+
+        Raises :class:`TooMany`, :class:`StoreUnavailable` and :class:`Invalid`.
+        """
+        if len(self.running) + self._beginning >= self._at_once:
+            raise TooMany(f"{self._at_once} exports are being made already", 30)
+        self._beginning += 1
+        process = Process(self._path, program=PROGRAM, quiet_s=2 * self._stalled_s)
+        try:
+            answer = await asked(process, wanted, self._part_s)
+        except BaseException:
+            process.end()
+            raise
+        finally:
+            self._beginning -= 1
+        export = Export(by, process, answer.expected, self._part_s, self._stalled_s)
+        self._all[export.id] = export
+        return export
+
+    async def stop(self) -> None:
+        """End all of them; harmless when there are none."""
+        with contextlib.suppress(asyncio.CancelledError):
+            for one in self.running:
+                await one.stop()

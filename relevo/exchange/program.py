@@ -1,0 +1,72 @@
+"""What makes exports and reads imports, a process for each: ``python -m relevo.exchange.program DATABASE``.
+
+Questions come in on standard input and answers go out on standard output (:mod:`relevo.exchange.protocol`). The database
+is only read: what is imported the server commits.
+"""
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from relevo.errors import Invalid
+from relevo.exchange.protocol import Answer, ExportWanted, ImportWanted, Part, Wanted, decode_wanted, encode
+from relevo.store.db import open_reader
+from relevo.store.worker import framed, frames, spare_the_collector
+
+_NICER: Final = 5
+
+
+class Work:
+    """The one export or import of this process."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._answers: Iterator[Answer] = iter(())
+        self._parts: list[bytes] = []
+
+    def answer(self, wanted: Wanted) -> Answer:
+        """Raises :class:`Invalid` for what whoever asks did wrong."""
+        if isinstance(wanted, ExportWanted):
+            from relevo.exchange.exporting import export
+
+            self._answers = export(self._connection, wanted)
+        elif isinstance(wanted, ImportWanted):
+            from relevo.exchange.importing import imported
+
+            self._answers = imported(self._connection, wanted, self._parts)
+        elif isinstance(wanted, Part):
+            self._parts.append(wanted.data)
+        return next(self._answers)
+
+
+def main() -> None:
+    """Answer questions until standard input ends."""
+    os.nice(_NICER)
+    # Answers have standard output to themselves, whatever a library prints.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    spare_the_collector()
+    connection = open_reader(Path(sys.argv[1]))
+    work = Work(connection)
+    try:
+        for data in frames(sys.stdin.buffer):
+            try:
+                answer = work.answer(decode_wanted(data))
+            except Invalid as problem:
+                answer = Answer(error=problem.message, reason=problem.reason)
+            except Exception as error:
+                answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
+            answers.write(framed(encode(answer)))
+            answers.flush()
+    except BrokenPipeError:
+        # Nobody is left to be answered.
+        os._exit(0)
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    main()
