@@ -35,6 +35,7 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import secret_of
 from relevo.errors import ConfigurationError, TooMany
 from relevo.exchange.exports import Exports
+from relevo.exchange.imports import Imports
 from relevo.http import tokens
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
@@ -148,6 +149,7 @@ class Application:
         self._backups: Backups | None = None
         self._history: History | None = None
         self._exports: Exports | None = None
+        self._imports: Imports | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -388,6 +390,7 @@ class Application:
         trimming = Trimming(pipeline, readers, clock, kept.journal_events, kept.journal_days, kept.events_days)
         trimming.holds += [rules.held_from, webhooks.held_from, consumption.held_from]
         self._exports = Exports(path)
+        self._imports = Imports(path, self.directory.path / "imports", pipeline, clock.now_ms)
         self._compactor = compactor = Compactor(
             path, pipeline, readers, clock, settings.history.tail_events, registry.__len__, trimming=trimming
         )
@@ -451,6 +454,7 @@ class Application:
             shout=self._shout,
             history=history,
             exports=self._exports,
+            imports=self._imports,
             monitor=monitor,
             announce=broker.announce,
             presence=presence,
@@ -523,6 +527,7 @@ class Application:
             self._compactor,
             self._backups,
             self._exports,
+            self._imports,
             self._history,
         ):
             if job is not None:

@@ -8,6 +8,7 @@ needs no password. The server stays the only writer of its store.
 import contextlib
 import json
 import urllib.parse
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from relevo.files import write_file
 
 FILE: Final = "local.json"
 _TIMEOUT_S: Final = 20.0
+_STREAM_S: Final = 660.0
 _KINDS: Final[dict[int, type[RelevoError]]] = {401: Unauthenticated, 403: Forbidden, 404: NotFound, 409: Conflict}
 
 
@@ -100,6 +102,49 @@ class LocalServer:
         except (OSError, http.client.HTTPException) as error:
             raise self._not_running(f" ({getattr(error, 'reason', error)})") from None
         return json.loads(data) if data else None
+
+    @contextlib.contextmanager
+    def open(
+        self,
+        method: str,
+        path: str,
+        body: "bytes | Iterator[bytes]",
+        query: Mapping[str, Any] | None = None,
+        accept: str = "*/*",
+    ) -> Iterator[Any]:
+        """An answer to be read piece by piece (``http.client.HTTPResponse``) of a body that may come piece by piece.
+
+        Raises as :meth:`ask`, and :class:`Failed` for an answer that ends early, inside the context.
+        """
+        import http.client
+
+        where = urllib.parse.urlsplit(self.url)
+        chunked = not isinstance(body, bytes)
+        given = {name: value for name, value in (query or {}).items() if value != ""}
+        text = urllib.parse.urlencode(given, doseq=True)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=_STREAM_S)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json", "Accept": accept}
+        if chunked:
+            headers |= {"Content-Type": "application/octet-stream", "Transfer-Encoding": "chunked"}
+        try:
+            # A server that refuses answers before it has read all.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, f"{path}?{text}" if text else path, body, headers, encode_chunked=chunked)
+            answer = connection.getresponse()
+            if answer.status >= 400:
+                raise _error(answer.status, answer.read())
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._not_running(f" ({error})") from None
+        except BaseException:
+            connection.close()
+            raise
+        try:
+            yield answer
+        except http.client.HTTPException as error:
+            raise Failed(f"the answer ended early ({type(error).__name__}): what came is not whole") from None
+        finally:
+            connection.close()
 
     def _not_running(self, why: str = "") -> NotRunning:
         return NotRunning(

@@ -17,6 +17,7 @@ UNNEEDED = (
     # What opens history is in a process of its own.
     "numpy", "pcodec", "relevo.store.compaction", "relevo.store.layout", "zstandard",
     "relevo.http.api.backups", "relevo.store.archive", "relevo.store.checking", "relevo.store.salvage",
+    "pyarrow", "relevo.exchange.importing",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """What makes exports and reads imports, a process for each: ``python -m relevo.exchange.program DATABASE``.
 
-Questions come in on standard input and answers go out on standard output (:mod:`relevo.exchange.protocol`). The database
-is only read: what is imported the server commits.
+Questions come in on standard input and answers go out on standard output (:mod:`relevo.exchange.protocol`). The
+database is only read: what is imported the server commits.
 """
 
 import os

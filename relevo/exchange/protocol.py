@@ -20,9 +20,9 @@ MEDIA: Final = {
 
 
 class ExportWanted(msgspec.Struct, array_like=True, tag="export"):
-    """The first question. ``devices`` are ids with the numbers of the events that registered them, in the order in which
-    they come; no ``keys`` are all; ``start <= ts < end`` in milliseconds UTC. ``zone`` is an IANA name, empty for
-    UTC."""
+    """The first question. ``devices`` are ids with the numbers of the events that registered them, in their order in
+    the file; no ``keys`` are all; ``start <= ts < end`` in milliseconds UTC. ``zone`` is an IANA name, empty for UTC.
+    """
 
     devices: list[tuple[str, int]]
     keys: list[str]
@@ -84,8 +84,9 @@ Reading: TypeAlias = tuple[str, int, dict[str, Any]]
 class Answer(msgspec.Struct, array_like=True):
     """``error`` ends the work; with a ``reason`` it is the fault of whoever asks. ``done`` says that nothing follows.
 
-    Of an export: bytes of the file, values so far, and about how many there will be. Of an import: readings that are new,
-    values that were there already, faults, how many of them there are, values by devices that are unknown, lines so far.
+    Of an export: bytes of the file, values so far, and about how many there will be. Of an import: readings that are
+    new, values that were there already, the first faults and how many there are, values by devices that are unknown,
+    lines so far; with the last answer units by device and key.
     """
 
     error: str = ""
@@ -101,6 +102,7 @@ class Answer(msgspec.Struct, array_like=True):
     unknown: dict[str, int] = {}
     lines: int = 0
     notes: list[str] = []
+    units: dict[str, dict[str, str]] = {}
 
 
 Wanted: TypeAlias = ExportWanted | ImportWanted | Part | More

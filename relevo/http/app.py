@@ -246,6 +246,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         most=limits.http_body_bytes,
         seconds=limits.http_timeout_s,
         tell=services.refuse_at_door,
+        streamed=frozenset({"/api/v1/imports"}),
     )
     app.add_middleware(Turnstile, blocked=services.auth.blocked)
     if services.settings.allowed_origins:

@@ -16,22 +16,27 @@ Tell = Callable[[str, str, str], None]
 class BodyLimits:
     """ASGI middleware: a body of more than ``most`` bytes gets 413, one that trickles longer than ``seconds`` 408.
 
+    Paths that are ``streamed`` take what comes as it comes, however much: of them each part has its ``seconds``.
     ``tell(reason, detail, address)`` hears of each.
     """
 
-    def __init__(self, app: ASGIApp, most: int, seconds: float, tell: Tell) -> None:
+    def __init__(
+        self, app: ASGIApp, most: int, seconds: float, tell: Tell, streamed: frozenset[str] = frozenset()
+    ) -> None:
         self._app = app
         self._most = most
         self._seconds = seconds
         self._tell = tell
+        self._streamed = streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         address = address_of(HTTPConnection(scope))
+        streamed = scope["path"] in self._streamed
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._most:
+            if name == b"content-length" and value.isdigit() and int(value) > self._most and not streamed:
                 await self._refuse(scope, receive, send, 413, "body_too_large", address)
                 return
         taken = 0
@@ -41,9 +46,11 @@ class BodyLimits:
         complete = False
 
         async def bounded_receive() -> Message:
-            nonlocal taken, complete, trouble
+            nonlocal taken, complete, trouble, deadline
             if complete:
                 return await receive()
+            if streamed:
+                deadline = asyncio.get_running_loop().time() + self._seconds
             try:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
@@ -53,7 +60,7 @@ class BodyLimits:
             if message["type"] == "http.request":
                 taken += len(message.get("body", b""))
                 complete = not message.get("more_body", False)
-                if taken > self._most:
+                if taken > self._most and not streamed:
                     trouble = "body_too_large"
                     raise _BodyError
             return message

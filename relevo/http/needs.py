@@ -170,6 +170,9 @@ Administrator = Annotated[Identity, _person(Role.ADMINISTRATOR)]
 OfBoards = Annotated[
     Identity, Depends(_Person("everybody who is signed in, for the boards they may view", Role.VIEWER))
 ]
+ImportsDevices = Annotated[
+    Identity, Depends(_Person("operators, into the devices that they may control", Role.OPERATOR))
+]
 OfDevices = Annotated[
     Identity, Depends(_Person("everybody who is signed in, of the devices they may view", Role.VIEWER))
 ]

@@ -34,6 +34,7 @@ from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook
 from relevo.exchange.exports import Exports
+from relevo.exchange.imports import Imports
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.managed import ManagedRecords
@@ -214,6 +215,7 @@ class Services:
     shout: Callable[[Said], None]
     history: History
     exports: Exports
+    imports: Imports
     monitor: Monitor
     # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
     announce: Callable[[str, bytes, int, bool], None]

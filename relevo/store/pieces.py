@@ -8,7 +8,7 @@ passed is not seen any more.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -22,6 +22,9 @@ POINTS: Final = 20_000
 _HEADS: Final = 32
 _ROWS_AT_ONCE: Final = 200
 _SAMPLE: Final = 20
+# Of a chunk's form (docs/series.md): what is not the mark of left out places, and which forms say nothing of types.
+_FORM: Final = 0x7F
+_TELLING: Final = frozenset({0, 6})
 _POSITION: Final = itemgetter(0, 1)
 
 Row = tuple[int, dict[str, Any]]
@@ -196,38 +199,76 @@ def outline(
     """Which keys ``devices``, given with the numbers of the events that registered them, have in a span."""
     found: set[str] = set()
     points = 0
-    known: dict[str, tuple[int, int]] = {}
     for device, since in devices:
         number = _number(connection, device, since)
         if number is None:
             continue
-        known[device] = number, since
         for key, one in _series(connection, number, keys).items():
             count = _about(connection, one, start, end)
             if count:
                 found.add(key)
                 points += count
+    for key, _ in tail_values(connection, devices, keys, start, end):
+        found.add(key)
+        points += 1
+    return Outline(sorted(found), points)
+
+
+def tail_values(
+    connection: sqlite3.Connection,
+    devices: Sequence[tuple[str, int]],
+    keys: Collection[str],
+    start: int,
+    end: int,
+) -> Iterator[tuple[str, Any]]:
+    """Keys and values of ``devices`` in a span that are in the journal only, as they arrived."""
+    wanted = frozenset(keys)
+    known: dict[str, tuple[int, int]] = {}
+    for device, since in devices:
+        number = _number(connection, device, since)
+        if number is not None:
+            known[device] = number, since
     begin = chunks.progress(connection)
-    at = begin.low
-    while rows := journal.readings_rows(connection, at, journal.next_seq(connection) - 1, _ROWS_AT_ONCE):
+    at, last = begin.low, journal.next_seq(connection) - 1
+    while rows := journal.readings_rows(connection, at, last, _ROWS_AT_ONCE):
         for first, count, events in rows:
             for seq, event in enumerate(events, first):
                 readings = _readings(event)
                 of = known.get(event.device) if readings else None  # type: ignore[union-attr]
                 if of is None or seq < of[1] or seq <= begin.mark(of[0]):
                     continue
-                for ts, named in readings:
-                    wanted = [key for key in named if not keys or key in keys] if start <= ts < end else []
-                    found.update(wanted)
-                    points += len(wanted)
+                for ts, values in readings:
+                    if start <= ts < end:
+                        yield from ((key, value) for key, value in values.items() if not wanted or key in wanted)
             at = first + count - 1
-    return Outline(sorted(found), points)
 
 
-def _readings(event: AnyEvent) -> list[tuple[int, Iterable[str]]]:
-    """Times and keys of what an event adds to history."""
+def chunk_forms(
+    connection: sqlite3.Connection, device: str, since: int, keys: Collection[str], start: int, end: int
+) -> Iterator[tuple[str, int, bytes]]:
+    """Key, form and, where only that tells what values it has, the bytes of each chunk of a device in a span."""
+    number = _number(connection, device, since)
+    for key, one in _series(connection, number, keys).items() if number is not None else ():
+        rows = connection.execute(
+            "SELECT id, substr(data, 2, 1) FROM chunks WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ?",
+            (one, chunks.first_start(connection, one, start), end, start),
+        ).fetchall()
+        for chunk, head in rows:
+            form = head[0] & _FORM
+            data = b""
+            if form in _TELLING:
+                row = connection.execute("SELECT data FROM chunks WHERE id = ?", (chunk,)).fetchone()
+                # One that was made anew meanwhile has the same values or newer ones.
+                if row is None:
+                    continue
+                data = row[0]
+            yield key, form, data
+
+
+def _readings(event: AnyEvent) -> list[Row]:
+    """What an event adds to history."""
     if type(event) is HistoryCorrected:
-        return [(ts, (event.key,)) for ts, _ in event.points]
+        return [(ts, {event.key: value}) for ts, value in event.points]
     if type(event) is TelemetryReceived or type(event) is ReadingImported:
         return [(event.ts, event.values)]
     return []
@@ -236,16 +277,16 @@ def _readings(event: AnyEvent) -> list[tuple[int, Iterable[str]]]:
 def _about(connection: sqlite3.Connection, series: int, start: int, end: int) -> int:
     """About how many points a series has in a span: its chunks are counted in the index, and some looked at."""
     first = chunks.first_start(connection, series, start)
-    count = connection.execute(
+    (count,) = connection.execute(
         "SELECT count(*) FROM chunks WHERE series = ? AND t0 >= ? AND t0 < ?", (series, first, end)
-    ).fetchone()[0]
+    ).fetchone()
     if not count:
         return 0
     rows = connection.execute(
         "SELECT t0, t1, n FROM chunks WHERE series = ? AND t0 >= ? AND t0 < ? ORDER BY t0 LIMIT ?",
         (series, first, end, _SAMPLE),
     ).fetchall()
-    inside = [n * max(min(t1 + 1, end) - max(t0, start), 0) / (t1 + 1 - t0) for t0, t1, n in rows]
+    inside: list[float] = [n * max(min(t1 + 1, end) - max(t0, start), 0) / (t1 + 1 - t0) for t0, t1, n in rows]
     if count > len(rows):
-        return max(round(sum(inside) / len(inside) * count), 1)
+        return max(round(sum(inside) / len(inside) * int(count)), 1)
     return max(round(sum(inside)), 1) if any(inside) else 0

@@ -38,7 +38,6 @@ from relevo.wire.mqtt_state import CHANGES, Change
 
 R = TypeVar("R")
 
-_READINGS: Final = frozenset({ev.TelemetryReceived, ev.ReadingImported})
 _VOLATILE: Final = frozenset({ev.UnclaimedReading, ev.ReadingShown})
 _STATUS: Final = frozenset({ev.StateReported, ev.StatusSet})
 _FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS | TWIN_EVENTS
@@ -270,7 +269,9 @@ class Writer:
         return state
 
     def _append(self, batch: Batch, connection: sqlite3.Connection, now_ms: int) -> None:
-        times = [event.ts for event in batch.kept if type(event) in _READINGS]
+        times = [
+            event.ts for event in batch.kept if type(event) is ev.TelemetryReceived or type(event) is ev.ReadingImported
+        ]
         times += [ts for event in batch.kept if type(event) is ev.HistoryCorrected for ts, _ in event.points]
         batch.first_seq = self.next_seq
         journal.append(

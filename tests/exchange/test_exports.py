@@ -60,3 +60,26 @@ def test_json_lines_end_with_a_line_that_counts(server: RunningServer) -> None:
         {"device": "lines", "ts": BEGIN + 2, "values": {"n": 2}},
         {"end": True, "readings": 2, "points": 2},
     ]
+
+
+def test_parquet_has_a_type_for_each_key(server: RunningServer) -> None:
+    import pyarrow.parquet as pq
+
+    server.register("parquet")
+    readings = [(n, {"i": n, "f": n / 8, "b": n % 2 == 0, "s": f"s{n}", "m": n if n % 2 else [n]}) for n in range(400)]
+    send(server, "parquet", [*readings, (1_000, {"f": 7, "time": 3})])
+    answer = server.api.get("/api/v1/devices/parquet/telemetry.parquet")
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    table = pq.read_table(io.BytesIO(answer.content))
+    kinds = {field.name: str(field.type) for field in table.schema}
+    assert kinds == {
+        "time": "timestamp[ms, tz=UTC]", "device": "dictionary<values=string, indices=int32, ordered=0>",
+        "i": "int64", "f": "double", "b": "bool", "s": "string", "m": "string", "time_": "int64",
+    }  # fmt: skip
+    rows = table.to_pylist()
+    assert len(rows) == 401
+    assert (rows[3]["i"], rows[3]["f"], rows[3]["b"], rows[3]["m"], rows[2]["m"]) == (3, 0.375, False, "3", "[2]")
+    assert (rows[-1]["f"], rows[-1]["time_"], rows[-1]["i"]) == (7.0, 3, None)
+    assert table.schema.field("m").metadata[b"relevo.json"] == b"true"
+    with pytest.raises(Exception, match=r"(?i)parquet|footer|magic"):
+        pq.read_table(io.BytesIO(answer.content[:-9]))

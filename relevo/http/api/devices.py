@@ -8,6 +8,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from relevo.domain.accounts import Identity
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import NAME_LIMIT, Device, check_id, is_claimed
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRegistered, DeviceRemoved
@@ -173,13 +174,24 @@ async def create_device(
     request: Request, wired: Wired, identity: Operator, body: NewDevice, response: Response
 ) -> dict[str, Any]:
     """Register a native device as one's own. Its key is in this answer and nowhere else."""
+    key = new_device_key()
+    device = await register(request, wired, identity, body, key)
+    response.headers["Location"] = f"/api/v1/devices/{device.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return render(wired, device, Right.OWN) | {"key": key}
+
+
+async def register(request: Request, wired: Services, identity: Identity, body: NewDevice, key: str) -> Device:
+    """A new native device of ``identity``, with ``key`` or, when that is empty, without one.
+
+    Raises :class:`Invalid` and :class:`Conflict`.
+    """
     check_storable(body.attributes, "attributes")
     check_storable([body.name, body.type, body.site, *body.tags], "name, type, site or tags")
     device_id = check_id(body.id) if body.id else wired.registry.free_id("native", f"device-{token_hex(4)}")
     if wired.registry.get(device_id) is not None or wired.registry.find("native", device_id) is not None:
         raise Conflict(f"a device {device_id!r} exists already")
     check_name(wired, device_id, "id")
-    key = new_device_key()
     outcome = await wired.pipeline.accept(
         [
             DeviceRegistered(
@@ -189,7 +201,7 @@ async def create_device(
                 body.name or device_id,
                 body.type,
                 wired.clock.now_ms(),
-                wired.keyring.hash(key.encode()),
+                wired.keyring.hash(key.encode()) if key else "",
                 identity.name,
                 body.tags,
                 body.attributes,
@@ -201,9 +213,7 @@ async def create_device(
     )
     if outcome.lost:
         raise Conflict(f"a device {device_id!r} exists already")
-    response.headers["Location"] = f"/api/v1/devices/{device_id}"
-    response.headers["Cache-Control"] = "no-store"
-    return render(wired, find(wired, device_id), Right.OWN) | {"key": key}
+    return find(wired, device_id)
 
 
 @router.get("/devices/{device_id}", response_model=DeviceOut)

@@ -28,7 +28,7 @@ Form = Literal["wide", "long"]
 Times = Literal["iso", "ms"]
 _DAY_MS = 86_400_000
 _KEYS_MOST = 4_096
-_FILE: dict[str, Any] = {
+_FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file, made while it is sent. `X-Relevo-Export` names it, `X-Relevo-Expected` is about how "
         "many values it will have.",

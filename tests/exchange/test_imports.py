@@ -1,0 +1,100 @@
+"""Imports over HTTP: what was exported comes back to the byte, once, and nothing live hears of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.exchange.test_exports import BEGIN, send
+from tests.running import RunningServer
+
+pytestmark = pytest.mark.timeout(300)
+
+VALUES: list[Any] = [
+    1, 1.0, True, -0.0, "on", [1, None], {"a": 2**63 - 1}, 21.37, 2**63 - 1, -(2**63), False, "ü", "", "12", "true",
+    "=1+1", "'quoted", "json:[1]", 'a "b", c', "two\nlines", "\r\n", "\ttab", "@x", -5, 5e-324, 1e300, 0.1, "＝full",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningServer, RunningServer]]:
+    folder = tmp_path_factory.mktemp("imports")
+    environment = {"RELEVO_HISTORY__TAIL_EVENTS": "100"}
+    with RunningServer(folder / "one", env=environment) as one, RunningServer(folder / "two", env=environment) as two:
+        yield one, two
+
+
+def post(server: RunningServer, data: bytes, **query: Any) -> dict[str, Any]:
+    answer = server.api.post("/api/v1/imports", params=query, content=data)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize(
+    "query", [{"format": "csv"}, {"format": "csv", "form": "long", "zone": "America/Sao_Paulo"}, {"format": "jsonl"}]
+)
+def test_what_is_exported_comes_back_to_the_byte_and_once(
+    servers: tuple[RunningServer, RunningServer], query: dict[str, str]
+) -> None:
+    one, two = servers
+    name = f"round-{len(query)}-{query['format']}"
+    one.register(name)
+    readings = [(n * 10, {"v": value, "n": n}) for n, value in enumerate(VALUES * 20)]
+    # Several at one time, of which some are the same.
+    readings += [(70, {"v": "twice"}), (70, {"v": "twice"}), (70, {"w": 1, "n": 7}), (71, {"=k": 1})]
+    send(one, name, readings)
+    path, wanted = "/api/v1/exports", query | {"devices": name}
+    file = one.api.get(path, params=wanted).content
+    report = post(two, file, format=query["format"], create="true")
+    assert (report["refused"], report["unknown"], report["created"]) == (0, {}, [name])
+    points = sum(len(values) for _, values in readings)
+    assert (report["points"], report["repeated"], report["done"]) == (points, 0, True)
+    assert two.api.get(path, params=wanted).content == file
+    again = post(two, file, format=query["format"])
+    assert (again["points"], again["repeated"], again["refused"]) == (0, points, 0)
+    assert two.api.get(path, params=wanted).content == file
+
+
+def test_a_line_that_is_wrong_is_named_and_loses_nothing_else(servers: tuple[RunningServer, RunningServer]) -> None:
+    server = servers[0]
+    server.register("named")
+    lines = [
+        'time,device,"a","b"',
+        "2026-01-01T00:00:00Z,named,1,2",
+        "yesterday,named,1,2",
+        "2026-01-01T00:00:01Z,nobody,1,2",
+        '2026-01-01T00:00:02Z,named,99999999999999999999,"fine"',
+        "2026-01-01T00:00:03Z,named,1",
+        "2026-01-01T00:00:04Z,named,,7",
+    ]
+    report = post(server, "\r\n".join(lines).encode())
+    assert (report["readings"], report["points"], report["refused"]) == (3, 4, 3)
+    assert report["unknown"] == {"nobody": 2}
+    told = [(fault["line"], fault["field"], fault["reason"]) for fault in report["faults"]]
+    assert sorted(told) == [
+        (3, "time", "time_unreadable"),
+        (5, "a", "value_out_of_range"),
+        (6, "", "csv_malformed"),
+    ]
+
+
+def test_the_past_is_not_live(servers: tuple[RunningServer, RunningServer]) -> None:
+    server = servers[0]
+    server.register("live")
+    send(server, "live", [(1_000, {"t": 20.0})])
+    heard = server.api.get("/api/v1/devices/live").json()["last_seen"]
+    rule = {
+        "name": "hot",
+        "when": {"kind": "compare", "key": "t", "op": ">", "value": 50},
+        "scope": {"devices": ["live"]},
+        "actions": [],
+    }
+    server.api.post("/api/v1/rules", json=rule)
+    text = f'time,device,"t","u"\r\n{BEGIN},live,99.0,1\r\n'
+    assert post(server, text.encode())["points"] == 2
+    device = server.api.get("/api/v1/devices/live").json()
+    assert device["latest"]["t"]["value"] == 20.0
+    assert device["latest"]["u"] == {"value": 1, "ts": BEGIN, "ts_source": "imported"}
+    assert device["last_seen"] == heard
+    assert server.api.get("/api/v1/alerts").json()["items"] == []
