@@ -17,7 +17,8 @@ UNNEEDED = (
     # What opens history is in a process of its own.
     "numpy", "pcodec", "relevo.store.compaction", "relevo.store.layout", "zstandard",
     "relevo.http.api.backups", "relevo.store.archive", "relevo.store.checking", "relevo.store.salvage",
-    "pyarrow", "relevo.exchange.importing",
+    # What makes and reads files, too.
+    "pyarrow", "relevo.exchange.exporting", "relevo.exchange.importing", "relevo.exchange.sources",
 )  # fmt: skip
 
 

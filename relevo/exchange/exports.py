@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
 from secrets import token_hex
@@ -15,6 +16,7 @@ AT_ONCE: Final = 2
 # No progress for so long ends an export; how long all of it takes does not matter.
 PART_S: Final = 60.0
 STALLED_S: Final = 300.0
+_ENDED_KEPT: Final = 8
 PROGRAM: Final = "relevo.exchange.program"
 
 
@@ -103,13 +105,13 @@ class Exports:
         self._part_s = part_s
         self._stalled_s = stalled_s
         self._beginning = 0
-        self._all: dict[str, Export] = {}
+        # Also those that are over, until their processes surely are, too.
+        self._all: deque[Export] = deque(maxlen=at_once + _ENDED_KEPT)
 
     @property
     def running(self) -> list[Export]:
         """Those that are not over."""
-        self._all = {one.id: one for one in self._all.values() if not one.ended.is_set()}
-        return list(self._all.values())
+        return [one for one in self._all if not one.ended.is_set()]
 
     async def begin(self, wanted: ExportWanted, by: str) -> Export:
         """An export for ``by``, whose parts are to be taken.
@@ -128,11 +130,14 @@ class Exports:
         finally:
             self._beginning -= 1
         export = Export(by, process, answer.expected, self._part_s, self._stalled_s)
-        self._all[export.id] = export
+        if len(self._all) == self._all.maxlen:
+            over = next(one for one in self._all if one.ended.is_set())
+            self._all.remove(over)
+        self._all.append(export)
         return export
 
     async def stop(self) -> None:
         """End all of them; harmless when there are none."""
         with contextlib.suppress(asyncio.CancelledError):
-            for one in self.running:
+            for one in list(self._all):
                 await one.stop()

@@ -23,8 +23,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 def send(server: RunningServer, device: str, readings: list[tuple[int, dict[str, Any]]]) -> None:
     items = [{"device": device, "ts": BEGIN + ts, "values": values} for ts, values in readings]
-    for at in range(0, len(items), 500):
-        answer = server.api.post("/api/v1/telemetry", json=items[at : at + 500])
+    for at in range(0, len(items), 200):
+        answer = server.api.post("/api/v1/telemetry", json=items[at : at + 200])
         assert (answer.status_code, answer.json()["refused"]) == (200, [])
 
 

@@ -9,11 +9,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from relevo.domain.events import HistoryCorrected, HistoryErased
+from relevo.domain.events import HistoryCorrected, HistoryErased, ReadingImported
+from relevo.exchange.known import is_stored, stored_at
 from relevo.store import chunks, compaction
 from relevo.store.chunks import Step
 from relevo.store.db import FILE_NAME, open_reader
 from relevo.store.openers import open_points
+from relevo.store.pieces import read_piece
 from relevo.store.schema import prepare
 from relevo.store.series import read
 from relevo.store.writer import Writer
@@ -95,12 +97,21 @@ class Memory(RuleBasedStateMachine):
         commit(self.writer, registered(device))
         self.model[device] = {key: [] for key in KEYS}
 
-    @rule(readings=READINGS)
-    def insert(self, readings: list[tuple[str, int, dict[str, Any]]]) -> None:
+    @rule(readings=READINGS, imported=st.booleans())
+    def insert(self, readings: list[tuple[str, int, dict[str, Any]]], imported: bool = False) -> None:
         for seq, (device, offset, values) in enumerate(readings, self.writer.next_seq):
             for key, value in values.items():
                 self.model[device][key].append((NOW + offset, seq, value))
-        commit(self.writer, *(reading(device, values, ts=NOW + offset) for device, offset, values in readings))
+        if imported:
+            commit(
+                self.writer,
+                *(
+                    ReadingImported(device, NOW + offset, "imported", NOW, values)
+                    for device, offset, values in readings
+                ),
+            )
+        else:
+            commit(self.writer, *(reading(device, values, ts=NOW + offset) for device, offset, values in readings))
 
     @rule(
         device=st.sampled_from(DEVICES),
@@ -218,6 +229,47 @@ class Memory(RuleBasedStateMachine):
                 # What moves from the tail into chunks between two pages is neither missed nor met twice.
                 self.compact_a_step(3, 4, 10)
         assert exactly(found) == exactly([(ts, value) for ts, _, value in wanted])
+
+    @rule(
+        device=st.sampled_from(DEVICES),
+        begin=OFFSETS,
+        size=st.integers(0, 30),
+        most=st.integers(1, 9),
+        compact=st.booleans(),
+    )
+    def read_in_pieces(self, device: str, begin: int, size: int, most: int, compact: bool) -> None:
+        at, end = NOW + begin, NOW + begin + size
+        wanted = {
+            key: [(ts, value) for ts, _, value in sorted(points, key=lambda one: one[:2]) if at <= ts < end]
+            for key, points in self.model[device].items()
+        }
+        found: dict[str, list[tuple[int, Any]]] = {key: [] for key in KEYS}
+        points = 0
+        while at < end:
+            piece = read_piece(self.reader, open_points, device, self.since[device], (), at, end, most)
+            assert piece.end > at
+            assert all(at <= ts < piece.end for ts, _ in piece.rows)
+            for ts, values in piece.rows:
+                for key, value in values.items():
+                    found[key].append((ts, value))
+            at = piece.end
+            points += piece.points
+            if compact:
+                # What is moved between two pieces comes exactly once.
+                self.compact_a_step(3, 4, 10)
+        assert {key: exactly(rows) for key, rows in found.items()} == {
+            key: exactly(rows) for key, rows in wanted.items()
+        }
+        assert points == sum(map(len, wanted.values()))
+
+    @rule(device=st.sampled_from(DEVICES), offsets=st.sets(st.integers(0, SPAN), min_size=1))
+    def look_up_what_is_stored(self, device: str, offsets: set[int]) -> None:
+        times = sorted(NOW + offset for offset in offsets)
+        stored = stored_at(self.reader, open_points, device, dict.fromkeys(KEYS, times))
+        for key, points in self.model[device].items():
+            for ts, _, value in points:
+                assert is_stored(stored, key, ts, value) is (ts in times)
+        assert not any(count for values in stored.values() for count in values.values())
 
     @invariant()
     def everything_is_there_once(self) -> None:
