@@ -78,8 +78,15 @@ REASONS: Final[dict[str, Advice]] = {
     **_of("code_invalid code_wrong code_expired label_unreadable label_too_long claim_ambiguous "
           "claim_empty contract_unknown", "A claim code or QR that fits no device.",
           "Type the code again as it stands on the label; a code is good once, and an operator can make a new one."),
-    **_of("csv_header csv_malformed", "A factory list that cannot be read.",
-          "The first row names the columns: contract, serial, key, name, type, site, tags; the detail names the row."),
+    **_of("csv_header csv_malformed", "A factory list, or a line of an imported file, that cannot be read.",
+          "The first row names the columns, of a factory list contract, serial, key, name, type, site, tags; the "
+          "detail names the row."),
+    **_of("import_format import_options", "A file to be imported is not what it is said to be, or too little is said "
+          "of it.", "See docs/import.md: name the format, the column of times, and whose readings they are."),
+    **_of("time_unreadable", "A line of an imported file was left out for its time.",
+          "Say how times are written (time_format), and the zone of those that name none."),
+    **_of("format_missing", "No file of this kind can be written here.",
+          "For Parquet install relevo[parquet]; for the command the name has to end in .csv, .jsonl or .parquet."),
     **_of("client_id_taken", "Another account has a session under this client id.",
           "Give every board a client id of its own, for example its device id."),
     **_of("client_id_missing client_id_too_long client_identifier_not_valid", "The MQTT client id cannot be used.",

@@ -9,13 +9,15 @@ from relevo.exchange.writers import Writer, writer
 from relevo.store.openers import open_points
 from relevo.store.pieces import POINTS, outline, read_piece
 
-# What goes out at once, and what a piece is to become: where values are long, pieces have fewer of them.
+# What goes out at once, and what a piece may become: where values are long, pieces have fewer of them.
 PART_BYTES: Final = 131_072
 _PIECE_BYTES: Final = 2_000_000
+_POINTS_FIRST: Final = 2_000
 _POINTS_LEAST: Final = 200
+_ROWS_AT_ONCE: Final = 100
 
 
-def export(connection: sqlite3.Connection, wanted: ExportWanted, most: int = POINTS) -> Iterator[Answer]:
+def export(connection: sqlite3.Connection, wanted: ExportWanted, most: int = _POINTS_FIRST) -> Iterator[Answer]:
     """The file in parts; the first answer is empty and says about how many values there are.
 
     Raises :class:`relevo.errors.Damaged` and ``sqlite3.Error``.
@@ -34,19 +36,22 @@ def export(connection: sqlite3.Connection, wanted: ExportWanted, most: int = POI
     fixed = wanted.format == "parquet" or (wanted.format == "csv" and wanted.form == "wide")
     wanted_keys = set(found.keys) if fixed else keys
     points = 0
-    pending = to_file.head()
+    pending = bytearray(to_file.head())
     for device, since in wanted.devices if found.keys else ():
         at = wanted.start
         while at < wanted.end:
             piece = read_piece(connection, open_points, device, since, wanted_keys, at, wanted.end, most)
-            made = to_file.rows(device, piece.rows)
-            if len(made) > _PIECE_BYTES:
-                most = max(most * _PIECE_BYTES // len(made), _POINTS_LEAST)
             at = piece.end
-            points += piece.points
-            pending += made
-            while len(pending) >= PART_BYTES:
-                yield Answer(data=pending[:PART_BYTES], points=points, expected=found.points)
-                pending = pending[PART_BYTES:]
+            made = 0
+            for first in range(0, len(piece.rows), _ROWS_AT_ONCE):
+                rows = piece.rows[first : first + _ROWS_AT_ONCE]
+                part = to_file.rows(device, rows)
+                points += sum(len(values) for _, values in rows)
+                made += len(part)
+                pending += part
+                if len(pending) >= PART_BYTES:
+                    yield Answer(data=bytes(pending), points=points, expected=found.points)
+                    pending.clear()
+            most = max(most // 2, _POINTS_LEAST) if made > _PIECE_BYTES else min(most * 2, POINTS)
     pending += to_file.foot()
-    yield Answer(data=pending, points=points, expected=points, done=True)
+    yield Answer(data=bytes(pending), points=points, expected=points, done=True)

@@ -20,6 +20,9 @@ from relevo.store.pieces import Row, chunk_forms, tail_values
 
 _ROWS_MOST: Final = 65_536
 _CELLS_MOST: Final = 1_000_000
+_BYTES_MOST: Final = 16_000_000
+# What a value is about, other than a text.
+_SMALL: Final = 16
 _FORMS: Final = {
     layout.INTEGERS: {"int"},
     layout.DECIMALS: {"float"},
@@ -108,6 +111,7 @@ class ParquetWriter:
         self._times: list[int] = []
         self._devices: list[str] = []
         self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
 
     def head(self) -> bytes:
         return self._sink.take()
@@ -118,26 +122,27 @@ class ParquetWriter:
             self._times.append(ts)
             self._devices.append(device)
             self._rows.append(values)
-        while len(self._rows) >= self._most:
-            self._write(self._most)
+            self._bytes += sum(len(value) if type(value) is str else _SMALL for value in values.values())
+        if len(self._rows) >= self._most or self._bytes >= _BYTES_MOST:
+            self._write()
         return self._sink.take()
 
     def foot(self) -> bytes:
         if self._rows:
-            self._write(len(self._rows))
+            self._write()
         self._writer.close()
         return self._sink.take()
 
-    def _write(self, count: int) -> None:
-        rows = self._rows[:count]
+    def _write(self) -> None:
+        rows, count = self._rows, len(self._rows)
         columns = [
-            pa.array(self._times[:count], self._schema.field(0).type),
-            pa.array(self._devices[:count], pa.string()).dictionary_encode(),
+            pa.array(self._times, self._schema.field(0).type),
+            pa.array(self._devices, pa.string()).dictionary_encode(),
         ]
         for place, key in enumerate(self._keys, 2):
             columns.append(pa.array(_column(rows, key, self._kinds[key]), self._schema.field(place).type))
         self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema), row_group_size=count)
-        del self._times[:count], self._devices[:count], self._rows[:count]
+        self._times, self._devices, self._rows, self._bytes = [], [], [], 0
 
 
 def _column(rows: Sequence[dict[str, Any]], key: str, kind: str) -> list[Any]:

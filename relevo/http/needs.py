@@ -174,7 +174,7 @@ ImportsDevices = Annotated[
     Identity, Depends(_Person("operators, into the devices that they may control", Role.OPERATOR))
 ]
 OfDevices = Annotated[
-    Identity, Depends(_Person("everybody who is signed in, of the devices they may view", Role.VIEWER))
+    Identity, Depends(_Person("everybody who is signed in, for the devices they may view", Role.VIEWER))
 ]
 ControlsBoard = Annotated[Identity, Depends(_Person("who may control the board", Role.VIEWER))]
 OwnsBoard = Annotated[Identity, Depends(_Person("the board's owner", Role.VIEWER))]

@@ -60,6 +60,7 @@ EXPECTED = {
     "the board's owner, and the board with its key for its addresses": (LOGIN, OK, OK, OK, OK),
     "the board with its key; who may view it while pairing or `open_mqtt_config` is open": (LOGIN, OK, OK, OK, OK),
     "operators for the devices they may control, and a device with its key for itself": (LOGIN, NO, OK, OK, OK),
+    "operators, into the devices that they may control": (LOGIN, NO, OK, OK, OK),
     "administrators": (LOGIN, NO, NO, NO, OK),
     "who may view the device": (LOGIN, HIDDEN, HIDDEN, OK, OK),
     "who may view the device, and the device with its key": (LOGIN, HIDDEN, HIDDEN, OK, OK),
