@@ -37,8 +37,8 @@ def export(connection: sqlite3.Connection, wanted: ExportWanted, most: int = _PO
     wanted_keys = set(found.keys) if fixed else keys
     points = 0
     pending = bytearray(to_file.head())
-    for device, since in wanted.devices if found.keys else ():
-        at = wanted.start
+    for device, since in wanted.devices:
+        at = wanted.start if device in found.devices else wanted.end
         while at < wanted.end:
             piece = read_piece(connection, open_points, device, since, wanted_keys, at, wanted.end, most)
             at = piece.end

@@ -44,6 +44,10 @@ _json: Final = msgspec.json.Encoder().encode
 def kinds(connection: sqlite3.Connection, wanted: ExportWanted, keys: Sequence[str]) -> dict[str, str]:
     """The kind of column of each key: int, float, bool, str or json. Raises :class:`relevo.errors.Damaged`."""
     found: dict[str, set[str]] = {key: set() for key in keys}
+    # Before the chunks, into which they may be moved meanwhile.
+    for _, key, value in tail_values(connection, wanted.devices, keys, wanted.start, wanted.end):
+        if key in found:
+            found[key].add(type(value).__name__)
     for device, since in wanted.devices:
         for key, form, data in chunk_forms(connection, device, since, keys, wanted.start, wanted.end):
             known = _FORMS.get(form)
@@ -51,9 +55,6 @@ def kinds(connection: sqlite3.Connection, wanted: ExportWanted, keys: Sequence[s
                 found[key] |= known
             elif len(found[key]) < len(_TYPES):
                 found[key] |= {type(value).__name__ for value in layout.plain(layout.decode_values(data)[1])}
-    for key, value in tail_values(connection, wanted.devices, keys, wanted.start, wanted.end):
-        if key in found:
-            found[key].add(type(value).__name__)
     return {key: _kind(names) for key, names in found.items()}
 
 

@@ -40,10 +40,11 @@ class Piece(NamedTuple):
 
 
 class Outline(NamedTuple):
-    """The keys with points in a span, sorted, and about how many points there are."""
+    """The keys with points in a span, sorted, about how many points there are, and the devices that have them."""
 
     keys: list[str]
     points: int
+    devices: set[str]
 
 
 def read_piece(
@@ -198,7 +199,13 @@ def outline(
 ) -> Outline:
     """Which keys ``devices``, given with the numbers of the events that registered them, have in a span."""
     found: set[str] = set()
+    holders: set[str] = set()
     points = 0
+    # Before the chunks: what is moved into them meanwhile is counted twice rather than missed.
+    for device, key, _ in tail_values(connection, devices, keys, start, end):
+        found.add(key)
+        holders.add(device)
+        points += 1
     for device, since in devices:
         number = _number(connection, device, since)
         if number is None:
@@ -207,11 +214,9 @@ def outline(
             count = _about(connection, one, start, end)
             if count:
                 found.add(key)
+                holders.add(device)
                 points += count
-    for key, _ in tail_values(connection, devices, keys, start, end):
-        found.add(key)
-        points += 1
-    return Outline(sorted(found), points)
+    return Outline(sorted(found), points, holders)
 
 
 def tail_values(
@@ -220,8 +225,8 @@ def tail_values(
     keys: Collection[str],
     start: int,
     end: int,
-) -> Iterator[tuple[str, Any]]:
-    """Keys and values of ``devices`` in a span that are in the journal only, as they arrived."""
+) -> Iterator[tuple[str, str, Any]]:
+    """Devices, keys and values of ``devices`` in a span that are in the journal only, as they arrived."""
     wanted = frozenset(keys)
     known: dict[str, tuple[int, int]] = {}
     for device, since in devices:
@@ -239,7 +244,9 @@ def tail_values(
                     continue
                 for ts, values in readings:
                     if start <= ts < end:
-                        yield from ((key, value) for key, value in values.items() if not wanted or key in wanted)
+                        for key, value in values.items():
+                            if not wanted or key in wanted:
+                                yield event.device, key, value  # type: ignore[union-attr]
             at = first + count - 1
 
 
