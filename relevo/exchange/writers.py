@@ -40,9 +40,9 @@ class Stamps:
         second, rest = divmod(ts, 1_000)
         if second != self._second:
             self._second = second
-            moment = datetime.fromtimestamp(second, self._zone or UTC)
-            self._begin = moment.strftime("%Y-%m-%dT%H:%M:%S.")
-            self._end = "Z" if self._zone is None else moment.isoformat()[19:]
+            moment = datetime.fromtimestamp(second, self._zone or UTC).isoformat()
+            self._begin = f"{moment[:19]}."
+            self._end = "Z" if self._zone is None else moment[19:]
         return f"{self._begin}{rest:03}{self._end}"
 
 
