@@ -27,6 +27,7 @@ journal = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+_READINGS: Final = frozenset({TelemetryReceived, ReadingImported})
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[AnyEvent | None]).decode
 
@@ -111,7 +112,7 @@ def tail(
 
 def without_readings(data: bytes) -> bytes | None:
     """A row's events without its readings; nothing when nothing is left."""
-    events = [None if type(event) is TelemetryReceived else event for event in _decode(data)]
+    events = [None if type(event) in _READINGS else event for event in _decode(data)]
     return _encode(events) if any(events) else None
 
 

@@ -272,7 +272,7 @@ def chunk_forms(
             yield key, form, data
 
 
-def _readings(event: AnyEvent) -> list[Row]:
+def _readings(event: AnyEvent | None) -> list[Row]:
     """What an event adds to history."""
     if type(event) is HistoryCorrected:
         return [(ts, {event.key: value}) for ts, value in event.points]

@@ -108,6 +108,19 @@ async def test_nothing_is_made_that_nobody_takes(place: Place) -> None:
     assert b"".join(got).count(b"\r\n") == 2_001
     assert export.points == 2_000
     assert exports.running == []
+    # The next one is made by the same process.
+    other = await exports.begin(place.wanted(format="jsonl"), "somebody")
+    assert other._process.pid == pid
+    assert len(b"".join([part async for part in other.parts()]).splitlines()) == 2_001
+    await exports.stop()
+    assert gone(pid)
+
+
+async def test_a_process_that_has_nothing_to_do_ends(place: Place) -> None:
+    await place.fill(10)
+    export = await place.exports(quiet_s=0.05).begin(place.wanted(), "somebody")
+    pid = export._process.pid
+    assert b"".join([part async for part in export.parts()]).count(b"\r\n") == 11
     await until(lambda: gone(pid))
 
 
