@@ -128,7 +128,12 @@ class Gather:
         self._refused += 1
         if self._told < _FAULTS_MOST:
             self._told += 1
-            self._faults.append(fault)
+            self._faults.append(Fault(fault.line, shown(fault.field), fault.reason, shown(fault.detail)))
+
+
+def shown(text: str) -> str:
+    """A text from a file that may hold what is no UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def imported(connection: sqlite3.Connection, wanted: ImportWanted, parts: list[bytes]) -> Iterator[Answer]:

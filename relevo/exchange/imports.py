@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from relevo.domain.events import ReadingImported
-from relevo.errors import QueueFull, TooMany
+from relevo.errors import Invalid, QueueFull, TooMany
 from relevo.exchange.exports import PROGRAM, asked
 from relevo.exchange.protocol import Answer, Fault, ImportWanted, More, Part, Reading
 from relevo.pipeline import Outcome, Pipeline
 from relevo.store.processes import Process
 
-AT_ONCE: Final = 1
+# Longer than a client may wait between two parts of its file.
+QUIET_S: Final = 120.0
 SLICE: Final = 200
 PART_BYTES: Final = 65_536
 # What reads a database begins by looking through all of it.
@@ -142,7 +143,7 @@ class Import:
 
 
 class Imports:
-    """All imports of the server. ``folder`` holds files while they are read."""
+    """Imports of the server, one at a time. ``folder`` holds files while they are read."""
 
     def __init__(
         self,
@@ -157,31 +158,34 @@ class Imports:
         self._pipeline = pipeline
         self._now = now
         self._pause = pause
-        self._running: set[Process] = set()
-
-    @property
-    def running(self) -> int:
-        return len(self._running)
+        self._running = False
+        self._process = Process(path, program=PROGRAM, quiet_s=QUIET_S)
 
     @contextlib.asynccontextmanager
     async def opened(self, wanted: ImportWanted, register: Registers) -> AsyncIterator[Import]:
-        """An import; whatever happens inside, its process and its file are gone afterwards.
+        """An import; afterwards its file is gone, and unless it came to an end its process.
 
         Raises :class:`TooMany`, :class:`relevo.errors.Invalid` and :class:`relevo.errors.StoreUnavailable`.
         """
-        if len(self._running) >= AT_ONCE:
+        if self._running:
             raise TooMany("an import is under way already", 30)
-        process = Process(self._path, program=PROGRAM, quiet_s=PART_S)
-        self._running.add(process)
+        self._running = True
+        process, ended = self._process, False
         try:
             if wanted.source == "home-assistant":
                 wanted.path = str(self._file())
             await asked(process, wanted, PART_S)
             known = {device for device, _ in wanted.known}
-            yield Import(process, self._pipeline, known, self._now, register, self._pause)
+            one = Import(process, self._pipeline, known, self._now, register, self._pause)
+            yield one
+            ended = one.done
+        except Invalid:
+            ended = True
+            raise
         finally:
-            await process.stop()
-            self._running.discard(process)
+            if not ended:
+                await process.stop()
+            self._running = False
             self._clear()
 
     def _file(self) -> Path:
@@ -196,6 +200,5 @@ class Imports:
             one.unlink(missing_ok=True)
 
     async def stop(self) -> None:
-        """End all of them; harmless when there are none."""
-        for process in list(self._running):
-            await process.stop()
+        """End the one there is; harmless when there is none."""
+        await self._process.stop()

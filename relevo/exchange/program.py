@@ -20,7 +20,7 @@ _NICER: Final = 5
 
 
 class Work:
-    """The one export or import of this process."""
+    """The export or import that this process is about; another one takes its place."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -36,6 +36,7 @@ class Work:
         elif isinstance(wanted, ImportWanted):
             from relevo.exchange.importing import imported
 
+            self._parts.clear()
             self._answers = imported(self._connection, wanted, self._parts)
         elif isinstance(wanted, Part):
             self._parts.append(wanted.data)
@@ -56,9 +57,11 @@ def main() -> None:
             try:
                 answer = work.answer(decode_wanted(data))
             except Invalid as problem:
-                answer = Answer(error=problem.message, reason=problem.reason)
+                # It may name what stands in a file, in whatever encoding.
+                told = problem.message.encode(errors="replace").decode()
+                answer = Answer(error=told, reason=problem.reason)
             except Exception as error:
-                answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
+                answer = Answer(error=ascii(f"{type(error).__name__}: {error}"[:500])[1:-1])
             answers.write(framed(encode(answer)))
             answers.flush()
     except BrokenPipeError:

@@ -98,3 +98,15 @@ def test_the_past_is_not_live(servers: tuple[RunningServer, RunningServer]) -> N
     assert device["latest"]["u"] == {"value": 1, "ts": BEGIN, "ts_source": "imported"}
     assert device["last_seen"] == heard
     assert server.api.get("/api/v1/alerts").json()["items"] == []
+
+
+def test_what_is_no_text_is_refused_with_words(servers: tuple[RunningServer, RunningServer]) -> None:
+    server = servers[0]
+    server.register("bytes")
+    picture = b"\x89PNG\r\n\x1a\n\x00\x00\xff\xfe,\xff\n"
+    answer = server.api.post("/api/v1/imports", params={"format": "thingsboard", "device": "bytes"}, content=picture)
+    assert (answer.status_code, "which column has the time" in answer.json()["detail"]) == (422, True)
+    text = b'time,device,"a\xff","b"\r\n2026-01-01T00:00:00Z,bytes,1,"\xff"\r\n2026-01-01T00:00:00Z,bytes,,"fine"\r\n'
+    report = post(server, text)
+    assert (report["points"], report["refused"]) == (1, 2)
+    assert {fault["reason"] for fault in report["faults"]} == {"key_invalid", "utf8_invalid"}

@@ -6,7 +6,7 @@ The file is made by a process while it is sent. One that ends early has no end o
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 from starlette.responses import StreamingResponse
 
 from relevo.domain.accounts import Role
@@ -28,6 +28,8 @@ Form = Literal["wide", "long"]
 Times = Literal["iso", "ms"]
 _DAY_MS = 86_400_000
 _KEYS_MOST = 4_096
+# An address has little room; a body has more.
+_IN_QUERY_MOST = 100
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The file, made while it is sent. `X-Relevo-Export` names it, `X-Relevo-Expected` is about how "
@@ -49,13 +51,15 @@ class ExportIn(BaseModel):
     type: str = Field(default="", max_length=64)
     site: str = Field(default="", max_length=64)
     keys: list[str] = Field(default=[], max_length=_KEYS_MOST)
-    begin: str | int | None = Field(default=None, alias="from", description="Milliseconds UTC or ISO 8601.")
-    end: str | int | None = Field(default=None, alias="to", description="Before that; milliseconds UTC or ISO 8601.")
+    begin: StrictStr | StrictInt | None = Field(default=None, alias="from", description="Milliseconds UTC or ISO 8601.")
+    end: StrictStr | StrictInt | None = Field(
+        default=None, alias="to", description="Before that; milliseconds UTC or ISO 8601."
+    )
     format: Format = "csv"
     form: Form = Field(default="wide", description="Of CSV: a column for each key, or a row for each value.")
     times: Times = Field(default="iso", description="Of CSV: ISO 8601, or milliseconds UTC.")
     zone: str = Field(default="", max_length=64, description="Of CSV: an IANA time zone for its times, else UTC.")
-    bom: bool = Field(default=False, description="Of CSV: begin with a byte order mark, for Excel.")
+    bom: StrictBool = Field(default=False, description="Of CSV: begin with a byte order mark, for Excel.")
 
 
 class ExportOut(BaseModel):
@@ -73,7 +77,7 @@ async def of_one(
     wired: Wired,
     device: MayViewOrIsDevice,
     suffix: Annotated[str, Path(pattern=f"^({'|'.join(FORMATS)})$")],
-    keys: Annotated[list[str], Query(max_length=_KEYS_MOST)] = [],  # noqa: B006 - FastAPI copies it
+    keys: Annotated[list[str], Query(max_length=_IN_QUERY_MOST)] = [],  # noqa: B006 - FastAPI copies it
     start: Annotated[str | None, Query(alias="from")] = None,
     end: Annotated[str | None, Query(alias="to")] = None,
     form: Form = "wide",
@@ -91,11 +95,11 @@ async def by_query(
     request: Request,
     wired: Wired,
     identity: OfDevices,
-    devices: Annotated[list[str], Query(max_length=DEVICES_MOST)] = [],  # noqa: B006
+    devices: Annotated[list[str], Query(max_length=_IN_QUERY_MOST)] = [],  # noqa: B006
     tags: Annotated[list[str], Query(max_length=32)] = [],  # noqa: B006
     type: Annotated[str, Query(max_length=64)] = "",  # noqa: A002
     site: Annotated[str, Query(max_length=64)] = "",
-    keys: Annotated[list[str], Query(max_length=_KEYS_MOST)] = [],  # noqa: B006
+    keys: Annotated[list[str], Query(max_length=_IN_QUERY_MOST)] = [],  # noqa: B006
     start: Annotated[str | None, Query(alias="from")] = None,
     end: Annotated[str | None, Query(alias="to")] = None,
     format: Format = "csv",  # noqa: A002
@@ -135,7 +139,7 @@ def _split(texts: list[str]) -> list[str]:
 
 
 def _chosen(wired: Services, identity: OfDevices, selection: Selection) -> list[Device]:
-    """The devices that are meant and that one may view. Raises :class:`NotFound` for one that is named and is none."""
+    """The devices that are meant and that one may view. Raises :class:`Invalid` for one that is named and is none."""
     found = [
         device
         for device in wired.registry.all()
@@ -143,7 +147,8 @@ def _chosen(wired: Services, identity: OfDevices, selection: Selection) -> list[
     ]
     missing = sorted(set(selection.devices) - {device.id for device in found})
     if missing:
-        raise NotFound(f"no device {missing[0]!r} that fits")
+        message = f"devices names {missing[0]!r}, which is none that fits and that you may view"
+        raise Invalid("selection_invalid", message, [FieldError("devices", message, "selection_invalid")])
     return found
 
 

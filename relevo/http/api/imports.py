@@ -25,7 +25,7 @@ from relevo.http.waiting import while_waited_for
 router = APIRouter(prefix="/api/v1/imports", tags=["telemetry"])
 
 _PROGRESS = "application/x-ndjson"
-_NAMES_MOST = 5_000
+_NAMES_MOST = 200
 _UNITS_MOST = 256
 _CREATED_MOST = 10_000
 
