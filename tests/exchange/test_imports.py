@@ -1,11 +1,15 @@
 """Imports over HTTP: what was exported comes back to the byte, once, and nothing live hears of it."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.exchange.test_exports import BEGIN, send
+from tests.exchange.test_home_assistant import NEW, database
 from tests.running import RunningServer
 
 pytestmark = pytest.mark.timeout(300)
@@ -110,3 +114,67 @@ def test_what_is_no_text_is_refused_with_words(servers: tuple[RunningServer, Run
     report = post(server, text)
     assert (report["points"], report["refused"]) == (1, 2)
     assert {fault["reason"] for fault in report["faults"]} == {"key_invalid", "utf8_invalid"}
+
+
+def test_a_recorder_database_comes_in_with_devices_and_units(
+    servers: tuple[RunningServer, RunningServer], tmp_path: Path
+) -> None:
+    server = servers[0]
+    rows = ",".join(f"({n}, 1, '{n / 4}', {BEGIN / 1000 + n}, 1)" for n in range(1, 6_001))
+    data = database(
+        tmp_path,
+        NEW
+        + f"""
+INSERT INTO states_meta VALUES (1, 'sensor.attic_temperature');
+INSERT INTO state_attributes VALUES (1, 0, '{{"unit_of_measurement": "°C"}}');
+INSERT INTO states (state_id, metadata_id, state, last_updated_ts, attributes_id) VALUES {rows};
+""",
+    )
+    query = {"format": "home-assistant", "create": "true", "names": "sensor.attic_*=attic/*"}
+    headers = {"Accept": "application/x-ndjson"}
+    answer = server.api.post("/api/v1/imports", params=query, content=data, headers=headers)
+    reports = [json.loads(line) for line in answer.text.splitlines()]
+    assert len(reports) > 2
+    assert [report["done"] for report in reports] == [False] * (len(reports) - 1) + [True]
+    assert (reports[-1]["points"], reports[-1]["created"]) == (6_000, ["attic"])
+    device = server.api.get("/api/v1/devices/attic").json()
+    assert device["attributes"] == {"units": {"temperature": "°C"}}
+    assert (device["latest"]["temperature"]["value"], device["online"]) == (1500, False)
+    assert list((server.data / "imports").iterdir()) == []
+    audit = server.api.get("/api/v1/audit", params={"action": "history.import"}).json()["items"]
+    assert audit[0]["detail"]["points"] == 6_000
+
+
+def test_nobody_imports_into_what_they_may_not_control(servers: tuple[RunningServer, RunningServer]) -> None:
+    server = servers[0]
+    server.register("of-the-admin")
+    account = {"name": "olga", "password": "a-long-enough-password", "role": "operator"}
+    made = server.api.post("/api/v1/users", json=account)
+    assert made.status_code == 201, made.text
+    signed = httpx.post(
+        f"{server.http}/api/v1/auth/login",
+        json={"username": "olga", "password": account["password"]},
+        trust_env=False,
+        timeout=30,
+    ).json()
+    lines = f'time,device,"v"\r\n{BEGIN},of-the-admin,1\r\n{BEGIN},of-olga,1\r\n'
+    answer = httpx.post(
+        f"{server.http}/api/v1/imports?create=true",
+        content=lines.encode(),
+        headers={"Authorization": f"Bearer {signed['access_token']}"},
+        trust_env=False,
+        timeout=60,
+    ).json()
+    assert (answer["points"], answer["created"], answer["unknown"]) == (1, ["of-olga"], {"of-the-admin": 1})
+    assert "v" not in server.api.get("/api/v1/devices/of-the-admin").json()["latest"]
+
+
+def test_imports_leave_other_limits_alone(servers: tuple[RunningServer, RunningServer]) -> None:
+    server = servers[0]
+    server.register("large")
+    # More than any other request may bring.
+    lines = "".join(f'{BEGIN + n},large,"v",{n}\r\n' for n in range(60_000))
+    report = post(server, b"time,device,key,value\r\n" + lines.encode())
+    assert (report["points"], report["refused"]) == (60_000, 0)
+    assert len(lines) > 1_048_576
+    assert server.api.post("/api/v1/telemetry", content=lines.encode()).status_code == 413
