@@ -392,7 +392,14 @@ class Application:
         self._exports = Exports(path)
         self._imports = Imports(path, self.directory.path / "imports", pipeline, clock.now_ms)
         self._compactor = compactor = Compactor(
-            path, pipeline, readers, clock, settings.history.tail_events, registry.__len__, trimming=trimming
+            path,
+            pipeline,
+            readers,
+            clock,
+            settings.history.tail_events,
+            registry.__len__,
+            trimming=trimming,
+            zone=told.zone,
         )
         self._backups = backups = Backups(self.directory.path, settings.backup, notifications, clock)
         figures = Figures(

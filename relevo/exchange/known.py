@@ -86,6 +86,6 @@ def _of_chunks(
             "SELECT times.data, chunks.data FROM chunks JOIN times ON times.id = chunks.times WHERE chunks.id = ?",
             (number,),
         ).fetchone()
-        for ts, _, value in opener(data[0], data[1], times[begin], times[end - 1] + 1, None) if data else ():
+        for ts, _, value, _ in opener(data[0], data[1], times[begin], times[end - 1] + 1, None) if data else ():
             if ts in wanted:
                 yield ts, value

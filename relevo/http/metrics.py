@@ -77,6 +77,7 @@ class _Figures:
         yield GaugeMetricFamily("relevo_history_tail_events", "Events not in chunks yet.", value=memory["tail"])
         yield CounterMetricFamily("relevo_history_points", "Values moved into chunks.", value=memory["points"])
         yield CounterMetricFamily("relevo_history_steps", "Transactions that moved them.", value=memory["steps"])
+        yield CounterMetricFamily("relevo_history_rolled", "Series rolled up.", value=memory["rolled"])
         yield CounterMetricFamily("relevo_history_failed", "Passes that failed.", value=memory["failed"])
         yield GaugeMetricFamily("relevo_database_bytes", "Size of the database's file.", value=memory["file_bytes"])
         yield GaugeMetricFamily("relevo_database_free_bytes", "What of it is free.", value=memory["free_bytes"])

@@ -3,28 +3,34 @@ batches.
 
 A pass begins when the tail is long, or old, or something has to be taken out of history; it goes on where one that was
 interrupted stopped. Each step is one transaction, made as long as the writer can spare: so many rows that it takes
-about 8 ms, by how long the last one took (:mod:`relevo.jobs.pace`).
+about 8 ms, by how long the last one took (:mod:`relevo.jobs.pace`). After a pass, hours that closed are rolled up in
+steps of the same kind, which make way as soon as the tail is long again.
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from relevo.clock import Clock
-from relevo.domain.events import AnyEvent, DeviceRemoved
+from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
+from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.domain.sites import Site
 from relevo.errors import StoreUnavailable
 from relevo.jobs.background import Background
 from relevo.jobs.pace import Pace
 from relevo.jobs.trimming import Trimming
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
-from relevo.store import chunks
+from relevo.store import chunks, rollups
 from relevo.store.chunks import Progress, Stale, Step
 from relevo.store.processes import Process
 from relevo.store.readers import Readers
-from relevo.store.worker import RepackWanted, StepWanted
+from relevo.store.rollups import RollStep
+from relevo.store.worker import RepackWanted, RollWanted, StepWanted
 
 log = get_logger("relevo.jobs")
 
@@ -39,6 +45,7 @@ _ROWS_FIRST: Final = 20
 _ROWS_MOST: Final = 1_000
 _PATIENCE_S: Final = 120.0
 _AGAIN_S: Final = 30.0
+_LOOK_AFTER: Final = 16
 
 
 class Compactor:
@@ -54,9 +61,10 @@ class Compactor:
         devices: Callable[[], int] = lambda: 0,
         look_s: float = LOOK_S,
         trimming: Trimming | None = None,
+        zone: str = "UTC",
     ) -> None:
         """A tail is long from ``tail_events`` on, and of many ``devices`` when it holds enough of each. ``trimming``
-        takes out of the journal what is in chunks."""
+        takes out of the journal what is in chunks. ``zone`` is that of devices at no site."""
         self._pipeline = pipeline
         self._readers = readers
         self._clock = clock
@@ -66,6 +74,15 @@ class Compactor:
         self._process = Process(path, idle=True)
         self._trimming = trimming
         self._pace = Pace(_ROWS_FIRST, _ROWS_MOST)
+        self._zone = zone
+        # Rows of roll-ups are longer.
+        self._roll_pace = Pace(_ROWS_FIRST, _ROWS_MOST)
+        # Series are looked at in their order, up to which one; anew when chunks or zones changed meanwhile.
+        self._unrolled: bool | None = None
+        self._rolled_through = 0
+        self._changes = 0
+        self._zone_changes = 1
+        self._zones_seen = 0
         self._work = Background("compactor")
         # Devices may have gone while nobody looked.
         self._unswept = True
@@ -73,10 +90,12 @@ class Compactor:
         self._low = 0
         self.points = 0
         self.steps = 0
+        self.rolled = 0
         self.seconds = 0.0
         self.longest_s = 0.0
         self.failed = 0
         pipeline.event_followers.append(self._follow)
+        pipeline.record_followers.append(self._follow_sites)
 
     @property
     def tail(self) -> int:
@@ -94,6 +113,7 @@ class Compactor:
             "points": self.points,
             "steps": self.steps,
             "failed": self.failed,
+            "rolled": self.rolled,
         }
         longest = max(self.longest_s, self._trimming.longest_s if self._trimming else 0.0)
         figures |= self._trimming.figures() if self._trimming else {}
@@ -113,8 +133,11 @@ class Compactor:
         """Do what is due now. Raises :class:`StoreUnavailable` and ``sqlite3.Error``."""
         while self._unswept:
             await self._sweep()
-        while await self._due():
-            await self._pass()
+        while True:
+            while await self._due():
+                await self._pass()
+            if await self._roll():
+                break
         if self._trimming is not None:
             await self._trimming.look(self._process, self._low)
         if self._clock.monotonic() >= self._repack_at:
@@ -134,6 +157,19 @@ class Compactor:
     def _follow(self, event: AnyEvent) -> None:
         if type(event) is DeviceRemoved:
             self._unswept = True
+        elif type(event) is DeviceChanged and "site" in event.changes:
+            self._zones_changed()
+
+    def _follow_sites(self, change: RecordChange) -> None:
+        if (isinstance(change, Kept) and isinstance(change.record, Site)) or (
+            isinstance(change, Dropped) and change.kind is Site
+        ):
+            self._zones_changed()
+
+    def _zones_changed(self) -> None:
+        self._unrolled = True
+        self._zone_changes += 1
+        self._changes += 1
 
     async def _run(self) -> None:
         while True:
@@ -165,14 +201,47 @@ class Compactor:
             if answer.step is None:
                 return
             await self._commit(answer.step)
+            self._unrolled = True
+            self._changes += 1
             self.points += answer.step.points
             self._low = answer.step.left.low
 
-    async def _commit(self, step: Step) -> None:
-        took = await self._pipeline.maintain(lambda connection: chunks.commit(connection, step))
+    async def _roll(self) -> bool:
+        """Make the hours that closed, and what is stale; False when the tail has to be seen to first."""
+        if self._unrolled is None:
+            self._unrolled = await self._readers.run(_unfinished)
+        steps = 0
+        begun, zones = self._changes, self._zone_changes
+        self._rolled_through = 0
+        while self._unrolled:
+            wanted = RollWanted(self._rolled_through, self._roll_pace.rows, self._zone, zones != self._zones_seen)
+            answer = await self._process.ask(wanted, _PATIENCE_S)
+            step = answer.roll
+            if step is None:
+                self._zones_seen = zones
+                self._unrolled = self._changes != begun
+                begun, zones = self._changes, self._zone_changes
+                self._rolled_through = 0
+                continue
+            with contextlib.suppress(Stale):
+                took = await self._pipeline.maintain(partial(_write, step=step))
+                self.rolled += len(step.units)
+                self._count(took)
+                self._roll_pace.took(step.rows(), took)
+                self._rolled_through = answer.after
+            steps += 1
+            if steps % _LOOK_AFTER == 0 and await self._due():
+                return False
+        return True
+
+    def _count(self, took: float) -> None:
         self.steps += 1
         self.seconds += took
         self.longest_s = max(self.longest_s, took)
+
+    async def _commit(self, step: Step) -> None:
+        took = await self._pipeline.maintain(lambda connection: chunks.commit(connection, step))
+        self._count(took)
         self._pace.took(step.rows(), took)
 
     async def _sweep(self) -> None:
@@ -196,3 +265,17 @@ def _standing(connection: sqlite3.Connection) -> tuple[Progress, int | None, boo
     row = connection.execute("SELECT at FROM journal WHERE seq > ? ORDER BY seq LIMIT 1", (found.low,)).fetchone()
     erased = connection.execute("SELECT 1 FROM erasures LIMIT 1").fetchone() is not None
     return found, row[0] if row else None, erased
+
+
+def _write(connection: sqlite3.Connection, step: RollStep) -> None:
+    rollups.commit(connection, step)
+
+
+def _unfinished(connection: sqlite3.Connection) -> bool:
+    """Whether there are series without roll-ups, or with stale ones: a server ended while it made them."""
+    return bool(
+        connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM stale) OR EXISTS (SELECT 1 FROM series WHERE id NOT IN "
+            "(SELECT series FROM marks) AND EXISTS (SELECT 1 FROM chunks WHERE series = series.id))"
+        ).fetchone()[0]
+    )

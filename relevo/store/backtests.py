@@ -127,7 +127,7 @@ class _Past:
                 for key, number in series.items():
                     hidden = [one for one in self._hidden[device] if one.key in ("", key)]
                     end = min(begin + span, self._end)
-                    for ts, seq, value in from_chunks(self._connection, open_points, number, begin, end, hidden):
+                    for ts, seq, value, _ in from_chunks(self._connection, open_points, number, begin, end, hidden):
                         found.setdefault((ts, device, seq), {})[key] = value
             for ts, device, seq in sorted(found):
                 yield TelemetryReceived(device, ts, "device", ts, found[ts, device, seq])

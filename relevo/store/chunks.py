@@ -18,20 +18,18 @@ them out. The writer adds it in the transaction of its event; that is all that e
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text, UniqueConstraint
 
 from relevo.store.db import metadata
+from relevo.store.many import LISTED, add, json_of, last, listed
 
 # A chunk with so many points grows no more.
 FULL: Final = 1_000
 # Numbers of chunks and rows of times that are full; those of others are smaller.
 _FULL_FROM: Final = 2**40
-_LISTED: Final = "(SELECT value FROM json_each(?))"
-# Statements for so many rows are kept prepared.
-_TOGETHER: Final = (100, 10, 1)
 
 series = Table(
     "series",
@@ -123,7 +121,8 @@ class Unit(msgspec.Struct, array_like=True, gc=False):
     """What happens to one device in one transaction.
 
     ``dropped`` are chunks with their rows of times, ``erased`` erasures that are carried out by this. ``marks`` says
-    that the device's part of the journal range is in chunks with it.
+    that the device's part of the journal range is in chunks with it. ``added`` are spans that hold all points which are
+    new, ``taken`` those out of which ``erased`` took points, each with the place of its key.
     """
 
     device: int
@@ -133,6 +132,8 @@ class Unit(msgspec.Struct, array_like=True, gc=False):
     dropped: list[tuple[int, int]]
     erased: list[int]
     marks: bool
+    added: list[tuple[int, int, int]] = []
+    taken: list[tuple[int, int, int]] = []
 
     def rows(self) -> int:
         """About how many rows are written for it."""
@@ -179,16 +180,22 @@ def commit(connection: sqlite3.Connection, step: Step) -> None:
     """
     if progress(connection) != step.found:
         raise Stale
-    writing = [unit for unit in step.units if unit.chunks]
-    # One that was removed since leaves nothing behind; what it has in chunks is swept up (sweep).
-    there = set(_listed(connection, "number", "devices", "number", [unit.device for unit in writing]))
-    dropped = [one for unit in step.units for one in unit.dropped]
-    drop(connection, dropped)
-    _insert(connection, [unit for unit in writing if unit.device in there], dropped)
-    if erased := [one for unit in step.units for one in unit.erased]:
-        connection.execute(f"DELETE FROM erasures WHERE id IN {_LISTED}", (_json(erased),))  # noqa: S608
+    write(connection, step.units)
     if step.left != step.found:
         connection.execute("INSERT OR REPLACE INTO compaction(id, low, high, through) VALUES (1,?,?,?)", step.left)
+
+
+def write(connection: sqlite3.Connection, units: Sequence[Unit]) -> None:
+    """Write units inside the open transaction."""
+    writing = [unit for unit in units if unit.chunks]
+    # One that was removed since leaves nothing behind; what it has in chunks is swept up (sweep).
+    there = set(listed(connection, "number", "devices", "number", [unit.device for unit in writing]))
+    dropped = [one for unit in units for one in unit.dropped]
+    drop(connection, dropped)
+    _insert(connection, [unit for unit in writing if unit.device in there], dropped)
+    _touch(connection, units)
+    if erased := [one for unit in units for one in unit.erased]:
+        connection.execute(f"DELETE FROM erasures WHERE id IN {LISTED}", (json_of(erased),))  # noqa: S608
 
 
 def _insert(connection: sqlite3.Connection, units: Sequence[Unit], dropped: Sequence[tuple[int, int]]) -> None:
@@ -210,8 +217,8 @@ def _insert(connection: sqlite3.Connection, units: Sequence[Unit], dropped: Sequ
             row = of_times[one.times]
             made.append((ids.next(one.n >= FULL), number, one.t0, one.seq, one.t1, one.n, row, one.data))
     # Rows that come in the order of their numbers fill their pages.
-    _add(connection, "times(id, used, data)", sorted(times))
-    _add(connection, "chunks(id, series, t0, seq, t1, n, times, data)", sorted(made))
+    add(connection, "times(id, used, data)", sorted(times))
+    add(connection, "chunks(id, series, t0, seq, t1, n, times, data)", sorted(made))
 
 
 class _Ids:
@@ -227,7 +234,7 @@ class _Ids:
         self._growing = max(bounds[1] or 0, *mine, 0)
         if mine:
             # A row of times may be in use by other chunks still.
-            mine -= set(_listed(connection, "id", table, "id", list(mine)))
+            mine -= set(listed(connection, "id", table, "id", list(mine)))
         self._free = sorted(mine, reverse=True)
 
     def next(self, full: bool) -> int:
@@ -242,9 +249,9 @@ class _Ids:
 
 def _numbers(connection: sqlite3.Connection, units: Sequence[Unit]) -> dict[tuple[int, str], int]:
     """The series of ``units`` by device and key; those that are not there yet begin to be."""
-    found = _listed(connection, "json_array(id, device, key)", "series", "device", [unit.device for unit in units])
+    found = listed(connection, "json_array(id, device, key)", "series", "device", [unit.device for unit in units])
     numbers = {(device, key): number for number, device, key in found}
-    number = _last(connection, "series")
+    number = last(connection, "series")
     added: list[tuple[int, int, str]] = []
     for unit in units:
         for key in unit.keys:
@@ -252,49 +259,48 @@ def _numbers(connection: sqlite3.Connection, units: Sequence[Unit]) -> dict[tupl
                 number += 1
                 numbers[unit.device, key] = number
                 added.append((number, unit.device, key))
-    _add(connection, "series(id, device, key)", added)
+    add(connection, "series(id, device, key)", added)
     return numbers
+
+
+def _touch(connection: sqlite3.Connection, units: Sequence[Unit]) -> None:
+    """Tell the roll-ups what changed under them: spans before what of a series is in them become stale."""
+    touching = [unit for unit in units if unit.added or unit.taken]
+    if not touching:
+        return
+    found = listed(
+        connection,
+        "json_array(id, device, key, rolled, raw_from)",
+        "series JOIN marks ON marks.series = series.id",
+        "device",
+        [unit.device for unit in touching],
+    )
+    known = {(device, key): (number, rolled, raw_from) for number, device, key, rolled, raw_from in found}
+    spans: list[tuple[int, int, int]] = []
+    for unit in touching:
+        # Points from before ``raw_from`` make nothing stale: they are added to what there is.
+        for least, touched in ((True, unit.added), (False, unit.taken)):
+            for place, t0, t1 in touched:
+                number, rolled, raw_from = known.get((unit.device, unit.keys[place]), (0, 0, 0))
+                begin, end = max(t0, raw_from) if least else t0, min(t1, rolled)
+                if begin < end:
+                    spans.append((number, begin, end))
+    add(connection, "stale(series, t0, t1)", spans)
 
 
 def drop(connection: sqlite3.Connection, dropped: Sequence[tuple[int, int]]) -> None:
     """Delete chunks, given with their rows of times, and those of these rows that nothing uses any more."""
     if not dropped:
         return
-    connection.execute(f"DELETE FROM chunks WHERE id IN {_LISTED}", (_json([one for one, _ in dropped]),))  # noqa: S608
+    connection.execute(f"DELETE FROM chunks WHERE id IN {LISTED}", (json_of([one for one, _ in dropped]),))  # noqa: S608
     used: dict[int, int] = {}
     for _, row in dropped:
         used[row] = used.get(row, 0) + 1
     connection.execute(
         "UPDATE times SET used = used - gone.value ->> 1 FROM json_each(?) AS gone WHERE times.id = gone.value ->> 0",
-        (_json(list(used.items())),),
+        (json_of(list(used.items())),),
     )
-    connection.execute(f"DELETE FROM times WHERE id IN {_LISTED} AND used <= 0", (_json(list(used)),))  # noqa: S608
-
-
-def _json(of: Sequence[object]) -> str:
-    return msgspec.json.encode(of).decode()
-
-
-def _listed(connection: sqlite3.Connection, what: str, table: str, column: str, of: Sequence[int]) -> list[Any]:
-    """``what`` of the rows of ``table`` whose ``column`` is one of some numbers."""
-    text = f"SELECT json_group_array({what}) FROM {table} WHERE {column} IN {_LISTED}"  # noqa: S608
-    return list(msgspec.json.decode(connection.execute(text, (_json(of),)).fetchone()[0]))
-
-
-def _last(connection: sqlite3.Connection, table: str) -> int:
-    return int(connection.execute(f"SELECT max(id) FROM {table}").fetchone()[0] or 0)  # noqa: S608
-
-
-def _add(connection: sqlite3.Connection, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, many with a statement."""
-    at = 0
-    for together in _TOGETHER:
-        while len(rows) - at >= together:
-            part = rows[at : at + together]
-            one = f"({','.join('?' * len(part[0]))})"
-            text = f"INSERT INTO {columns} VALUES {','.join([one] * together)}"  # noqa: S608
-            connection.execute(text, [value for row in part for value in row])
-            at += together
+    connection.execute(f"DELETE FROM times WHERE id IN {LISTED} AND used <= 0", (json_of(list(used)),))  # noqa: S608
 
 
 def sweep(connection: sqlite3.Connection, most: int) -> bool:
@@ -310,6 +316,8 @@ def sweep(connection: sqlite3.Connection, most: int) -> bool:
     rows = connection.execute("SELECT id, times FROM chunks WHERE series = ? LIMIT ?", (gone[0], most)).fetchall()
     drop(connection, rows)
     if len(rows) < most:
+        for table in ("rollups", "stale", "marks"):
+            connection.execute(f"DELETE FROM {table} WHERE series = ?", gone)  # noqa: S608
         connection.execute("DELETE FROM series WHERE id = ?", gone)
     return True
 

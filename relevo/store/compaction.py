@@ -28,6 +28,7 @@ from relevo.store import chunks, journal
 from relevo.store.chunks import FULL, Erasure, Head, NewChunk, Progress, Step, Unit
 from relevo.store.layout import Times, decode_times, decode_values, encode_times, encode_values, plain
 from relevo.store.packing import Ints
+from relevo.store.stale import HOUR, Span
 
 # One pass holds this many values in memory at most, and a little more.
 VALUES_MOST: Final = 1_000_000
@@ -35,6 +36,7 @@ _ROWS_AT_ONCE: Final = 500
 _DROPPED_AT_ONCE: Final = 200
 _LOOKED_BACK: Final = 12
 _TRIED_MOST: Final = 8
+_SPANS_MOST: Final = 32
 
 
 class Points(NamedTuple):
@@ -55,7 +57,7 @@ class Points(NamedTuple):
         return Points(self.ts[kept], self.seq[kept], self.quality[kept], values)
 
 
-_NONE: Final = Points(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8), [])
+NONE: Final = Points(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8), [])
 
 
 class Readings:
@@ -178,7 +180,7 @@ def device_units(connection: sqlite3.Connection, readings: Readings, high: int, 
         for erasure in (*everywhere, *(one for one in hidden if one.key == key)):
             while covered := _covered(connection, number, erasure):
                 yield Unit(device, [], [], [], covered, [], False)
-    work = _Work(connection, full)
+    work = Work(connection, full)
     ts = np.array(readings.ts, np.int64)
     seq = np.array(readings.seq, np.int64)
     kinds = np.array(readings.quality, np.uint8)
@@ -187,7 +189,7 @@ def device_units(connection: sqlite3.Connection, readings: Readings, high: int, 
         of_key = [one for one in hidden if one.key in ("", key)]
         column = readings.columns.get(key)
         if column is None:
-            new = _NONE
+            new = NONE
         elif len(column[0]) == len(ts):
             new = Points(ts, seq, kinds, column[1])
         else:
@@ -222,7 +224,7 @@ def _visible(points: Points, hidden: Sequence[Erasure]) -> Points:
     return points
 
 
-class _Work:
+class Work:
     """One device's chunks in the making."""
 
     def __init__(self, connection: sqlite3.Connection, full: int) -> None:
@@ -230,16 +232,20 @@ class _Work:
         self._full = full
         self._keys: list[str] = []
         self._made: list[tuple[int, Points]] = []
+        self._added: list[tuple[int, int, int]] = []
+        self._taken: list[tuple[int, int, int]] = []
         self.dropped: list[tuple[int, int]] = []
 
     def add(self, key: str, number: int | None, new: Points, hidden: Sequence[Erasure]) -> None:
         """Put ``new`` points of a series where they belong, and take out of its chunks what is hidden."""
         known = self._known(number, new, hidden)
         runs = self._runs(known, new, hidden)
-        if not runs:
+        if not runs and (not hidden or number is None):
             return
         place = len(self._keys)
         self._keys.append(key)
+        self._added += [(place, t0, t1) for t0, t1 in touched(new.ts)]
+        self._taken += [(place, one.t0, one.t1) for one in hidden]
         for first, last, begin, end in runs:
             old = [_visible(_open(self._connection, known[at]), hidden) for at in range(first, last + 1)]
             merged = _ordered(_joined([*old, new.part(begin, end)]))
@@ -259,7 +265,7 @@ class _Work:
 
     def unit(self, device: int, erased: list[int], marks: bool) -> Unit:
         times, made = _shared(self._made)
-        return Unit(device, self._keys, times, made, self.dropped, erased, marks)
+        return Unit(device, self._keys, times, made, self.dropped, erased, marks, self._added, self._taken)
 
     def _known(self, number: int | None, new: Points, hidden: Sequence[Erasure]) -> list[Head]:
         """The chunks that can be touched, in their order."""
@@ -315,6 +321,19 @@ class _Work:
             first -= 1
             size += known[first].n
         return first, at, begin, end
+
+
+def touched(ts: Ints) -> list[Span]:
+    """Spans of whole hours UTC that hold all of these times, at most :data:`_SPANS_MOST` of them."""
+    if not len(ts):
+        return []
+    hours = np.unique(ts // HOUR)
+    apart = np.flatnonzero(np.diff(hours) > 1)
+    if len(apart) >= _SPANS_MOST:
+        apart = np.sort(apart[np.argsort(np.diff(hours)[apart])[-_SPANS_MOST + 1 :]])
+    begins = hours[np.concatenate(([0], apart + 1))] * HOUR
+    ends = (hours[np.concatenate((apart, [len(hours) - 1]))] + 1) * HOUR
+    return list(zip(begins.tolist(), ends.tolist(), strict=True))
 
 
 def _end_before(connection: sqlite3.Connection, number: int | None, known: Sequence[Head]) -> int | None:
@@ -432,7 +451,7 @@ def _among(rows: Sequence[Points], points: Points) -> tuple[int | None, Ints | N
 
 def repack(connection: sqlite3.Connection, device: int, most: int, full: int = FULL) -> Unit | None:
     """Small neighbouring chunks of a device made into full ones, about ``most`` of them; none when there are none."""
-    work = _Work(connection, full)
+    work = Work(connection, full)
     for key, number in sorted(chunks.series_of(connection, device).items()):
         rows = connection.execute(
             f"SELECT {chunks.HEAD} FROM chunks WHERE series = ? ORDER BY t0, seq, id",  # noqa: S608

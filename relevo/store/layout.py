@@ -41,7 +41,7 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack: Final = msgspec.msgpack.Decoder().decode
 
 # What libraries say of bytes that make no sense.
-_NONSENSE: Final = (
+NONSENSE: Final = (
     ValueError, IndexError, OverflowError, TypeError, MemoryError, msgspec.DecodeError, zstandard.ZstdError
 )  # fmt: skip
 _UNPACKED_MOST: Final = 1 << 26
@@ -112,7 +112,7 @@ def decode_times(data: bytes) -> Times:
     """Raises :class:`Damaged`."""
     try:
         return _times(Source(data))
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise Damaged(f"{type(error).__name__}: {error}") from None
 
 
@@ -252,7 +252,7 @@ def decode_values(data: bytes) -> tuple[Ints | None, Values]:
     """The places (none: all of them) and the values; see :func:`plain`. Raises :class:`Damaged`."""
     try:
         return _picks_and_values(Source(data))
-    except _NONSENSE as error:
+    except NONSENSE as error:
         raise Damaged(f"{type(error).__name__}: {error}") from None
 
 

@@ -55,11 +55,17 @@ class Source:
         self.at = 0
 
     def number(self) -> int:
+        # Without calls: there are a few in every column of every block.
+        data, at = self.data, self.at
         value = shift = 0
         while True:
-            byte = self.byte()
+            if at >= len(data):
+                raise Damaged("it ends too early")
+            byte = data[at]
+            at += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
+                self.at = at
                 return (value >> 1) ^ -(value & 1)
             shift += 7
             if shift > 63:

@@ -93,7 +93,7 @@ def _rows(points: dict[str, list[Point]], end: int) -> Piece:
         count += len(found)
         before = None
         place = 0
-        for ts, _, value in found:
+        for ts, _, value, _ in found:
             place = place + 1 if ts == before else 0
             before = ts
             rows = by_time.get(ts)

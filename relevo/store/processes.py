@@ -5,18 +5,23 @@ import contextlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, Literal, cast
 
-from relevo.errors import StoreUnavailable, TooMany
+import msgspec
+
+from relevo.domain.quality import is_late, source_of
+from relevo.errors import FieldError, Invalid, StoreUnavailable, TooMany
+from relevo.store.asking import PageWanted, Question
 from relevo.store.readers import Readers
 from relevo.store.series import ChunksNeeded, Page, Said, newest, read
-from relevo.store.worker import Answer, NewestWanted, PageWanted, Wanted, decode_answer, encode, framed
+from relevo.store.worker import Answer, NewestWanted, Wanted, decode_answer, encode, framed
 
 QUIET_S: Final = 60.0
 QUERY_S: Final = 20.0
 PROCESSES: Final = 2
 _WAITING_MOST: Final = 100
 _GONE_S: Final = 2.0
+_json: Final = msgspec.json.Encoder().encode
 
 
 class _Pipe(asyncio.SubprocessProtocol):
@@ -172,6 +177,41 @@ class History:
         with contextlib.suppress(ChunksNeeded):
             return await self._readers.run(newest, None, device, most, since)
         return (await self._ask(NewestWanted(device, most, since))).newest or []
+
+    async def json_page(
+        self,
+        device: str,
+        key: str,
+        start: int,
+        end: int,
+        limit: int,
+        after: tuple[int, int] | None,
+        since: int,
+        quality: bool,
+    ) -> tuple[bytes, tuple[int, int] | None, bool]:
+        """The points of a page as a JSON array, each with its quality if wanted; the position of the last one when more
+        follow; and whether there are none. Raises as :meth:`page`."""
+        try:
+            page = await self._readers.run(read, None, device, key, start, end, limit, after, since)
+        except ChunksNeeded:
+            kind: Literal["points", "quality"] = "quality" if quality else "points"
+            answer = await self._ask(PageWanted(device, key, start, end, limit, after, since, kind))
+            return answer.body, answer.position, answer.nothing
+        points: list[Any] = [(one.ts, one.value) for one in page.points]
+        if quality:
+            points = [(one.ts, one.value, source_of(one.quality), is_late(one.quality)) for one in page.points]
+        return _json(points), page.points[-1][:2] if page.more else None, not points
+
+    async def body(self, question: Question) -> tuple[bytes, bool]:
+        """The JSON that answers ``question``, and whether there is nothing of what it asks for.
+
+        Raises :class:`Invalid` for one that has no answer, and as :meth:`page`.
+        """
+        answer = await self._ask(question)
+        if answer.refused is not None:
+            reason, field, message = answer.refused
+            raise Invalid(reason, message, [FieldError(field, message, reason)])
+        return answer.body, answer.nothing
 
     async def _ask(self, wanted: Wanted) -> Answer:
         if self._waiting >= _WAITING_MOST:

@@ -22,7 +22,9 @@ from relevo.store import (
     presence,
     readings,
     records,
+    rollups,
     sessions,
+    stale,
     status_log,
     timeline,
     trimming,
@@ -36,7 +38,7 @@ __all__ = ["HEAD", "metadata", "prepare"]
 
 log = get_logger("relevo.store")
 
-HEAD: Final = "0019"
+HEAD: Final = "0020"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -63,6 +65,9 @@ TABLES: Final = (
     chunks.erasures,
     chunks.compaction,
     trimming.trims,
+    rollups.rollups,
+    stale.marks,
+    stale.stale,
 )
 
 

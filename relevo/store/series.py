@@ -11,12 +11,15 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from relevo.domain.events import TelemetryReceived
+from relevo.domain.quality import CORRECTED, SOURCES, quality
 from relevo.store import chunks, journal
 from relevo.store.chunks import Erasure
 
 _POSITION: Final = itemgetter(0, 1)
 _EVER: Final = 2**62
 Scan = Callable[[sqlite3.Connection, str, int, int], Iterator[tuple[int, TelemetryReceived]]]
+# Readings of a device that are not in chunks, see :func:`relevo.store.journal.tail`.
+TailOf = Callable[[sqlite3.Connection, str, int, int, int], Iterator[tuple[int, TelemetryReceived]]]
 # Points (ts, arrival number, value) of one chunk with ``start <= ts < end`` behind a position, from the bytes of its
 # times and values.
 Opener = Callable[[bytes, bytes, int, int, "tuple[int, int] | None"], "list[Point]"]
@@ -25,12 +28,14 @@ Opener = Callable[[bytes, bytes, int, int, "tuple[int, int] | None"], "list[Poin
 class Point(NamedTuple):
     """One stored value; ``ts`` in milliseconds UTC. Points order by time, then by arrival.
 
-    ``seq`` may be 0 for a point that has its millisecond for itself: nothing comes between.
+    ``seq`` may be 0 for a point that has its millisecond for itself: nothing comes between. ``quality`` is see
+    :mod:`relevo.domain.quality`.
     """
 
     ts: int
     seq: int
     value: Any
+    quality: int = 0
 
 
 class Page(NamedTuple):
@@ -42,6 +47,10 @@ class Page(NamedTuple):
 
 class ChunksNeeded(Exception):
     """There are chunks in the span, and nobody here to open them."""
+
+
+def _quality(event: TelemetryReceived) -> int:
+    return CORRECTED if event.source == SOURCES[CORRECTED] else quality(event.source, event.ts, event.received)
 
 
 def read_page(
@@ -63,7 +72,7 @@ def read_page(
     if after is not None:
         start = max(start, after[0])
     candidates = (
-        Point(event.ts, seq, event.values[key])
+        Point(event.ts, seq, event.values[key], _quality(event))
         for seq, event in scan(connection, device, start, end)
         if key in event.values and seq >= since and (after is None or (event.ts, seq) > after)
     )
@@ -81,6 +90,7 @@ def read(
     limit: int,
     after: tuple[int, int] | None = None,
     since: int = 0,
+    tail_of: TailOf = journal.tail,
 ) -> Page:
     """The same of everything that is stored, as it was at one moment.
 
@@ -104,7 +114,7 @@ def read(
             found = from_chunks(connection, opener, int(series[0]), start, end, hidden, limit + 1, after)
         # Behind a full page's last point nothing of the tail is on it.
         last = found[-1].ts + 1 if len(found) > limit else end
-        tail = _tail(connection, chunks.progress(connection).mark(number), hidden)
+        tail = _tail(tail_of, chunks.progress(connection).mark(number), hidden)
         rest = read_page(connection, tail, device, key, start, last, limit + 1, after, since).points
     finally:
         connection.execute("ROLLBACK")
@@ -147,7 +157,9 @@ def newest(connection: sqlite3.Connection, opener: Opener | None, device: str, m
         ]
         for key, series in chunks.series_of(connection, number).items():
             of_key = [one for one in hidden if one.key in ("", key)]
-            found += [Said(ts, key, seq, value) for ts, seq, value in _last(connection, opener, series, of_key, most)]
+            found += [
+                Said(ts, key, seq, value) for ts, seq, value, _ in _last(connection, opener, series, of_key, most)
+            ]
     finally:
         connection.execute("ROLLBACK")
     return heapq.nlargest(most, found, key=itemgetter(0, 1, 2))
@@ -205,11 +217,11 @@ def from_chunks(
     return found[:most]
 
 
-def _tail(connection: sqlite3.Connection, mark: int, hidden: Sequence[Erasure]) -> Scan:
+def _tail(tail_of: TailOf, mark: int, hidden: Sequence[Erasure]) -> Scan:
     def scan(
         connection: sqlite3.Connection, device: str, start: int, end: int
     ) -> Iterator[tuple[int, TelemetryReceived]]:
-        for seq, event in journal.tail(connection, device, mark, start, end):
+        for seq, event in tail_of(connection, device, mark, start, end):
             if not any(one.t0 <= event.ts < one.t1 and seq < one.seq for one in hidden):
                 yield seq, event
 

@@ -2,10 +2,10 @@
 
 The server has no room for the libraries that read and make chunks, and months of readings would hold up those of this
 moment. Requests come in on standard input and answers go out on standard output, each a length of four bytes and
-MessagePack: :class:`PageWanted` is answered with a page, :class:`StepWanted` and :class:`RepackWanted` with a
-:class:`relevo.store.chunks.Step` or nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`.
-The database is only read. With ``idle`` it runs when nothing else wants
-to.
+MessagePack: :class:`PageWanted` is answered with a page; :class:`StepWanted` and :class:`RepackWanted` with a
+:class:`relevo.store.chunks.Step` or nothing, :class:`RollWanted` with a :class:`relevo.store.rollups.RollStep` or
+nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`; what is in :mod:`relevo.store.asking` with the
+bytes of a JSON body. The database is only read. With ``idle`` it runs when nothing else wants to.
 """
 
 import contextlib
@@ -19,23 +19,15 @@ from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
+from relevo.errors import Invalid
 from relevo.store import chunks
+from relevo.store.asking import AggregatesWanted, ChartWanted, CompletenessWanted, PageWanted
 from relevo.store.chunks import Progress, Step
 from relevo.store.db import open_reader
+from relevo.store.rollups import RollStep
 from relevo.store.series import Page, Said, newest, read
+from relevo.store.tails import Tails
 from relevo.store.trimming import Trim, next_trim
-
-
-class PageWanted(msgspec.Struct, array_like=True, tag="page"):
-    """A page of points, see :func:`relevo.store.series.read`."""
-
-    device: str
-    key: str
-    start: int
-    end: int
-    limit: int
-    after: tuple[int, int] | None
-    since: int
 
 
 class NewestWanted(msgspec.Struct, array_like=True, tag="newest"):
@@ -66,8 +58,22 @@ class TrimWanted(msgspec.Struct, array_like=True, tag="trim"):
     rows: int
 
 
+class RollWanted(msgspec.Struct, array_like=True, tag="roll"):
+    """A step of about ``rows`` rows for the roll-ups of series behind ``after``, see :mod:`relevo.store.rolling`."""
+
+    after: int
+    rows: int
+    zone: str
+    zones: bool
+
+
 class Answer(msgspec.Struct, array_like=True):
-    """``error`` says what went wrong; ``after`` is how far the devices were looked at by :class:`RepackWanted`."""
+    """``error`` says what went wrong; ``after`` is how far devices were looked at (:class:`RepackWanted`) or series
+    (:class:`RollWanted`).
+
+    ``body`` is JSON for whoever asked, ``nothing`` that there is nothing of what was asked for, and ``refused`` the
+    reason, parameter and message of a question that has no answer. ``position`` is where the next page begins.
+    """
 
     error: str = ""
     page: Page | None = None
@@ -75,9 +81,24 @@ class Answer(msgspec.Struct, array_like=True):
     after: int = 0
     trim: Trim | None = None
     newest: list[Said] | None = None
+    roll: RollStep | None = None
+    body: bytes = b""
+    nothing: bool = False
+    position: tuple[int, int] | None = None
+    refused: tuple[str, str, str] | None = None
 
 
-Wanted: TypeAlias = PageWanted | NewestWanted | StepWanted | RepackWanted | TrimWanted
+Wanted: TypeAlias = (
+    PageWanted
+    | NewestWanted
+    | StepWanted
+    | RepackWanted
+    | RollWanted
+    | TrimWanted
+    | ChartWanted
+    | AggregatesWanted
+    | CompletenessWanted
+)
 
 encode = msgspec.msgpack.Encoder().encode
 decode_wanted = msgspec.msgpack.Decoder(Wanted).decode
@@ -98,14 +119,22 @@ class Work:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._tails = Tails(connection)
         self._steps: Iterator[Step] | None = None
         self._rows = 1
 
     def answer(self, wanted: Wanted) -> Answer:
+        if isinstance(wanted, PageWanted) and wanted.json:
+            from relevo.store import questions
+
+            body, position, nothing = questions.page(self._connection, self._tails, wanted, wanted.json == "quality")
+            return Answer(body=body, position=position, nothing=nothing)
         if isinstance(wanted, PageWanted):
             from relevo.store.openers import open_points
 
-            return Answer(page=read(self._connection, open_points, *msgspec.structs.astuple(wanted)))
+            one = wanted
+            span = (one.start, one.end, one.limit, one.after, one.since)
+            return Answer(page=read(self._connection, open_points, one.device, one.key, *span, self._tails.scan))
         if isinstance(wanted, NewestWanted):
             from relevo.store.openers import open_points
 
@@ -114,7 +143,21 @@ class Work:
             return Answer(step=self._step(wanted.rows))
         if isinstance(wanted, TrimWanted):
             return Answer(trim=next_trim(self._connection, wanted.through, wanted.rows))
-        return self._repack(wanted)
+        if isinstance(wanted, RepackWanted):
+            return self._repack(wanted)
+        if isinstance(wanted, RollWanted):
+            from relevo.store import rolling
+
+            step, after = rolling.next_step(self._connection, wanted.zone, wanted.after, wanted.rows, wanted.zones)
+            return Answer(roll=step, after=after)
+        from relevo.store import questions
+
+        try:
+            body, nothing = questions.answer(self._connection, self._tails, wanted)
+        except Invalid as refused:
+            field = refused.errors[0].field if refused.errors else ""
+            return Answer(refused=(refused.reason, field, refused.message))
+        return Answer(body=body, nothing=nothing)
 
     def _step(self, rows: int) -> Step | None:
         """Nothing says that the pass is over."""

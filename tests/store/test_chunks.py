@@ -61,6 +61,10 @@ class Killed:
 
 
 class Memory(RuleBasedStateMachine):
+    @staticmethod
+    def at(offset: int) -> int:
+        return NOW + offset
+
     def __init__(self) -> None:
         super().__init__()
         self.directory = TemporaryDirectory()
@@ -101,17 +105,17 @@ class Memory(RuleBasedStateMachine):
     def insert(self, readings: list[tuple[str, int, dict[str, Any]]], imported: bool = False) -> None:
         for seq, (device, offset, values) in enumerate(readings, self.writer.next_seq):
             for key, value in values.items():
-                self.model[device][key].append((NOW + offset, seq, value))
+                self.model[device][key].append((self.at(offset), seq, value))
         if imported:
             commit(
                 self.writer,
                 *(
-                    ReadingImported(device, NOW + offset, "imported", NOW, values)
+                    ReadingImported(device, self.at(offset), "imported", NOW, values)
                     for device, offset, values in readings
                 ),
             )
         else:
-            commit(self.writer, *(reading(device, values, ts=NOW + offset) for device, offset, values in readings))
+            commit(self.writer, *(reading(device, values, ts=self.at(offset)) for device, offset, values in readings))
 
     @rule(
         device=st.sampled_from(DEVICES),
@@ -125,7 +129,9 @@ class Memory(RuleBasedStateMachine):
 
     @rule(device=st.sampled_from(DEVICES), key=st.sampled_from((*KEYS, "")), begin=OFFSETS, size=st.integers(0, SPAN))
     def erase(self, device: str, key: str, begin: int, size: int) -> None:
-        t0, t1 = NOW + begin, NOW + begin + size
+        t0, t1 = self.at(begin), self.at(begin + size)
+        if t0 >= t1:
+            return
         for name in [key] if key else KEYS:
             self.model[device][name] = [one for one in self.model[device][name] if not t0 <= one[0] < t1]
         commit(self.writer, HistoryErased(device, NOW, key, t0, t1))
@@ -137,9 +143,9 @@ class Memory(RuleBasedStateMachine):
         points=st.dictionaries(st.integers(0, 6), VALUES, max_size=4),
     )
     def correct(self, device: str, key: str, begin: int, points: dict[int, Any]) -> None:
-        t0, t1 = NOW + begin, NOW + begin + 7
+        t0, t1 = self.at(begin), self.at(begin + 7)
         kept = [one for one in self.model[device][key] if not t0 <= one[0] < t1]
-        put = [(t0 + offset, value) for offset, value in sorted(points.items())]
+        put = [(self.at(begin + offset), value) for offset, value in sorted(points.items())]
         self.model[device][key] = kept + [(ts, self.writer.next_seq, value) for ts, value in put]
         commit(self.writer, HistoryCorrected(device, NOW, key, t0, t1, put))
 
@@ -214,7 +220,7 @@ class Memory(RuleBasedStateMachine):
         compact=st.booleans(),
     )
     def read_in_pages(self, device: str, key: str, begin: int, size: int, limit: int, compact: bool) -> None:
-        start, end = NOW + begin, NOW + begin + size
+        start, end = self.at(begin), self.at(begin + size)
         wanted = sorted((one for one in self.model[device][key] if start <= one[0] < end), key=lambda one: one[:2])
         found: list[tuple[int, Any]] = []
         after = None

@@ -1,0 +1,289 @@
+"""One series as it was stored at one moment: its points, and hours and days of them.
+
+Roll-ups are taken where they hold. Everything else is made of points: hours that are stale, that something in the
+journal's tail or an erasure touches, that are not closed, or that the span holds a part of. So an answer is the same
+whatever has been compacted or rolled up.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from relevo.domain.events import TelemetryReceived
+from relevo.store import chunks
+from relevo.store.buckets import (
+    Buckets,
+    Column,
+    column,
+    decode,
+    joined,
+    none,
+    of_points,
+    on_grid,
+    same_starts,
+    together,
+    within,
+)
+from relevo.store.chunks import Erasure, Progress
+from relevo.store.columns import parts
+from relevo.store.grids import ceiling, floor, grid, same_hours, widened
+from relevo.store.packing import Ints
+from relevo.store.rollups import DAYS, HOURS
+from relevo.store.stale import HOUR, Span, mark_of, merged, stale_of
+
+END: Final = 2**62
+# What roll-ups that have to be combined with points need beside.
+BESIDE: Final = frozenset({"start", "n", "first_ts", "last_ts"})
+
+
+class Past:
+    """What is stored of one key of a device. All of it has to be asked for within one transaction."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        key: str,
+        zone: ZoneInfo,
+        progress: Progress,
+        hidden: Sequence[Erasure],
+        tail: Iterable[tuple[int, TelemetryReceived]],
+        since: int,
+    ) -> None:
+        """``number`` is the device's, ``tail`` what arrived from it and may not be in chunks yet."""
+        self._connection = connection
+        self._opened: dict[tuple[int, int], Buckets] = {}
+        self.zone = zone
+        self._hidden = [(one.t0, one.t1) for one in hidden if one.key in ("", key)]
+        erased = [one for one in hidden if one.key in ("", key)]
+        row = connection.execute("SELECT id FROM series WHERE device = ? AND key = ?", (number, key)).fetchone()
+        self._series = int(row[0]) if row is not None else 0
+        self._mark = mark_of(connection, self._series)
+        self._stale = [(t0, t1) for _, t0, t1 in stale_of(connection, self._series)] if self._mark.rolled else []
+        mark = progress.mark(number)
+        found = [
+            (event.ts, seq, event.values[key])
+            for seq, event in tail
+            if seq > mark
+            and seq >= since
+            and key in event.values
+            and not any(one.t0 <= event.ts < one.t1 and seq < one.seq for one in erased)
+        ]
+        found.sort(key=lambda one: one[:2])
+        self._tail_ts = np.array([one[0] for one in found], np.int64)
+        self._tail = column([one[2] for one in found])
+        self.rolled = floor(zone, HOURS, self._mark.rolled) if self._mark.rolled else 0
+        # Days from here on are made of hours, and hours from ``raw_from`` on of points.
+        self._whole = ceiling(zone, DAYS, self._mark.hours_from) if self._mark.hours_from else 0
+        self.raw_from = self._mark.raw_from
+
+    # What there is
+
+    @cached_property
+    def _reach(self) -> tuple[int, int] | None:
+        """When the oldest and the newest point may have been, none when there are none."""
+        found = self._connection.execute(
+            "SELECT (SELECT t0 FROM chunks WHERE series = ?1 ORDER BY t0 LIMIT 1), "
+            "(SELECT t0 FROM rollups WHERE series = ?1 AND step = 3600 ORDER BY t0 LIMIT 1), "
+            "(SELECT t0 FROM rollups WHERE series = ?1 AND step = 86400 ORDER BY t0 LIMIT 1), "
+            "(SELECT t1 FROM chunks WHERE series = ?1 ORDER BY t0 DESC LIMIT 1), "
+            "(SELECT t1 FROM rollups WHERE series = ?1 AND step = 3600 ORDER BY t0 DESC LIMIT 1), "
+            "(SELECT t1 FROM rollups WHERE series = ?1 AND step = 86400 ORDER BY t0 DESC LIMIT 1)",
+            (self._series,),
+        ).fetchone()
+        ends = [one for one in found if one is not None] + self._tail_ts[:1].tolist() + self._tail_ts[-1:].tolist()
+        return (min(ends), max(ends)) if ends else None
+
+    @property
+    def first(self) -> int | None:
+        """When the oldest point may have been, none when there are none."""
+        return self._reach[0] if self._reach else None
+
+    @property
+    def last(self) -> int | None:
+        """When the newest point may have been."""
+        return self._reach[1] if self._reach else None
+
+    def count(self, start: int, end: int) -> int:
+        """About how many points there are in a span, and not less: parts of chunks count as whole ones."""
+        row = self._connection.execute(
+            "SELECT sum(n) FROM chunks WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ?",
+            (self._series, chunks.first_start(self._connection, self._series, start), end, start),
+        ).fetchone()
+        low, high = np.searchsorted(self._tail_ts, (start, end))
+        return (row[0] or 0) + int(high - low)
+
+    def points(self, start: int, end: int) -> tuple[Ints, Column]:
+        """Times and values with ``start <= ts < end``, by time and then by arrival."""
+        times: list[Ints] = []
+        values: list[Column] = []
+        if self._series:
+            for ts, of_chunk in parts(self._connection, self._series, start, end):
+                kept = ~within(ts, self._hidden) if self._hidden else None
+                times.append(ts if kept is None else ts[kept])
+                values.append(of_chunk if kept is None else of_chunk[kept])
+        low, high = np.searchsorted(self._tail_ts, (start, end))
+        if low < high:
+            # What is in chunks arrived before, so it stays before what has the same time.
+            times.append(self._tail_ts[low:high])
+            values.append(self._tail[low:high])
+        if not times:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        ts = np.concatenate(times)
+        found = joined(values)
+        if low < high and len(times) > 1 and not bool((ts[1:] >= ts[:-1]).all()):
+            order = np.argsort(ts, kind="stable")
+            return ts[order], found[order]
+        return ts, found
+
+    # Hours and days
+
+    def buckets(self, step: int, start: int, end: int, wanted: frozenset[str]) -> Buckets:
+        """Buckets of hours or days that together hold exactly the points with ``start <= ts < end``.
+
+        What begins or ends within an hour is a bucket of that part. Before ``raw_from`` hours are whole, and days where
+        hours are gone.
+        """
+        if start >= end:
+            return none(wanted)
+        frozen = start < max(self.raw_from, self._whole)
+        more = wanted | BESIDE if frozen else wanted
+        found: list[Buckets] = []
+        if start < self._whole:
+            found += self._frozen_days(start, min(end, self._whole), more)
+            start = self._whole
+        if start < end:
+            found += self._days(start, end, more) if step == DAYS else self._hours(start, end, more)
+        if not found:
+            return none(wanted)
+        whole = together(found)
+        if frozen and len(whole):
+            whole = same_starts(whole)
+        return whole.only(wanted)
+
+    def _days(self, start: int, end: int, wanted: frozenset[str]) -> list[Buckets]:
+        zone = self.zone
+        low, high = ceiling(zone, DAYS, start), floor(zone, DAYS, min(end, max(self.rolled, start)))
+        spans = self._rows(DAYS, low, high, wanted) if low < high else ([], [])
+        found, wrong = spans
+        if low >= high:
+            low = high = start
+        dirty = widened(zone, DAYS, [*self._dirty(low, high), *wrong]) if low < high else []
+        dirty = merged((max(t0, low), min(t1, high)) for t0, t1 in dirty)
+        rows = [one.where(~within(one["start"], dirty)) for one in found]
+        for t0, t1 in [(start, low), *dirty, (high, end)]:
+            if t0 < t1:
+                hours = together(self._hours(t0, t1, wanted) or [none(wanted)])
+                rows.append(on_grid(hours, grid(zone, DAYS, t0, t1)))
+        return rows
+
+    def _hours(self, start: int, end: int, wanted: frozenset[str]) -> list[Buckets]:
+        zone, raw_from = self.zone, self.raw_from
+        rows: list[Buckets] = []
+        if start < raw_from:
+            begin = floor(zone, HOURS, start)
+            frozen = min(end, raw_from)
+            gone = [(t0 - HOUR + 1, min(t1, raw_from)) for t0, t1 in [*self._stale, *self._hidden] if t0 < raw_from]
+            held = self._rows(HOURS, begin, frozen, wanted)[0]
+            rows += [one.where(~within(one["start"], gone)) for one in held]
+            rows += self._of_points(HOURS, start, frozen, wanted)
+            rows = [same_starts(together(rows))] if any(map(len, rows)) else []
+            start = raw_from
+            if start >= end:
+                return rows
+        low, high = ceiling(zone, HOURS, start), floor(zone, HOURS, min(end, max(self.rolled, start)))
+        if start == raw_from:
+            # The first one may begin there.
+            low = start
+        if low >= high:
+            return [*rows, *self._of_points(HOURS, start, end, wanted)]
+        found, wrong = self._rows(HOURS, low, high, wanted)
+        dirty = widened(zone, HOURS, [*self._dirty(low, high), *wrong])
+        dirty = merged((max(t0, low), min(t1, high)) for t0, t1 in dirty)
+        rows += [one.where(~within(one["start"], dirty)) if dirty else one for one in found]
+        for t0, t1 in merged([(start, low), *dirty, (high, end)]):
+            rows += self._of_points(HOURS, t0, t1, wanted)
+        return rows
+
+    def _frozen_days(self, start: int, end: int, wanted: frozenset[str]) -> list[Buckets]:
+        """Where there are no hours any more: whole days, and what came late for them."""
+        begin = floor(self.zone, DAYS, start)
+        gone = [(floor(self.zone, DAYS, t0), min(t1, end)) for t0, t1 in [*self._stale, *self._hidden] if t0 < end]
+        rows = [one.where(~within(one["start"], gone)) for one in self._rows(DAYS, begin, end, wanted)[0]]
+        return rows + self._of_points(DAYS, max(start, self._mark.days_from), end, wanted)
+
+    def _dirty(self, low: int, high: int) -> list[Span]:
+        """What roll-ups between do not hold of."""
+        first, last = np.searchsorted(self._tail_ts, (low, high))
+        late = np.unique(self._tail_ts[first:last] // HOUR).tolist() if first < last else []
+        spans = [*self._stale, *self._hidden, *((one * HOUR, (one + 1) * HOUR) for one in late)]
+        if low < self.raw_from:
+            # What came late for the time before and is not added yet.
+            rows = self._connection.execute(
+                "SELECT t0, t1 FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0", (self._series, self.raw_from)
+            )
+            spans += [(t0, min(t1 + 1, self.raw_from)) for t0, t1 in rows]
+        return [(max(t0, low), min(t1, high)) for t0, t1 in spans if t0 < high and t1 > low]
+
+    def _rows(self, step: int, low: int, high: int, wanted: frozenset[str]) -> tuple[list[Buckets], list[Span]]:
+        """Buckets that begin between, and the spans of those that are of another zone and cannot be taken."""
+        blocks = self._connection.execute(
+            "SELECT t0, t1, zone, data FROM rollups WHERE series = ? AND step = ? AND t0 < ? AND t1 > ? ORDER BY t0",
+            (self._series, step, high, low),
+        )
+        found: list[Buckets] = []
+        wrong: list[Span] = []
+        frozen = self.raw_from if step == HOURS else self._whole
+        name = self.zone.key
+        for t0, t1, zone, data in blocks:
+            opened = self._opened.get((step, t0))
+            if opened is None or not wanted <= opened.columns.keys():
+                opened = self._opened[step, t0] = decode(data, wanted)
+            held = opened.only(wanted)
+            if zone != name and t1 > frozen and not (step == HOURS and same_hours(zone, name, t0, t1)):
+                wrong.append((max(t0, frozen), t1))
+                held = held.where(held["start"] < frozen)
+            if t0 < low or t1 > high:
+                start = held["start"]
+                held = held.where(slice(int(np.searchsorted(start, low)), int(np.searchsorted(start, high))))
+            if len(held):
+                found.append(held)
+        return found, wrong
+
+    def _of_points(self, step: int, start: int, end: int, wanted: frozenset[str]) -> list[Buckets]:
+        ts, values = self.points(start, end)
+        if not len(ts):
+            return []
+        return [on_grid(of_points(ts, values, wanted), grid(self.zone, step, start, end))]
+
+    def before(self, ts: int, wanted: frozenset[str]) -> Buckets | None:
+        """The last bucket of what there is before ``ts``, an hour's at most; none when there is nothing."""
+        first = self.first
+        if first is None:
+            return None
+        end, back = ts, 2 * HOUR
+        while end > first:
+            start = max(end - back, first)
+            found = self.buckets(HOURS, start, end, wanted)
+            if len(found):
+                return found.where(slice(len(found) - 1, len(found)))
+            end, back = start, back * 16
+        return None
+
+    def after(self, ts: int, wanted: frozenset[str]) -> Buckets | None:
+        """The first bucket of what there is at ``ts`` or later; none when there is nothing."""
+        last = self.last
+        if last is None:
+            return None
+        start, ahead = ts, 2 * HOUR
+        while start <= last:
+            end = min(start + ahead, last + 1)
+            found = self.buckets(HOURS, start, end, wanted)
+            if len(found):
+                return found.where(slice(0, 1))
+            start, ahead = end, ahead * 16
+        return None
