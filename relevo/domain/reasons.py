@@ -211,6 +211,10 @@ REASONS: Final[dict[str, Advice]] = {
           "Give the earlier time first; the end itself is not part of the span."),
     **_of("point_outside points_unordered", "A point that is to replace others is outside of the span, or not later "
           "than the one before.", "Send points with rising times within the span that they replace."),
+    **_of("interval_invalid", "History was asked for by an interval that there is not, or that gives too many rows.",
+          "Use 1m to 720m, 1h to 24h, 1d, 1w, 1mo or 1y; for a long span a longer one."),
+    **_of("too_many_days", "Completeness was asked for over more days than are told at once.",
+          "Ask for a shorter span."),
     **_of("too_many_points", "More points were to be replaced at once than may be.",
           "Correct a shorter span at a time."),
 }  # fmt: skip

@@ -200,7 +200,8 @@ def described() -> FastAPI:
             for one in waiting:
                 one.load()
             whole.update(generate())
-            whole["paths"] |= telemetry.OPENAPI_PATHS | _STREAM_PATHS
+            for path, item in (telemetry.OPENAPI_PATHS | _STREAM_PATHS).items():
+                whole["paths"][path] = whole["paths"].get(path, {}) | item
             for path, page in _PAGES.items():
                 whole["paths"][path] |= {"get": page}
             complete(whole)

@@ -40,6 +40,7 @@ _DEVICE: Final = ("/api/v1/devices/",)
 GROUPS: Final = (
     Group("api.devices", ("/api/v1/devices",)),
     Group("api.history", _DEVICE),
+    Group("api.across", ("/api/v1/telemetry", "/api/v1/latest")),
     Group("api.imports", ("/api/v1/imports",)),
     Group("api.exports", ("/api/v1/exports", *_DEVICE)),
     Group("api.commands", _DEVICE),
