@@ -40,7 +40,7 @@ from bench import peers, real  # noqa: E402
 from bench.ingest import load, machine  # noqa: E402
 from relevo.domain.events import TelemetryReceived  # noqa: E402
 from relevo.settings.table import History  # noqa: E402
-from relevo.store import chunks, compaction, worker  # noqa: E402
+from relevo.store import chunks, compaction, rolling, rollups, worker  # noqa: E402
 from relevo.store.chunks import Step  # noqa: E402
 from relevo.store.db import FILE_NAME, open_reader  # noqa: E402
 from relevo.store.openers import open_points  # noqa: E402
@@ -63,6 +63,7 @@ KEYS = {
 }
 STATES = ("idle", "heating", "cooling", "standby")
 ROWS = 400
+ROLL_ROWS = 40
 
 
 class Device:
@@ -105,6 +106,7 @@ class Store:
         self.writer.open()
         self.reader = open_reader(path)
         self.written: list[float] = []
+        self.rolled: list[float] = []
         self.cpu = 0.0
         self.points = 0
 
@@ -123,6 +125,17 @@ class Store:
             while (unit := compaction.repack(self.reader, device, ROWS)) is not None:
                 found = chunks.progress(self.reader)
                 self._write(Step(found, found, [unit]))
+
+    def roll(self, zone: str = "America/Sao_Paulo") -> float:
+        """Make all roll-ups; seconds of CPU."""
+        began, after = time.process_time(), 0
+        while True:
+            step, after = rolling.next_step(self.reader, zone, after, ROLL_ROWS)
+            if step is None:
+                return time.process_time() - began
+            written = time.perf_counter()
+            self.writer.maintain(lambda connection, step=step: rollups.commit(connection, step))
+            self.rolled.append(time.perf_counter() - written)
 
     def _write(self, step: Step) -> None:
         began = time.perf_counter()
@@ -195,6 +208,18 @@ def rest_table(before: dict[str, Any], after: dict[str, Any]) -> str:
     lines.append(f"| pages over bytes in them | {before['around']:.2f} | {after['around']:.2f} |")
     lines.append(f"| points a chunk | {before['each']:.0f} | {after['each']:.0f} |")
     return "\n".join(lines)
+
+
+def rolled_up(store: Store, points: int) -> str:
+    """What hours and days add."""
+    cpu = store.roll()
+    pages = dict(store.reader.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name"))
+    size = sum(pages.get(name, 0) for name in ("rollups", "rollups_series", "marks", "stale", "stale_series"))
+    hours, held = store.reader.execute("SELECT sum(n), sum(length(data)) FROM rollups WHERE step = 3600").fetchone()
+    return (
+        f"Roll-ups: {size / points:.3f} bytes a raw point, {held / hours:.1f} an hour of a series; made in {cpu:.1f} s "
+        f"of CPU, longest transaction {max(store.rolled) * 1e3:.1f} ms.\n"
+    )
 
 
 # Reading
@@ -330,6 +355,7 @@ def main() -> None:
         print(f"Compaction: {points / cpu:,.0f} points/s on one core.")
         slow = written[int(len(written) * 0.99)]
         print(f"Transactions of {ROWS} rows: p50 {written[len(written) // 2] * 1e3:.1f} ms, p99 {slow * 1e3:.1f} ms.\n")
+        print(rolled_up(store, points))
         fill(store, [Device(999)], 30)
         print("| Read back | points | ms |\n|---|--:|--:|")
         for line in reading(store, options.days):
