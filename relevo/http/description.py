@@ -78,7 +78,7 @@ def _errors(path: str, method: str, operation: dict[str, Any]) -> dict[str, str]
         found["401"] = "Wrong name or password, or a token that proves nothing"
     if path.endswith(("/auth/login", "/auth/logout")):
         found["403"] = "A request from a foreign page"
-    if "{" in path:
+    if "{" in path or any(one.get("name") == "devices" for one in operation.get("parameters", ())):
         found["404"] = "There is none, or none that the one who asks may know of"
     if operation.get("parameters") or method in ("post", "put", "patch"):
         found["422"] = "A field that breaks a rule; `errors` names it"
