@@ -27,6 +27,7 @@ from relevo.domain.commands import Command, Ledger
 from relevo.domain.credentials import Credential
 from relevo.domain.customers import MeterMonth
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRemoved
+from relevo.domain.keeping import Ages, Keeping
 from relevo.domain.leaks import Leaks
 from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows
 from relevo.domain.presence import Presence
@@ -58,6 +59,7 @@ from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
 from relevo.jobs.relays import RelayClock
 from relevo.jobs.retention import Retention
+from relevo.jobs.room import Room
 from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
 from relevo.jobs.scheduler import Scheduler
@@ -391,6 +393,10 @@ class Application:
         trimming.holds += [rules.held_from, webhooks.held_from, consumption.held_from]
         self._exports = Exports(path)
         self._imports = Imports(path, self.directory.path / "imports", pipeline, clock.now_ms)
+        ages = Ages(kept.raw_days, kept.hours_days, kept.days_days)
+        room = Room(path, pipeline, readers, trimming, notifications, clock, ages, kept.max_disk, told.zone)
+        room.load(one for one in known if isinstance(one, Keeping))
+        pipeline.record_followers.append(room.apply)
         self._compactor = compactor = Compactor(
             path,
             pipeline,
@@ -399,6 +405,7 @@ class Application:
             settings.history.tail_events,
             registry.__len__,
             trimming=trimming,
+            room=room,
             zone=told.zone,
         )
         self._backups = backups = Backups(self.directory.path, settings.backup, notifications, clock)
@@ -462,6 +469,7 @@ class Application:
             history=history,
             exports=self._exports,
             imports=self._imports,
+            room=room,
             monitor=monitor,
             announce=broker.announce,
             presence=presence,

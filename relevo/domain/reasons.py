@@ -187,6 +187,8 @@ REASONS: Final[dict[str, Advice]] = {
           "The answer names each field and its limit; see docs/schedules.md."),
     **_of("site_invalid", "What was said of a site breaks a limit.",
           "The answer names the field and its limit; coordinates are degrees north and east, given together."),
+    **_of("retention_invalid", "What was said of how long readings are kept breaks a limit.",
+          "The answer names each field and its limit; see docs/retention.md."),
     **_of("customer_invalid", "What was said of a customer of a water utility breaks a limit.",
           "The answer names the field and its limit; see docs/hidrometro.md."),
     **_of("schedule_skipped", "A schedule did not run, or not for this device; the detail says which run and why.",

@@ -19,6 +19,7 @@ from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import DeliveriesForgotten, DeliveryChange, DeliveryDropped, DeliveryKept, WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
+from relevo.domain.keeping import Keeping
 from relevo.domain.managed import Managed
 from relevo.domain.notices import NoticePreferences
 from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
@@ -59,6 +60,7 @@ Record: TypeAlias = (
     | RelayBoard
     | RelayChannel
     | RelayRun
+    | Keeping
 )
 
 

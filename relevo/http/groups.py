@@ -59,6 +59,7 @@ GROUPS: Final = (
     Group("api.webhooks", ("/api/v1/webhooks",)),
     Group("api.sign_in", ("/api/v1/auth/", "/api/v1/me", "/api/v1/keys")),
     Group("api.users", ("/api/v1/users",)),
+    Group("api.storage", ("/api/v1/system/storage", "/api/v1/retention")),
     Group("api.audit", ("/api/v1/audit",)),
     Group("api.why", ("/api/v1/why",)),
     Group("api.joining", ("/api/v1/unclaimed", "/api/v1/pairing")),

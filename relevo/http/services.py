@@ -25,7 +25,9 @@ from relevo.domain.deliveries import Attempt, Delivery, WebhookProgress
 from relevo.domain.devices import Device, Registry
 from relevo.domain.evaluator import Evaluator
 from relevo.domain.events import Audited
+from relevo.domain.forecast import Forecast
 from relevo.domain.joining import Claims
+from relevo.domain.keeping import Ages, Keeping
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.presence import Presence
@@ -55,6 +57,26 @@ from relevo.store.readers import Readers
 from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.watchers import Watchers
+
+
+class Storage(Protocol):
+    """What history takes on the disk, and for how long it is kept."""
+
+    default: Ages
+    keepings: dict[str, Keeping]
+    max_disk: int
+    forecast: Forecast | None
+    oldest: tuple[int | None, int | None, int | None]
+    short: bool
+
+    def taken(self) -> int:
+        """Bytes of the database's file and its log."""
+
+    def space(self) -> tuple[int, int]:
+        """Bytes of the file, and what of it is free, as last looked at."""
+
+    def next_to_go(self) -> tuple[str, int] | None:
+        """What goes first for want of room (``raw``, ``hours``, ``days``), and before when (milliseconds UTC)."""
 
 
 class BulkCommands(Protocol):
@@ -216,6 +238,7 @@ class Services:
     history: History
     exports: Exports
     imports: Imports
+    room: Storage
     monitor: Monitor
     # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
     announce: Callable[[str, bytes, int, bool], None]

@@ -22,6 +22,7 @@ from relevo.domain.sites import Site
 from relevo.errors import StoreUnavailable
 from relevo.jobs.background import Background
 from relevo.jobs.pace import Pace
+from relevo.jobs.room import Room
 from relevo.jobs.trimming import Trimming
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
@@ -61,10 +62,12 @@ class Compactor:
         devices: Callable[[], int] = lambda: 0,
         look_s: float = LOOK_S,
         trimming: Trimming | None = None,
+        room: Room | None = None,
         zone: str = "UTC",
     ) -> None:
         """A tail is long from ``tail_events`` on, and of many ``devices`` when it holds enough of each. ``trimming``
-        takes out of the journal what is in chunks. ``zone`` is that of devices at no site."""
+        takes out of the journal what is in chunks, ``room`` out of history what has to go. ``zone`` is that of devices
+        at no site."""
         self._pipeline = pipeline
         self._readers = readers
         self._clock = clock
@@ -73,6 +76,7 @@ class Compactor:
         self._look_s = look_s
         self._process = Process(path, idle=True)
         self._trimming = trimming
+        self._room = room
         self._pace = Pace(_ROWS_FIRST, _ROWS_MOST)
         self._zone = zone
         # Rows of roll-ups are longer.
@@ -115,7 +119,7 @@ class Compactor:
             "failed": self.failed,
             "rolled": self.rolled,
         }
-        longest = max(self.longest_s, self._trimming.longest_s if self._trimming else 0.0)
+        longest = max([self.longest_s, *(one.longest_s for one in (self._trimming, self._room) if one is not None)])
         figures |= self._trimming.figures() if self._trimming else {}
         return {**figures, "seconds": round(self.seconds, 3), "longest_s": round(longest, 4)}
 
@@ -140,6 +144,8 @@ class Compactor:
                 break
         if self._trimming is not None:
             await self._trimming.look(self._process, self._low)
+        if self._room is not None:
+            await self._room.look(self._process)
         if self._clock.monotonic() >= self._repack_at:
             self._repack_at = self._clock.monotonic() + REPACK_S
             await self.repack()

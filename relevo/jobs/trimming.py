@@ -66,11 +66,15 @@ class Trimming:
         if self._clock.monotonic() >= self._expire_at:
             self._expire_at = self._clock.monotonic() + EXPIRE_S
             await self._expire()
-        self.space = await self._readers.run(trimming.space)
+        await self.measure()
         reserve = max(self.space.size // _RESERVE_SHARE, _RESERVE)
         # Not before it is twice the reserve: what was given back has to be asked for again.
         if self.space.free > 2 * reserve:
             await self.give_back(reserve)
+
+    async def measure(self) -> None:
+        """Look how large the file is now."""
+        self.space = await self._readers.run(trimming.space)
 
     async def give_back(self, reserve: int) -> None:
         """Make the file shorter until it holds no more than ``reserve`` free bytes."""

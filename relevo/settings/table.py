@@ -13,7 +13,16 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    model_validator,
+)
 
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:.]+")
 # Parts of what stands in sample files.
@@ -178,6 +187,9 @@ Place = Annotated[Path, AfterValidator(Path.expanduser)]
 Topic = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^+#\x00]+$")]
 SECRET: dict[str, Any] = {"secret": True}
 URL: dict[str, Any] = {"secret": "url"}
+
+
+_DISK_LEAST = 128_000_000
 
 
 class Table(BaseModel):
@@ -450,8 +462,14 @@ class Webhooks(Table):
     per_owner: int = Field(default=50, ge=1, le=10_000, description="Most webhooks of one person.")
 
 
+def _disk(value: ByteSize) -> ByteSize:
+    if 0 < value < _DISK_LEAST:
+        raise ValueError("must be 0 for no limit, or 128MB at least")
+    return value
+
+
 class History(Table):
-    """Readings as they are kept, see ``docs/series.md``."""
+    """Readings as they are kept, see ``docs/series.md`` and ``docs/retention.md``."""
 
     tail_events: int = Field(
         default=10_000,
@@ -477,9 +495,34 @@ class History(Table):
         description="Days after which readings leave the journal in any case, also when somebody still has to read "
         "them there, such as a webhook whose receiver is down.",
     )
+    max_disk: Annotated[ByteSize, AfterValidator(_disk)] = Field(
+        default=ByteSize(0),
+        description="What the database and its log may take on the disk, such as `20GB`; 0 is no limit, otherwise "
+        "128MB at least. Near it the oldest readings are kept as hours only, then the oldest hours as days, then days go; "
+        "nothing that arrives is refused.",
+    )
+    raw_days: int = Field(
+        default=0,
+        ge=0,
+        le=36_500,
+        description="Days for which readings are kept as they came; 0 is "
+        "for ever. Rules by type of device and key are set over the API, see `docs/retention.md`.",
+    )
+    hours_days: int = Field(
+        default=0, ge=0, le=36_500, description="Days for which their hours are kept; 0 is for ever."
+    )
+    days_days: int = Field(default=0, ge=0, le=36_500, description="Days for which their days are kept; 0 is for ever.")
     events_days: int = Field(
         default=90, ge=1, le=3_650, description="Days for which the journal keeps what is no reading."
     )
+
+    @model_validator(mode="after")
+    def _coarser_as_long(self) -> "History":
+        for finer, coarser in (("raw_days", "hours_days"), ("hours_days", "days_days")):
+            most = getattr(self, coarser)
+            if most and not 0 < getattr(self, finer) <= most:
+                raise ValueError(f"history.{finer} must not be longer than history.{coarser} ({most})")
+        return self
 
 
 class Backup(Table):

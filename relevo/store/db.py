@@ -41,7 +41,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
             "journal_mode=WAL",
             "synchronous=FULL",
             "wal_autocheckpoint=0",
-            "journal_size_limit=67108864",
+            "journal_size_limit=33554432",
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             f"cache_size=-{CACHE_KIB}",
             "foreign_keys=ON",

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Float,
     Index,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -31,6 +32,7 @@ from relevo.domain.dashboards import Dashboard, TokenSalt, Widget
 from relevo.domain.deliveries import WebhookProgress
 from relevo.domain.firings import RuleMemory
 from relevo.domain.grants import Grant
+from relevo.domain.keeping import Keeping
 from relevo.domain.managed import Managed
 from relevo.domain.notices import NoticePreferences
 from relevo.domain.records import (
@@ -221,6 +223,16 @@ sites = Table(
     _text("zone"),
     Column("lat", Float),
     Column("lon", Float),
+)
+retention = Table(
+    "retention",
+    metadata,
+    _text("id", primary_key=True),
+    _text("type"),
+    _text("key"),
+    Column("raw_days", Integer, nullable=False),
+    Column("hours_days", Integer, nullable=False),
+    Column("days_days", Integer, nullable=False),
 )
 webhook_table = Table(
     "webhooks",
@@ -450,6 +462,7 @@ TABLES: Final[dict[type[Record], Table]] = {
     RelayBoard: relay_boards,
     RelayChannel: relay_channels,
     RelayRun: relay_runs,
+    Keeping: retention,
 }
 # Records with documents of their own shape inside.
 _NESTED: Final = frozenset({Schedule, Rule, NoticePreferences, Managed})

@@ -24,6 +24,7 @@ from relevo.store import (
     records,
     rollups,
     sessions,
+    sizes,
     stale,
     status_log,
     timeline,
@@ -38,7 +39,7 @@ __all__ = ["HEAD", "metadata", "prepare"]
 
 log = get_logger("relevo.store")
 
-HEAD: Final = "0020"
+HEAD: Final = "0021"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -65,6 +66,7 @@ TABLES: Final = (
     chunks.erasures,
     chunks.compaction,
     trimming.trims,
+    sizes.sizes,
     rollups.rollups,
     stale.marks,
     stale.stale,

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import msgspec
 
+from relevo.domain.keeping import Limits
 from relevo.errors import Invalid
 from relevo.store import chunks
 from relevo.store.asking import AggregatesWanted, ChartWanted, CompletenessWanted, PageWanted
@@ -67,6 +68,16 @@ class RollWanted(msgspec.Struct, array_like=True, tag="roll"):
     zones: bool
 
 
+class ExpireWanted(msgspec.Struct, array_like=True, tag="expire"):
+    """A step of about ``rows`` rows that takes out what has to go, of series with numbers behind ``after``. ``zone`` is
+    that of devices without a site."""
+
+    after: int
+    rows: int
+    zone: str
+    limits: Limits
+
+
 class Answer(msgspec.Struct, array_like=True):
     """``error`` says what went wrong; ``after`` is how far devices were looked at (:class:`RepackWanted`) or series
     (:class:`RollWanted`).
@@ -95,6 +106,7 @@ Wanted: TypeAlias = (
     | RepackWanted
     | RollWanted
     | TrimWanted
+    | ExpireWanted
     | ChartWanted
     | AggregatesWanted
     | CompletenessWanted
@@ -149,6 +161,12 @@ class Work:
             from relevo.store import rolling
 
             step, after = rolling.next_step(self._connection, wanted.zone, wanted.after, wanted.rows, wanted.zones)
+            return Answer(roll=step, after=after)
+        if isinstance(wanted, ExpireWanted):
+            from relevo.store import expiring
+
+            limits = wanted.limits
+            step, after = expiring.next_step(self._connection, wanted.zone, wanted.after, wanted.rows, limits)
             return Answer(roll=step, after=after)
         from relevo.store import questions
 
