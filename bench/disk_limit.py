@@ -1,7 +1,7 @@
 """A limit of the disk, reached under load: nothing is refused, the file stays below it, the oldest readings go, and
 their hours and days stay right.
 
-    .venv/bin/python bench/disk_limit.py                # 128 MB, about two minutes
+    .venv/bin/python bench/disk_limit.py                # 256 MB, about three minutes
 
 Ten devices send as fast as every message is acknowledged (MQTT, QoS 1), ten readings in each, with a number, a decimal
 that no codec makes smaller, and a text of a kilobyte. Times run from 60 days ago to now, so that there is something old.
@@ -50,7 +50,8 @@ class Sender:
         self._client.connect("127.0.0.1", server.mqtt_port)
         self._client.loop_start()
 
-    def run(self) -> None:
+    def run(self, rate: float) -> None:
+        began_at = time.perf_counter()
         chance = random.Random(self.name)
         for first in range(0, len(self._times), BATCH):
             readings = []
@@ -59,6 +60,8 @@ class Sender:
                 text = hashlib.shake_128(f"{self.name} {ts}".encode()).hexdigest(500)
                 readings.append({"ts": ts, "values": {"n": number, "x": chance.random(), "text": text}})
                 self.sent.setdefault(ts // DAY_MS, []).append(number)
+            if rate:
+                time.sleep(max(began_at + first * DEVICES / rate - time.perf_counter(), 0))
             began = time.perf_counter()
             told = self._client.publish(f"relevo/{self.name}/telemetry", json.dumps(readings), qos=1)
             told.wait_for_publish(60)
@@ -71,8 +74,11 @@ class Sender:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--limit-mb", type=int, default=128)
-    parser.add_argument("--readings", type=int, default=24_000, help="of each device")
+    parser.add_argument("--limit-mb", type=int, default=256)
+    parser.add_argument(
+        "--rate", type=float, default=0, help="readings a second of all devices; 0 is as fast as it goes"
+    )
+    parser.add_argument("--readings", type=int, default=30_000, help="of each device")
     options = parser.parse_args()
     print(f"{machine()}\n")
     place = Path(tempfile.mkdtemp(prefix="relevo-limit-"))
@@ -96,7 +102,7 @@ def main() -> None:
             watcher = threading.Thread(target=watch)
             watcher.start()
             began = time.perf_counter()
-            threads = [threading.Thread(target=one.run) for one in senders]
+            threads = [threading.Thread(target=one.run, args=(options.rate,)) for one in senders]
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -40,6 +40,10 @@ _POISON: Final = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sq
 _RETRY_FIRST_S: Final = 0.1
 _RETRY_LONGEST_S: Final = 2.0
 _LOOK_AT_LOG_EVERY: Final = 32
+_LOG_LONG: Final = 24 * 1024 * 1024
+_HELD_S: Final = 0.02
+_HELD_MOST: Final = 50
+_HELD_EVENTS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,10 @@ class Pipeline:
         self._upkeep: deque[_Upkeep] = deque()
         self._waiting = 0
         self._signal = threading.Event()
+        # While it is set, the writer lets maintenance go before readings: there is next to no room on the disk. Whoever
+        # sends waits a little longer, and nothing is refused.
+        self.held = False
+        self._held = 0
         self._kicked = False
         self._stop_asked = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -174,6 +182,16 @@ class Pipeline:
     def full(self) -> bool:
         """No room: endpoints should stop reading until :meth:`when_room` calls."""
         return self._waiting >= self._queue_events
+
+    @property
+    def event_bytes(self) -> float:
+        """About how many bytes an event takes in the journal."""
+        return self._writer.bytes_written / max(self.counters.events, 1)
+
+    @property
+    def log_is_long(self) -> bool:
+        """Whether the log is longer than it should be: it begins anew only in a moment in which nobody reads."""
+        return self._checkpointer.beyond(_LOG_LONG)
 
     def when_room(self, call: Callable[[], None]) -> None:
         """Call back once, when the inbox has room again."""
@@ -239,9 +257,12 @@ class Pipeline:
             while inbox or self._upkeep:
                 if self._upkeep:
                     self._maintain(*self._upkeep.popleft())
+                elif self._hold():
+                    continue
                 items: list[_Item] = []
                 size = 0
-                while inbox and size < _BATCH_EVENTS:
+                most = _HELD_EVENTS if self.held else _BATCH_EVENTS
+                while inbox and size < most:
                     item = inbox.popleft()
                     items.append(item)
                     size += len(item[0]) or 1
@@ -254,6 +275,16 @@ class Pipeline:
                     self._checkpoint()
             if self._stop_asked.is_set():
                 return
+
+    def _hold(self) -> bool:
+        """Wait a moment for maintenance instead of committing; not without end, so that readings always get through."""
+        if not self.held or self._stop_asked.is_set() or self._held >= _HELD_MOST:
+            self._held = 0
+            return False
+        self._held += 1
+        self._signal.wait(_HELD_S)
+        self._signal.clear()
+        return True
 
     def _commit(self, items: list[_Item]) -> bool:
         """Commit ``items``, however long it takes, and hand them back to the loop; False when asked to stop.

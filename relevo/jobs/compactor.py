@@ -47,6 +47,9 @@ _ROWS_MOST: Final = 1_000
 _PATIENCE_S: Final = 120.0
 _AGAIN_S: Final = 30.0
 _LOOK_AFTER: Final = 16
+_BREATHS, _BREATH_S = 20, 0.05
+# A tail of so many times what makes a pass says that there is not enough time left over for passes.
+_BEHIND: Final = 4
 
 
 class Compactor:
@@ -74,9 +77,11 @@ class Compactor:
         self._tail_events = tail_events
         self._devices = devices
         self._look_s = look_s
-        self._process = Process(path, idle=True)
+        self._process = Process(path, idle=True, before=self._breathe)
         self._trimming = trimming
         self._room = room
+        if room is not None:
+            room.tail_bytes = self.tail_bytes
         self._pace = Pace(_ROWS_FIRST, _ROWS_MOST)
         self._zone = zone
         # Rows of roll-ups are longer.
@@ -106,6 +111,10 @@ class Compactor:
         """Events that are not in chunks yet."""
         return max(self._pipeline.committed_seq - self._low, 0)
 
+    def tail_bytes(self) -> int:
+        """About what they take, which they do once more while they become chunks."""
+        return round(self.tail * self._pipeline.event_bytes)
+
     @property
     def pid(self) -> int | None:
         return self._process.pid
@@ -124,6 +133,8 @@ class Compactor:
         return {**figures, "seconds": round(self.seconds, 3), "longest_s": round(longest, 4)}
 
     def start(self) -> None:
+        if self._room is not None:
+            self._room.start()
         self._work.begin(self._run())
         log.info("compactor_started", every_s=self._look_s, tail_events=self._tail_events)
 
@@ -131,21 +142,27 @@ class Compactor:
         """Harmless when it never began; a step that is being written is finished by the writer or not begun."""
         if await self._work.end():
             log.info("compactor_stopped", points=self.points, steps=self.steps)
+        if self._room is not None:
+            await self._room.stop()
         await self._process.stop()
 
     async def look(self) -> None:
         """Do what is due now. Raises :class:`StoreUnavailable` and ``sqlite3.Error``."""
         while self._unswept:
             await self._sweep()
-        while True:
-            while await self._due():
+        again = True
+        while again:
+            again = await self._due()
+            if again:
                 await self._pass()
-            if await self._roll():
-                break
-        if self._trimming is not None:
-            await self._trimming.look(self._process, self._low)
-        if self._room is not None:
-            await self._room.look(self._process)
+            # Readings come first, but where there is next to no room what is in chunks leaves the journal at once.
+            if again and not (self._room is not None and self._room.pressing):
+                continue
+            again = not await self._roll() or again
+            if self._trimming is not None:
+                await self._trimming.look(self._process, self._low)
+            if self._room is not None:
+                await self._room.look(self._process)
         if self._clock.monotonic() >= self._repack_at:
             self._repack_at = self._clock.monotonic() + REPACK_S
             await self.repack()
@@ -190,6 +207,13 @@ class Compactor:
                 pause = _AGAIN_S
             await asyncio.sleep(pause)
 
+    async def _breathe(self) -> None:
+        """Read nothing for a moment where the log has grown long, so that it can begin anew."""
+        for _ in range(_BREATHS):
+            if not self._pipeline.log_is_long:
+                return
+            await asyncio.sleep(_BREATH_S)
+
     async def _due(self) -> bool:
         found, oldest, erased = await self._readers.run(_standing)
         self._low = found.low
@@ -202,6 +226,8 @@ class Compactor:
 
     async def _pass(self) -> None:
         """One range of the journal, to its end."""
+        behind = self.tail > _BEHIND * self._long() or (self._room is not None and self._room.pressing)
+        self._process.spare(not behind)
         while True:
             answer = await self._process.ask(StepWanted(self._pace.rows), _PATIENCE_S)
             if answer.step is None:

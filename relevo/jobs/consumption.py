@@ -64,6 +64,9 @@ class Consumption:
 
     def held_from(self) -> int:
         """The first event that a start at this moment would have to read."""
+        if not self._registry.of_contract(CONTRACT):
+            # There is nothing to be counted there.
+            return self._pipeline.committed_seq + 1
         return self._marked + 1
 
     def load(self, months: list[MeterMonth]) -> None:

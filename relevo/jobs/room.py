@@ -10,8 +10,9 @@ A size is noted once an hour; the forecast is made of these notes, and administr
 has to go.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from relevo.domain.keeping import Ages, Keeping, Limits, Policy
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.zones import local, zone_of
 from relevo.errors import QueueFull, StoreUnavailable
+from relevo.jobs.background import Background
 from relevo.jobs.pace import Pace
 from relevo.jobs.trimming import Trimming
 from relevo.log import get_logger
@@ -40,9 +42,9 @@ NOTE_MS: Final = 3_600_000
 TOLD_BEFORE_MS: Final = 14 * DAY
 _TOLD_AGAIN_MS: Final = 7 * DAY
 _PATIENCE_S: Final = 120.0
-# What stays free below the limit: of it this part, and at least what one round may add.
+# What stays free below the limit: of it this part, and at least what a pass of the compactor may add before anything goes.
 _MARGIN_SHARE: Final = 20
-_MARGIN: Final = 8 * 1024 * 1024
+_MARGIN: Final = 24 * 1024 * 1024
 # What the log takes at rest. Where somebody reads for long it is more for a while, and no history goes because of that.
 _LOG: Final = 32 * 1024 * 1024
 _ROWS_FIRST: Final = 20
@@ -54,6 +56,7 @@ _ROUNDS_MOST: Final = 10
 _RAW_LEAST_MS: Final = DAY
 _HOURS_LEAST_MS: Final = 31 * DAY
 _HOUR_MS: Final = 3_600_000
+_WATCH_S: Final = 0.1
 _TEXTS: Final = {
     "en": (
         "The disk that history may take is nearly used up",
@@ -109,6 +112,9 @@ class Room:
         self.expired = 0
         self.longest_s = 0.0
         self.short = False
+        self._watch = Background("room")
+        # What is still to become chunks.
+        self.tail_bytes: Callable[[], int] = lambda: 0
 
     def apply(self, change: RecordChange) -> None:
         """Follow one change of a record."""
@@ -136,6 +142,29 @@ class Room:
         if abs(now - self._noted_at) >= NOTE_MS:
             await self._note(now)
 
+    def start(self) -> None:
+        """Follow the size of the files."""
+        if self.max_disk:
+            self._watch.begin(self._follow_size())
+
+    async def stop(self) -> None:
+        """Harmless when it never began."""
+        await self._watch.end()
+        self._pipeline.held = False
+
+    @property
+    def pressing(self) -> bool:
+        """Whether there is so little room that making some comes first."""
+        return bool(self.max_disk) and self.taken() + self.tail_bytes() > self.max_disk - self._margin()
+
+    async def _follow_size(self) -> None:
+        while True:
+            # Where nothing can go, readings are not held up for it.
+            self._pipeline.held = (
+                not self.short and self.taken() + self.tail_bytes() > self.max_disk - self._margin() // 2
+            )
+            await asyncio.sleep(_WATCH_S)
+
     # By age and by pressure
 
     async def _expire(self, process: Process) -> int:
@@ -162,7 +191,7 @@ class Room:
         return max(self.max_disk // _MARGIN_SHARE, _MARGIN)
 
     async def _make_room(self, process: Process) -> None:
-        goal = max(self.max_disk - self._margin() - _LOG, 0)
+        goal = max(self.max_disk - self._margin() - _LOG - self.tail_bytes(), 0)
         short = False
         for _ in range(_ROUNDS_MOST):
             if await self._in_use() <= goal:

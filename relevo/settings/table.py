@@ -189,7 +189,7 @@ SECRET: dict[str, Any] = {"secret": True}
 URL: dict[str, Any] = {"secret": "url"}
 
 
-_DISK_LEAST = 128_000_000
+_DISK_LEAST = 256_000_000
 
 
 class Table(BaseModel):
@@ -464,7 +464,7 @@ class Webhooks(Table):
 
 def _disk(value: ByteSize) -> ByteSize:
     if 0 < value < _DISK_LEAST:
-        raise ValueError("must be 0 for no limit, or 128MB at least")
+        raise ValueError("must be 0 for no limit, or 256MB at least")
     return value
 
 
@@ -498,8 +498,8 @@ class History(Table):
     max_disk: Annotated[ByteSize, AfterValidator(_disk)] = Field(
         default=ByteSize(0),
         description="What the database and its log may take on the disk, such as `20GB`; 0 is no limit, otherwise "
-        "128MB at least. Near it the oldest readings are kept as hours only, then the oldest hours as days, then days go; "
-        "nothing that arrives is refused.",
+        "256MB at least. Near it the oldest readings are kept as hours only, then the oldest hours as days, then days "
+        "go; nothing that arrives is refused.",
     )
     raw_days: int = Field(
         default=0,

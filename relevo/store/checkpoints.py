@@ -43,11 +43,11 @@ class Checkpointer:
 
     def written(self) -> None:
         """Wake the thread when much of the log is in use."""
-        if not self._due.is_set() and self._long():
+        if not self._due.is_set() and self.beyond(LOG_BYTES):
             self._wake.set()
 
-    def _long(self) -> bool:
-        """Whether this round of the log reaches beyond ``LOG_BYTES``.
+    def beyond(self, length: int) -> bool:
+        """Whether this round of the log reaches beyond ``length`` bytes.
 
         The file keeps the length it once had, because growing it again costs syncs. What is in use shows in the salts.
         Its index would say it in one number but must not be opened: closing it would drop SQLite's own locks.
@@ -61,7 +61,7 @@ class Checkpointer:
             if len(head) < _FILE_HEADER:
                 return False
             frame = _FRAME_HEADER + int.from_bytes(head[8:12])
-            first_beyond = _FILE_HEADER + (LOG_BYTES // frame) * frame
+            first_beyond = _FILE_HEADER + (length // frame) * frame
             return os.pread(file, 8, first_beyond + 8) == head[16:24]
         finally:
             os.close(file)

@@ -83,6 +83,10 @@ compaction = Table(
 )
 
 
+# Bytes of an ordinary row.
+_ROW: Final = 1_024
+
+
 class Progress(NamedTuple):
     """How far the journal is in chunks, see the module's text."""
 
@@ -122,7 +126,8 @@ class Unit(msgspec.Struct, array_like=True, gc=False):
 
     ``dropped`` are chunks with their rows of times, ``erased`` erasures that are carried out by this. ``marks`` says
     that the device's part of the journal range is in chunks with it. ``added`` are spans that hold all points which are
-    new, ``taken`` those out of which ``erased`` took points, each with the place of its key.
+    new, ``taken`` those out of which ``erased`` took points, each with the place of its key. ``freed`` are the bytes of
+    what is dropped.
     """
 
     device: int
@@ -134,10 +139,12 @@ class Unit(msgspec.Struct, array_like=True, gc=False):
     marks: bool
     added: list[tuple[int, int, int]] = []
     taken: list[tuple[int, int, int]] = []
+    freed: int = 0
 
     def rows(self) -> int:
-        """About how many rows are written for it."""
-        return len(self.times) + len(self.chunks) + 2 * len(self.dropped) + len(self.erased)
+        """About how many rows are written for it; a long one counts for several."""
+        size = sum(len(one.data) for one in self.chunks) + self.freed
+        return len(self.times) + len(self.chunks) + 2 * len(self.dropped) + len(self.erased) + size // _ROW
 
 
 class Step(msgspec.Struct, array_like=True, gc=False):
@@ -336,9 +343,10 @@ class Head(NamedTuple):
     t1: int
     n: int
     times: int
+    size: int
 
 
-HEAD: Final = "id, t0, seq, t1, n, times"
+HEAD: Final = "id, t0, seq, t1, n, times, length(data)"
 
 
 def series_of(connection: sqlite3.Connection, device: int) -> dict[str, int]:

@@ -32,7 +32,8 @@ from relevo.store.stale import HOUR, Span
 
 # One pass holds this many values in memory at most, and a little more.
 VALUES_MOST: Final = 1_000_000
-_ROWS_AT_ONCE: Final = 500
+_BYTES_MOST: Final = 16 * 1024 * 1024
+_ROWS_AT_ONCE: Final = 200
 _DROPPED_AT_ONCE: Final = 200
 _LOOKED_BACK: Final = 12
 _TRIED_MOST: Final = 8
@@ -101,7 +102,8 @@ class Range(NamedTuple):
 
 
 def read_range(connection: sqlite3.Connection, values_most: int = VALUES_MOST) -> Range:
-    """The readings that are not in chunks yet, of as many rows as hold about ``values_most`` values."""
+    """The readings that are not in chunks yet, of as many rows as hold about ``values_most`` values, and not many more
+    bytes than a process may spend on them."""
     connection.execute("BEGIN")
     found = chunks.progress(connection)
     resumed = found.through > 0
@@ -115,11 +117,12 @@ def read_range(connection: sqlite3.Connection, values_most: int = VALUES_MOST) -
     }
     waiting = [row[0] for row in connection.execute("SELECT DISTINCT device FROM erasures")]
     connection.execute("COMMIT")
-    at, values = found.low, 0
-    while at < bound and (resumed or values < values_most):
+    at, values, size = found.low, 0, 0
+    while at < bound and (resumed or (values < values_most and size < _BYTES_MOST)):
         rows = journal.readings_rows(connection, at, bound, _ROWS_AT_ONCE)
-        for first, count, events in rows:
+        for first, count, length, events in rows:
             values += _take(known, first, events)
+            size += length
             at = first + count - 1
         if len(rows) < _ROWS_AT_ONCE:
             at = bound
@@ -235,6 +238,7 @@ class Work:
         self._added: list[tuple[int, int, int]] = []
         self._taken: list[tuple[int, int, int]] = []
         self.dropped: list[tuple[int, int]] = []
+        self._freed = 0
 
     def add(self, key: str, number: int | None, new: Points, hidden: Sequence[Erasure]) -> None:
         """Put ``new`` points of a series where they belong, and take out of its chunks what is hidden."""
@@ -250,6 +254,7 @@ class Work:
             old = [_visible(_open(self._connection, known[at]), hidden) for at in range(first, last + 1)]
             merged = _ordered(_joined([*old, new.part(begin, end)]))
             self.dropped += [(known[at].id, known[at].times) for at in range(first, last + 1)]
+            self._freed += sum(known[at].size for at in range(first, last + 1))
             before = known[first - 1].t1 if first else _end_before(self._connection, number, known)
             for part in cut(_numbered(merged, before), self._full):
                 self._made.append((place, part))
@@ -260,12 +265,13 @@ class Work:
         self._keys.append(key)
         merged = _joined([_open(self._connection, one) for one in heads])
         self.dropped += [(one.id, one.times) for one in heads]
+        self._freed += sum(one.size for one in heads)
         for part in cut(merged, self._full):
             self._made.append((place, part))
 
     def unit(self, device: int, erased: list[int], marks: bool) -> Unit:
         times, made = _shared(self._made)
-        return Unit(device, self._keys, times, made, self.dropped, erased, marks, self._added, self._taken)
+        return Unit(device, self._keys, times, made, self.dropped, erased, marks, self._added, self._taken, self._freed)
 
     def _known(self, number: int | None, new: Points, hidden: Sequence[Erasure]) -> list[Head]:
         """The chunks that can be touched, in their order."""

@@ -19,6 +19,7 @@ from relevo.store.stale import mark_of, stale_of
 _LOOKED_AT: Final = 500
 # Chunks of one series in one step.
 _CHUNKS_MOST: Final = 50
+_BYTES_MOST: Final = 512 * 1024
 _BLOCKS_MOST: Final = 50
 
 
@@ -59,15 +60,19 @@ def _unit(connection: sqlite3.Connection, of: Series, zone: str, before: Bounds)
 
 def _raw(connection: sqlite3.Connection, of: Series, zone: str, before: int) -> RollUnit | None:
     heads: Sequence[tuple[int, int]] = connection.execute(
-        "SELECT t0, t1 FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0 LIMIT ?",
+        "SELECT t0, length(data) FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0 LIMIT ?",
         (of.number, before, _CHUNKS_MOST + 1),
     ).fetchall()
     mark = mark_of(connection, of.number)
     # What came late for a time that is in roll-ups alone is added to them first.
     if not heads or heads[0][0] < mark.raw_from or chunks.erasures_of(connection, of.device):
         return None
-    if len(heads) > _CHUNKS_MOST:
-        before = min(before, heads[-1][0])
+    size = 0
+    for at, (t0, length) in enumerate(heads):
+        if at == _CHUNKS_MOST or (at and size > _BYTES_MOST):
+            before = min(before, t0)
+            break
+        size += length
     stale = stale_of(connection, of.number)
     before = min([before, mark.rolled, *(t0 for _, t0, _ in stale[:1])])
     before = floor(zone_of(connection, of.device, zone), HOURS, before)

@@ -73,14 +73,14 @@ def events_from(connection: sqlite3.Connection, seq: int, limit: int) -> list[tu
 
 def readings_rows(
     connection: sqlite3.Connection, after: int, through: int, limit: int
-) -> list[tuple[int, int, list[AnyEvent | None]]]:
+) -> list[tuple[int, int, int, list[AnyEvent | None]]]:
     """Up to ``limit`` rows with readings, of the events with numbers behind ``after``, a row's end, to ``through``:
-    number of the first event, how many, and the events."""
+    number of the first event, how many, how many bytes, and the events."""
     rows = connection.execute(
         "SELECT seq, n, data FROM journal WHERE seq > ? AND seq <= ? AND t0 IS NOT NULL ORDER BY seq LIMIT ?",
         (after, through, limit),
     ).fetchall()
-    return [(seq, n, _decode(data)) for seq, n, data in rows]
+    return [(seq, n, len(data), _decode(data)) for seq, n, data in rows]
 
 
 def tail(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
@@ -60,6 +61,16 @@ class Process:
         self, path: Path, idle: bool = False, quiet_s: float = QUIET_S, program: str = "relevo.store.worker"
     ) -> None:
         self._command = [sys.executable, "-m", program, str(path.absolute()), *(["idle"] if idle else [])]
+        self,
+        path: Path,
+        idle: bool = False,
+        quiet_s: float = QUIET_S,
+        before: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``before`` is awaited before each question."""
+        self._before = before
+        self._command = [sys.executable, "-m", "relevo.store.worker", str(path.absolute())]
+        self._idle = idle
         self._quiet_s = quiet_s
         self._process: tuple[asyncio.SubprocessTransport, _Pipe] | None = None
         self._quiet: asyncio.TimerHandle | None = None
@@ -70,6 +81,13 @@ class Process:
     def pid(self) -> int | None:
         """The process's number while there is one."""
         return self._process[0].get_pid() if self._process is not None else None
+
+    def spare(self, idle: bool) -> None:
+        """From now on it runs when nothing else wants to, or else like everybody; between two pieces of work only."""
+        if idle != self._idle:
+            self._idle = idle
+            # A process may not raise itself again, so another one goes on.
+            self.end()
 
     async def ask(self, wanted: Wanted, within_s: float) -> Answer:
         """The answer. Raises as :meth:`call`, and :class:`StoreUnavailable` when it says what went wrong."""
@@ -85,6 +103,8 @@ class Process:
         """
         if self._quiet is not None:
             self._quiet.cancel()
+        if self._before is not None:
+            await self._before()
         data = b""
         try:
             async with asyncio.timeout(within_s):
@@ -124,7 +144,9 @@ class Process:
                     await pipe.ended.wait()
 
     async def _start(self) -> tuple[asyncio.SubprocessTransport, _Pipe]:
-        return await asyncio.get_running_loop().subprocess_exec(_Pipe, *self._command, stderr=subprocess.DEVNULL)
+        return await asyncio.get_running_loop().subprocess_exec(
+            _Pipe, *self._command, *(["idle"] if self._idle else []), stderr=subprocess.DEVNULL
+        )
 
 
 class History:

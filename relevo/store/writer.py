@@ -105,6 +105,8 @@ class Writer:
         self._identities: dict[str, tuple[str, str]] = {}
         self._taken: set[tuple[str, str]] = set()
         self.next_seq = 1
+        # Of the journal's rows, since the start.
+        self.bytes_written = 0
 
     def open(self) -> None:
         """Connect and read what a transaction needs to know. Raises ``sqlite3.Error``."""
@@ -274,6 +276,8 @@ class Writer:
         ]
         times += [ts for event in batch.kept if type(event) is ev.HistoryCorrected for ts, _ in event.points]
         batch.first_seq = self.next_seq
+        data = journal.encode(batch.kept)
+        self.bytes_written += len(data)
         journal.append(
             connection,
             self.next_seq,
@@ -281,7 +285,7 @@ class Writer:
             now_ms,
             min(times) if times else None,
             max(times) if times else None,
-            journal.encode(batch.kept),
+            data,
         )
 
     def _project(self, slow: Iterable[ev.AnyEvent], connection: sqlite3.Connection, core: Connection) -> None:

@@ -144,7 +144,7 @@ async def test_near_the_limit_the_oldest_goes_first_and_the_file_becomes_shorter
     monkeypatch.setattr("relevo.jobs.trimming._RESERVE", 100_000)
     monkeypatch.setattr(module, "_LOG", 100_000)
     clock = ManualClock(NOW)
-    env = {"RELEVO_HISTORY__TAIL_EVENTS": "100", "RELEVO_HISTORY__MAX_DISK": "128MB"}
+    env = {"RELEVO_HISTORY__TAIL_EVENTS": "100", "RELEVO_HISTORY__MAX_DISK": "256MB"}
     async with running(tmp_path, clock, **env) as house:
         count = await house.fill(60, 120_000, 200)
         await house.compactor.look()
@@ -193,7 +193,7 @@ async def test_a_limit_that_cannot_be_held_is_told_and_stops_nothing(
 
 async def test_the_forecast_is_told_before_anything_goes(tmp_path: Path) -> None:
     clock = ManualClock(NOW)
-    async with running(tmp_path, clock, RELEVO_HISTORY__MAX_DISK="128MB") as house:
+    async with running(tmp_path, clock, RELEVO_HISTORY__MAX_DISK="256MB") as house:
         assert (await house.storage())["growth_bytes_a_day"] is None
         for day in range(4):
             await house.fill(1, 60_000, 2_000, NOW + (day + 1) * DAY_MS)
