@@ -117,7 +117,8 @@ def main() -> None:
             for sender in senders:
                 query = {"from": str(begin), "aggregate": "count,min,max,sum", "interval": "1d"}
                 answer = server.api.get(f"/api/v1/devices/{sender.name}/telemetry/n", params=query).json()
-                found = {row[0] // DAY_MS: row[1:] for row in answer["rows"]}
+                rows = zip(*(answer["values"][name] for name in ("count", "min", "max", "sum")), strict=True)
+                found = dict(zip((one // DAY_MS for one in answer["from"]), map(list, rows), strict=True))
                 wanted = {day: [len(v), min(v), max(v), sum(v)] for day, v in sender.sent.items()}
                 wrong += sum(found.get(day) != one for day, one in wanted.items())
             first = server.api.get(f"/api/v1/devices/{senders[0].name}/telemetry/n", params={"limit": 1}).json()

@@ -42,8 +42,8 @@ _RETRY_LONGEST_S: Final = 2.0
 _LOOK_AT_LOG_EVERY: Final = 32
 _LOG_LONG: Final = 24 * 1024 * 1024
 _HELD_S: Final = 0.02
-_HELD_MOST: Final = 50
-_HELD_EVENTS: Final = 200
+_HELD_MOST: Final = 10
+_HELD_EVENTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)

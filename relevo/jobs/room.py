@@ -42,7 +42,8 @@ NOTE_MS: Final = 3_600_000
 TOLD_BEFORE_MS: Final = 14 * DAY
 _TOLD_AGAIN_MS: Final = 7 * DAY
 _PATIENCE_S: Final = 120.0
-# What stays free below the limit: of it this part, and at least what a pass of the compactor may add before anything goes.
+# What stays free below the limit: of it this part, and at least what a pass of the compactor may add before anything
+# goes.
 _MARGIN_SHARE: Final = 20
 _MARGIN: Final = 24 * 1024 * 1024
 # What the log takes at rest. Where somebody reads for long it is more for a while, and no history goes because of that.

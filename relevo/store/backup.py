@@ -303,7 +303,7 @@ def _in_tail(connection: sqlite3.Connection) -> int:
         "SELECT number, id FROM devices"
     )}  # fmt: skip
     while rows := journal.readings_rows(connection, at, last, _ROWS_AT_ONCE):
-        for first, n, events in rows:
+        for first, n, _, events in rows:
             for seq, event in enumerate(events, first):
                 if type(event) is TelemetryReceived and seq > mark.get(event.device, last):
                     found += len(event.values) if seq >= known[event.device] else 0

@@ -5,22 +5,21 @@ there in the same transaction, so each point counts in the chunks or in its hour
 """
 
 import sqlite3
-from collections.abc import Sequence
 from typing import Final
 
 from relevo.domain.keeping import Bounds, Limits, Policy
 from relevo.store import chunks, rollups
 from relevo.store.buckets import decode, encode
 from relevo.store.grids import floor, zone_of
-from relevo.store.rolling import Series, trim
+from relevo.store.rolling import Series, drop_raw
 from relevo.store.rollups import DAYS, HOURS, NewBlock, RollStep, RollUnit
 from relevo.store.stale import mark_of, stale_of
 
 _LOOKED_AT: Final = 500
 # Chunks of one series in one step.
 _CHUNKS_MOST: Final = 50
-_BYTES_MOST: Final = 512 * 1024
 _BLOCKS_MOST: Final = 50
+_DAY_AT_MOST: Final = 50 * 3_600_000
 
 
 def next_step(
@@ -50,36 +49,12 @@ def next_step(
 
 
 def _unit(connection: sqlite3.Connection, of: Series, zone: str, before: Bounds) -> RollUnit | None:
-    if before.raw and (unit := _raw(connection, of, zone, before.raw)) is not None:
+    if before.raw and (unit := drop_raw(connection, of, zone, before.raw, _CHUNKS_MOST)) is not None:
         return unit
     for step, bound in ((HOURS, before.hours), (DAYS, before.days)):
         if bound and (unit := _blocks(connection, of, step, zone, bound)) is not None:
             return unit
     return None
-
-
-def _raw(connection: sqlite3.Connection, of: Series, zone: str, before: int) -> RollUnit | None:
-    heads: Sequence[tuple[int, int]] = connection.execute(
-        "SELECT t0, length(data) FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0 LIMIT ?",
-        (of.number, before, _CHUNKS_MOST + 1),
-    ).fetchall()
-    mark = mark_of(connection, of.number)
-    # What came late for a time that is in roll-ups alone is added to them first.
-    if not heads or heads[0][0] < mark.raw_from or chunks.erasures_of(connection, of.device):
-        return None
-    size = 0
-    for at, (t0, length) in enumerate(heads):
-        if at == _CHUNKS_MOST or (at and size > _BYTES_MOST):
-            before = min(before, t0)
-            break
-        size += length
-    stale = stale_of(connection, of.number)
-    before = min([before, mark.rolled, *(t0 for _, t0, _ in stale[:1])])
-    before = floor(zone_of(connection, of.device, zone), HOURS, before)
-    if before <= max(heads[0][0], mark.raw_from):
-        return None
-    trimmed = trim(connection, of, before)
-    return RollUnit(of.number, mark, mark._replace(raw_from=before), [], [], [], [], trimmed)
 
 
 def _blocks(connection: sqlite3.Connection, of: Series, step: int, zone: str, before: int) -> RollUnit | None:
@@ -89,24 +64,27 @@ def _blocks(connection: sqlite3.Connection, of: Series, step: int, zone: str, be
         days = connection.execute(
             "SELECT max(t1) FROM rollups WHERE series = ? AND step = ?", (of.number, DAYS)
         ).fetchone()[0]
-        before = min([before, mark.raw_from, days or 0, *(t0 for _, t0, _ in stale_of(connection, of.number)[:1])])
+        # A day is either made of hours, all of which are there, or nothing of it is in chunks.
+        whole = mark.raw_from - _DAY_AT_MOST
+        before = min([before, whole, days or 0, *(t0 for _, t0, _ in stale_of(connection, of.number)[:1])])
     else:
         before = min(before, mark.hours_from)
-    # Whole days, so that a block is not written anew every hour.
-    before = floor(zone_of(connection, of.device, zone), DAYS, before) if before > 0 else 0
     old = rollups.blocks_of(connection, of.number, step, 0, before)
-    if not old:
-        return None
     # What is left of a block that reaches over the bound.
     left: list[NewBlock] = []
-    if len(old) <= _BLOCKS_MOST and (last := old[-1]).t1 > before:
-        held = decode(rollups.data_of(connection, [last])[0])
-        rest = held.where(held["start"] >= before)
-        if len(rest):
-            left = [NewBlock(step, int(rest["start"][0]), last.t1, len(rest), last.zone, encode(rest))]
-        end = before
-    else:
-        old = old[:_BLOCKS_MOST]
-        end = min(old[-1].t1, before)
+    if len(old) <= _BLOCKS_MOST and old and (last := old[-1]).t1 > before:
+        # Whole days, so that a block is not written anew every hour.
+        before = floor(zone_of(connection, of.device, zone), DAYS, before)
+        if before <= last.t0:
+            old = old[:-1]
+        else:
+            held = decode(rollups.data_of(connection, [last])[0])
+            rest = held.where(held["start"] >= before)
+            if len(rest):
+                left = [NewBlock(step, int(rest["start"][0]), last.t1, len(rest), last.zone, encode(rest))]
+    old = old[:_BLOCKS_MOST]
+    if not old:
+        return None
+    end = min(old[-1].t1, before) if left else old[-1].t1
     moved = mark._replace(hours_from=end) if step == HOURS else mark._replace(days_from=end)
     return RollUnit(of.number, mark, moved, left, [one.id for one in old])

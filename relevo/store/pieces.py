@@ -236,7 +236,7 @@ def tail_values(
     begin = chunks.progress(connection)
     at, last = begin.low, journal.next_seq(connection) - 1
     while rows := journal.readings_rows(connection, at, last, _ROWS_AT_ONCE):
-        for first, count, events in rows:
+        for first, count, _, events in rows:
             for seq, event in enumerate(events, first):
                 readings = _readings(event)
                 of = known.get(event.device) if readings else None  # type: ignore[union-attr]

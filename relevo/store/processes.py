@@ -58,18 +58,16 @@ class Process:
     """One process that answers one question at a time; the caller sees to that."""
 
     def __init__(
-        self, path: Path, idle: bool = False, quiet_s: float = QUIET_S, program: str = "relevo.store.worker"
-    ) -> None:
-        self._command = [sys.executable, "-m", program, str(path.absolute()), *(["idle"] if idle else [])]
         self,
         path: Path,
         idle: bool = False,
         quiet_s: float = QUIET_S,
+        program: str = "relevo.store.worker",
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """``before`` is awaited before each question."""
         self._before = before
-        self._command = [sys.executable, "-m", "relevo.store.worker", str(path.absolute())]
+        self._command = [sys.executable, "-m", program, str(path.absolute())]
         self._idle = idle
         self._quiet_s = quiet_s
         self._process: tuple[asyncio.SubprocessTransport, _Pipe] | None = None

@@ -32,6 +32,8 @@ from relevo.store.stale import HOUR, Mark, Span, mark_of, merged, stale_of
 FULL: Final = 1_000
 # More is left for the next step.
 POINTS_MOST: Final = 400_000
+# That go in one transaction.
+_BYTES_MOST: Final = 512 * 1024
 _MUCH: Final = 4
 _LOOKED_AT: Final = 500
 _END: Final = 2**62
@@ -353,9 +355,10 @@ class _Work:
 def trim(connection: sqlite3.Connection, of: Series, before: int, full: int = chunks.FULL) -> Unit:
     """What takes the points before ``before`` out of the chunks of a series."""
     heads = connection.execute(
-        "SELECT id, times, t0, t1 FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0, seq", (of.number, before)
+        "SELECT id, times, t0, t1, length(data) FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0, seq",
+        (of.number, before),
     ).fetchall()
-    cut = [t0 for _, _, t0, t1 in heads if t1 >= before]
+    cut = [t0 for _, _, t0, t1, _ in heads if t1 >= before]
     # What is not whole before is written anew; nothing else has to be opened.
     begin = min(cut, default=before)
     work = compaction.Work(connection, full)
@@ -363,7 +366,8 @@ def trim(connection: sqlite3.Connection, of: Series, before: int, full: int = ch
         work.add(of.key, of.number, compaction.NONE, [Erasure(0, of.key, begin, before, _END)])
     unit = work.unit(of.device, [], False)
     opened = {one for one, _ in unit.dropped}
-    unit.dropped += [(one, times) for one, times, _, _ in heads if one not in opened]
+    unit.dropped += [(one, times) for one, times, *_ in heads if one not in opened]
+    unit.freed = sum(size for *_, size in heads)
     # The roll-ups have all of it.
     unit.added, unit.taken = [], []
     return unit
@@ -385,8 +389,15 @@ def drop_raw(
     where = zone_of(connection, of.device, zone)
     before = floor(where, HOURS, min(before, mark.rolled))
     heads = connection.execute(
-        "SELECT t0 FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0 LIMIT ?", (of.number, before, most + 1)
+        "SELECT t0, length(data) FROM chunks WHERE series = ? AND t0 < ? ORDER BY t0 LIMIT ?",
+        (of.number, before, most + 1),
     ).fetchall()
+    held = 0
+    for at, (_, size) in enumerate(heads):
+        held += size
+        if held > _BYTES_MOST:
+            most = min(most, max(at, 1))
+            break
     if not heads or int(heads[0][0]) < mark.raw_from:
         # What came late for the time before is added first.
         return None

@@ -16,7 +16,7 @@ from relevo.store import chunks
 from relevo.store.chunks import Progress, Stale, Unit
 from relevo.store.db import metadata
 from relevo.store.many import LISTED, add, json_of, listed
-from relevo.store.stale import HOUR, Mark, Span, mark_of
+from relevo.store.stale import HOUR, Mark, Span
 
 HOURS: Final = 3_600
 DAYS: Final = 86_400
@@ -136,37 +136,6 @@ def blocks_of(connection: sqlite3.Connection, series: int, step: int, start: int
         (series, step, end, start),
     )
     return [Block(*row) for row in rows]
-
-
-def drop_before(connection: sqlite3.Connection, series: int, step: int, before: int, most: int) -> bool:
-    """Delete up to ``most`` blocks that end at ``before`` or earlier, the oldest first, inside the open transaction;
-    False when there are no more.
-
-    Of hours those go that no points are behind and of which days are made; of days those whose hours are gone.
-    """
-    mark = mark_of(connection, series)
-    if step == HOURS:
-        row = connection.execute("SELECT max(t1) FROM rollups WHERE series = ? AND step = ?", (series, DAYS)).fetchone()
-        # A day is either made of hours, all of which are there, or nothing of it is in chunks.
-        before = min(before, mark.raw_from - _DAY_AT_MOST, row[0] or 0)
-        stale = connection.execute("SELECT min(t0) FROM stale WHERE series = ?", (series,)).fetchone()
-        before = before if stale[0] is None else min(before, stale[0])
-    else:
-        before = min(before, mark.hours_from)
-    rows = connection.execute(
-        "SELECT id, t1 FROM rollups WHERE series = ? AND step = ? AND t1 <= ? ORDER BY t0 LIMIT ?",
-        (series, step, before, most),
-    ).fetchall()
-    if not rows:
-        return False
-    connection.executemany("DELETE FROM rollups WHERE id = ?", [(one,) for one, _ in rows])
-    end = max(t1 for _, t1 in rows)
-    if step == HOURS:
-        mark = mark._replace(hours_from=max(mark.hours_from, end))
-    else:
-        mark = mark._replace(days_from=max(mark.days_from, end))
-    put_marks(connection, {series: mark})
-    return len(rows) == most
 
 
 def data_of(connection: sqlite3.Connection, blocks: Sequence[Block]) -> list[bytes]:

@@ -131,7 +131,9 @@ def test_two_cannot_take_one_identity_at_the_same_moment() -> None:
 
 def test_every_reason_of_an_unclaimed_entry_says_what_to_do() -> None:
     source = "".join((RELEVO / name).read_text() for name in ("intake.py", "http/autocore/registration.py"))
-    used = set(re.findall(r'(?:reason =|return) "([a-z_]+)"', source)) | set(re.findall(r'else "([a-z_]+_[a-z]+)"', source))
+    used = set(re.findall(r'(?:reason =|return) "([a-z_]+)"', source)) | set(
+        re.findall(r'else "([a-z_]+_[a-z]+)"', source)
+    )
     assert {"registration_closed", "identity_missing"} <= used
     assert used <= set(REASONS)
     assert len({advice_for_stranger("unclaimed", standing) for standing in ("", "ignored", "blocked")}) == 3

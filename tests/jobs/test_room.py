@@ -74,7 +74,8 @@ class House:
         answer = await self.api.get("/api/v1/devices/d1/telemetry/t", params=query)
         assert answer.status_code == 200, answer.text
         found = answer.json()
-        return [dict(zip(found["columns"], one, strict=True)) for one in found["rows"]]
+        values = found["values"]
+        return [dict(zip(values, one, strict=True)) for one in zip(*values.values(), strict=True)]
 
 
 @contextlib.asynccontextmanager

@@ -42,7 +42,7 @@ def fill(data: Path) -> Path:
     sites = [Site(f"site-{n:02}", "UTC", 1.5, None) for n in range(20)]
     writer.write(Batch([Kept(one) for one in (*people, *sites)]), NOW)
     for n in range(240):
-        values = {"t": n % 7 / 10, "on": n % 5 == 0, "text": f"word {n % 3} {os.urandom(2).hex()}"}
+        values = {"t": n % 7 / 10, "on": n % 5 == 0, "text": f"word {n % 3} {n * 7919 % 65536:04x}"}
         commit(writer, *(reading(device, values, ts=NOW + n * 1_000) for device in DEVICES))
         if n % 20 == 0:
             commit(writer, refused(DEVICES[n % 3], at=NOW + n))
@@ -83,6 +83,15 @@ def pages_of(path: Path) -> dict[str, dict[int, set[int]]]:
         def wrong(number: int, what: str) -> None:
             raise AssertionError(f"page {number} {what}")
 
+        # A table of which nobody knows any more where it begins is lost with the page that says so.
+        names = dict(connection.execute("SELECT rowid, name FROM sqlite_schema WHERE type = 'table'").fetchall())
+        listed: dict[str, int] = {}
+        for leaf in pages.leaves(1, wrong):
+            data = pages.page(leaf)
+            for place in pages._places(data, 100 if leaf == 1 else 0, 8):
+                rowid, _ = varint(data, varint(data, place)[1])
+                if rowid in names:
+                    listed[names[rowid]] = leaf
         for name, table in SqlRows(connection).tables.items():
             of = found[name] = {}
             for leaf in pages.leaves(table.root, wrong):
@@ -91,7 +100,7 @@ def pages_of(path: Path) -> dict[str, dict[int, set[int]]]:
                 for place in pages._places(data, 0, 8):
                     _, at = varint(data, place)
                     rowid, _ = varint(data, at)
-                    of[rowid] = {leaf, *pages.chain(leaf, place)}
+                    of[rowid] = {leaf, *pages.chain(leaf, place), *({listed[name]} if listed.get(name, 1) > 1 else ())}
     return found
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from relevo.domain.events import HistoryErased
 from relevo.domain.intervals import DAY, HOUR
-from relevo.store import chunks, compaction, rolling, rollups
+from relevo.domain.keeping import Ages, Limits
+from relevo.store import chunks, compaction, expiring, rolling, rollups
 from relevo.store.buckets import EVERYTHING, on_grid
 from relevo.store.db import FILE_NAME, open_reader
 from relevo.store.grids import grid, zone_of
@@ -75,9 +76,9 @@ class Kept:
             assert mark_of(self.reader, self.series.number).raw_from > raw_from
 
     def forget_blocks(self, step: int, before: int) -> None:
-        number = self.series.number
-        while self.writer.maintain(lambda connection: rollups.drop_before(connection, number, step, before, 2)):
-            pass
+        limits = Limits(0, Ages(), [], hours=before) if step == HOURS else Limits(0, Ages(), [], days=before)
+        while (found := expiring.next_step(self.reader, "UTC", 0, 2, limits)[0]) is not None:
+            self.writer.maintain(lambda connection, found=found: rollups.commit(connection, found))
 
     def past(self) -> Past:
         hidden = chunks.erasures_of(self.reader, 1)
