@@ -31,7 +31,7 @@ from relevo.domain.keeping import Ages, Keeping
 from relevo.domain.leaks import Leaks
 from relevo.domain.meters import CONTRACT, TOTAL, RecentReadings, Rows
 from relevo.domain.presence import Presence
-from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.domain.records import Dropped, Kept, NameErased, RecordChange
 from relevo.domain.sites import Site
 from relevo.domain.webhooks import secret_of
 from relevo.errors import ConfigurationError, TooMany
@@ -54,6 +54,7 @@ from relevo.jobs.compactor import Compactor
 from relevo.jobs.consumption import Consumption
 from relevo.jobs.deadlines import Deadlines
 from relevo.jobs.device_alerts import DeviceAlerts
+from relevo.jobs.erasing import Erasing
 from relevo.jobs.expiring import ExpiringCredentials
 from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
@@ -259,17 +260,19 @@ class Application:
 
         self._bulks = bulks = Bulks(dispatch, pipeline, clock, outcomes)
         road.recall(bulks.apply)
+        pipeline.event_followers.append(bulks.follow)
         acting = Acting(dispatch, twins)
         self._scheduler = scheduler = Scheduler(acting, pipeline, registry, people, refusals, clock)
         road.recall(scheduler.apply)
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
-        pipeline.record_followers += [scheduler.apply, self._follow_sites]
+        pipeline.record_followers += [scheduler.apply, self._follow_sites, self._follow_people]
         road.recall(self._follow_sites)
         pipeline.record_followers += [self.tokens.apply, dashboards.apply, managed.apply]
         told = settings.notifications
         self.notifications = notifications = Notifications(people, registry, pipeline, clock, told.language, told.zone)
         notifications.load(known, loaded.told)
         pipeline.record_followers.append(notifications.apply)
+        pipeline.event_followers.append(notifications.follow)
         self._notifier = notifier = Notifier(
             notifications,
             SendingProcess(told.smtp_url, told.mail_from),
@@ -286,7 +289,7 @@ class Application:
         self._presence = PresenceWatch(presence, registry, pipeline, clock)
         self._presence.load(loaded.presence)
         bus.tap(self._presence.follow)
-        alerts = Alerts()
+        self._alerts = alerts = Alerts()
         alerts.load(loaded.alerts)
         intake.raised = DeviceAlerts(alerts, notifications, registry, pipeline, clock).raised
         rule_actions = RuleActions(alerts, notifications, acting, pipeline, registry, people, refusals, clock)
@@ -329,6 +332,7 @@ class Application:
         road.recall(webhooks.apply)
         rule_actions.webhooks = webhooks.all
         pipeline.record_followers.append(webhooks.apply)
+        pipeline.event_followers.append(webhooks.follow_removal)
         bus.tap(webhooks.follow)
         recent = RecentReadings(registry, settings.hidrometro.history_limit)
         bus.tap(recent.follow)
@@ -407,6 +411,7 @@ class Application:
             trimming=trimming,
             room=room,
             zone=told.zone,
+            erasing=Erasing(pipeline, readers, broker.forget_retained),
         )
         self._backups = backups = Backups(self.directory.path, settings.backup, notifications, clock)
         figures = Figures(
@@ -506,6 +511,13 @@ class Application:
         self._delivery.start()
         self._relays = RelayClock(switching, clock)
         self._relays.start()
+        for gone in loaded.removed:
+            # What a crash may have kept from following its removal.
+            pipeline.follow(DeviceRemoved(gone, clock.now_ms()))
+            broker.revoke(f"device:{gone}", gone)
+        for owner in {one.owner for one in broker.sessions.values() if one.owner.startswith("user:")}:
+            if owner.removeprefix("user:") not in people.accounts:
+                broker.end_sessions(owner)
         bulks.start()
         scheduler.start()
         rules.start()
@@ -644,6 +656,15 @@ class Application:
                 self.broker.revoke(f"device:{event.device}", event.device)
             elif type(event) is DeviceChanged and "key_hash" in event.changes:
                 self._end_connections_of(event.device)
+
+    def _follow_people(self, change: RecordChange) -> None:
+        """Who is removed is at no door any more; whose name is erased has none in memory either."""
+        if isinstance(change, Dropped) and change.kind is Account:
+            self.broker.end_sessions(f"user:{change.key}")
+        elif isinstance(change, NameErased):
+            self.twins.forget_name(change.account)
+            self._alerts.forget_name(change.account)
+            self.dispatch.ledger.forget_name(change.account)
 
     def _follow_sites(self, change: RecordChange) -> None:
         if isinstance(change, Kept) and isinstance(change.record, Site):

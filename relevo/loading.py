@@ -13,6 +13,7 @@ from relevo.domain.accounts import Account, Role
 from relevo.domain.alerts import Alert
 from relevo.domain.commands import Command
 from relevo.domain.devices import Device
+from relevo.domain.erasing import DEVICE
 from relevo.domain.notices import REPEATED_MS
 from relevo.domain.passwords import normalised
 from relevo.domain.records import Kept, Record
@@ -21,7 +22,7 @@ from relevo.errors import ConfigurationError, StoreUnavailable
 from relevo.files import write_file
 from relevo.http.hashing import hash_now
 from relevo.http.tokens import SIGNING_KEYS, SigningKeys
-from relevo.store import accounts, commands, devices, inbox, latest, records
+from relevo.store import accounts, commands, devices, erasing, inbox, latest, records
 from relevo.store import alerts as store_alerts
 from relevo.store import presence as store_presence
 from relevo.store import sessions as store_sessions
@@ -46,6 +47,7 @@ class Loaded(NamedTuple):
     alerts: list[Alert]
     twins: dict[str, Twin]
     told: list[tuple[str, str, int, str]]
+    removed: list[str]
 
 
 def load(path: Path, directory: DataDirectory, password: str, now_ms: int) -> tuple[Loaded, str]:
@@ -77,8 +79,11 @@ def load(path: Path, directory: DataDirectory, password: str, now_ms: int) -> tu
         documents = {device: by_number[number] for device, number in numbers.items() if number in by_number}
         kept, retained = store_sessions.load(connection), store_sessions.load_retained(connection)
         twins = store_twins.load(connection)
+        removed = [
+            one.erased.name for one in erasing.pending(connection) if one.erased.kind == DEVICE and not one.again
+        ]
         found = Loaded(
-            known, signing_keys, registered, documents, kept, retained, opened, keys, there, live, twins, told
+            known, signing_keys, registered, documents, kept, retained, opened, keys, there, live, twins, told, removed
         )
         return found, generated
     finally:

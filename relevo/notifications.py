@@ -17,7 +17,7 @@ from relevo.clock import Clock
 from relevo.domain.accounts import Account, Identity, Role
 from relevo.domain.channels import WAITING_MOST, Channel, ChannelHealth, OutboxEntry
 from relevo.domain.devices import Device, Registry
-from relevo.domain.events import NotificationRaised
+from relevo.domain.events import AnyEvent, DeviceRemoved, NotificationRaised
 from relevo.domain.grants import Right
 from relevo.domain.notices import (
     REPEATED_MS,
@@ -183,6 +183,18 @@ class Notifications:
                     del self.waiting[channel]
                 break
         return Dropped(OutboxEntry, entry)
+
+    def follow(self, event: AnyEvent) -> None:
+        """A device that is gone takes along what was to be told of it; what is leaving leaves."""
+        if isinstance(event, DeviceRemoved):
+            gone = [
+                one.id
+                for held in self.waiting.values()
+                for one in held.values()
+                if one.device == event.device and one.id not in self.leaving
+            ]
+            if gone:
+                self._pipeline.submit([self.release(one) for one in gone])
 
     # Raising
 

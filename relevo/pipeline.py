@@ -375,11 +375,7 @@ class Pipeline:
             self._registry.apply(event, batch.first_seq + offset)
             if type(event) is DeviceRemoved:
                 self.documents.pop(event.device, None)
-            for tell in self.event_followers:
-                try:
-                    tell(event)
-                except Exception as error:
-                    self._complain(error)
+            self.follow(event)
         for change in batch.records:
             for follow in self.record_followers:
                 follow(change)
@@ -404,6 +400,14 @@ class Pipeline:
                 call()
         if not self._waiting:
             self._idle.set()
+
+    def follow(self, event: AnyEvent) -> None:
+        """Tell whoever keeps something in memory equal to the store."""
+        for tell in self.event_followers:
+            try:
+                tell(event)
+            except Exception as error:
+                self._complain(error)
 
     def _complain(self, error: Exception) -> None:
         """Somebody who was told made a mistake; nobody else may feel it."""

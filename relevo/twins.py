@@ -15,6 +15,8 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from relevo.clock import Clock
 from relevo.dialect import (
     Commandable,
@@ -32,6 +34,7 @@ from relevo.dispatch import Dispatch, Egress, Wish
 from relevo.domain import twins as rules
 from relevo.domain.commands import EXPIRED, KEY_LIMIT, NAME_LIMIT, Command
 from relevo.domain.devices import Device, Registry, is_claimed
+from relevo.domain.erasing import ERASED
 from relevo.domain.events import (
     AnyEvent,
     DesiredAgreed,
@@ -424,6 +427,16 @@ class Twins:
             future.set_exception(StoreUnavailable("the database refused what was desired; its log says why"))
         else:
             future.set_result(None)
+
+    def forget_name(self, account: str) -> None:
+        """Nobody is to know any more that it was ``account`` who desired something."""
+        for twin in self._twins.values():
+            for key, wish in twin.desired.items():
+                if wish.by == account:
+                    twin.desired[key] = msgspec.structs.replace(wish, by=ERASED)
+            for key, report in twin.reported.items():
+                if report.by == account:
+                    twin.reported[key] = msgspec.structs.replace(report, by=ERASED)
 
     def follow(self, event: AnyEvent) -> None:
         """After each commit: the twin moves, and whoever polls is told."""

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from relevo.domain.erasing import ERASED
 from relevo.domain.events import AlertChanged
 from relevo.domain.rule_actions import SEVERITIES
 from relevo.errors import Conflict
@@ -90,6 +91,16 @@ class Alerts:
         self.live: dict[str, Alert] = {}
         # (device, owner, key) -> the newest one, live or ended by itself a moment ago.
         self._by_key: dict[tuple[str, str, str], Alert] = {}
+
+    def forget_name(self, account: str) -> None:
+        """``account`` is named by none any more."""
+        for alert in list(self._by_key.values()):
+            if alert.by == account:
+                alert.by = ERASED
+            if alert.owner == account:
+                del self._by_key[alert.device, account, alert.key]
+                alert.owner = ERASED
+                self._by_key[alert.device, ERASED, alert.key] = alert
 
     def load(self, alerts: Iterable[Alert]) -> None:
         """Take up what is stored, oldest first."""

@@ -25,6 +25,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from relevo.domain.erasing import ERASED
 from relevo.domain.events import (
     AnyEvent,
     CommandArrived,
@@ -168,6 +169,12 @@ class Ledger:
             self._add(command)
         for by, device, key, command_id, at in keys:
             self._keys[by, device, key] = (command_id, at)
+
+    def forget_name(self, account: str) -> None:
+        """``account`` is named by none any more."""
+        for command in self._by_id.values():
+            if command.by == account:
+                command.by = ERASED
 
     def get(self, command_id: str) -> Command | None:
         return self._by_id.get(command_id)

@@ -22,6 +22,7 @@ import msgspec
 WAITING: Final = "waiting"
 DEAD: Final = "dead"
 DELIVERED: Final = "delivered"
+FORGOTTEN: Final = "forgotten"
 STATES: Final = (WAITING, DEAD, DELIVERED)
 
 RETRY_LONGEST_MS: Final = 3_600_000
@@ -164,6 +165,8 @@ class Outbox:
         self._ready: deque[str] = deque()
         self._later: list[tuple[int, str]] = []
         self._flying: set[str] = set()
+        # Devices that were removed while something of theirs was being sent, and up to which event.
+        self._gone: dict[str, int] = {}
         self._changes: list[DeliveryChange] = []
         self._moved = False
         self._saved = progress.position
@@ -245,6 +248,23 @@ class Outbox:
         """Of the dead letters only the newest ``keep`` stay."""
         self._changes.append(DeliveriesForgotten(self.id, DEAD, keep))
 
+    def forget(self, device: str, through: int) -> None:
+        """``device`` is gone, and with it what waits of its events up to ``through``; what is being sent is, once."""
+        lane = self._lanes.get(device)
+        if lane is None:
+            return
+        self._gone[device] = through
+        stays = deque([lane.queue[0]] if device in self._flying else [])
+        for one in lane.queue:
+            if not stays or one is not stays[0]:
+                self._drop(one)
+        lane.queue = stays
+        if not stays:
+            del self._lanes[device], self._gone[device]
+            self._ready = deque(one for one in self._ready if one != device)
+            self._later = [one for one in self._later if one[1] != device]
+            heapq.heapify(self._later)
+
     # Sending
 
     def due(self, now: int) -> list[Delivery]:
@@ -284,6 +304,11 @@ class Outbox:
             self.failing_since = self.failing_since or now
         if attempt.retry_after:
             self.quiet_until = max(self.quiet_until, now + min(attempt.retry_after, self._bounds.give_up))
+        if delivery.seq <= self._gone.get(delivery.device, 0):
+            self._drop(delivery)
+            lane.queue.popleft()
+            self._go_on(delivery.device, lane)
+            return FORGOTTEN
         end = delivery.taken_at + self._bounds.give_up
         if attempt.final or now >= end:
             delivery.state, delivery.next_at = DEAD, 0
@@ -371,6 +396,15 @@ class Outbox:
         lane.queue.popleft()
         self._go_on(delivery.device, lane)
 
+    def _drop(self, delivery: Delivery) -> None:
+        """It is not to be sent any more."""
+        if delivery.seq in self._rows:
+            self._rows.discard(delivery.seq)
+            self._changes.append(DeliveryDropped(self.id, delivery.seq))
+        self._fresh.discard(delivery.seq)
+        self._ahead.add(delivery.seq)
+        self._moved = True
+
     def _hold_back(self, lane: _Lane) -> None:
         """In a failing lane all have rows: were one fresh before others, a restart would put it behind them."""
         if lane.failing:
@@ -384,6 +418,7 @@ class Outbox:
             self._ready.append(device)
         else:
             del self._lanes[device]
+            self._gone.pop(device, None)
 
     def _keep(self, delivery: Delivery) -> None:
         # A copy: the row is written later, in another thread.

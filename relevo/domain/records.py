@@ -112,14 +112,25 @@ class InboxForgotten(msgspec.Struct):
     before: int
 
 
+class NameErased(msgspec.Struct):
+    """The name of ``account``, who is removed, goes from everything that happened before; ``others`` are what else
+    tells who it was, such as an address."""
+
+    account: str
+    others: tuple[str, ...] = ()
+
+
 InboxChange: TypeAlias = InboxRead | InboxDropped | InboxForgotten
-RecordChange: TypeAlias = Kept | Dropped | AuditForgotten | StatusLogForgotten | InboxChange | DeliveryChange
+RecordChange: TypeAlias = (
+    Kept | Dropped | AuditForgotten | StatusLogForgotten | NameErased | InboxChange | DeliveryChange
+)
 RECORD_CHANGES: Final = frozenset(
     {
         Kept,
         Dropped,
         AuditForgotten,
         StatusLogForgotten,
+        NameErased,
         InboxRead,
         InboxDropped,
         InboxForgotten,

@@ -12,10 +12,11 @@ from relevo.clock import Clock
 from relevo.dispatch import Dispatch, Wish
 from relevo.domain.bulk import DONE, RUNNING, STOPPED, Bulk, too_many_failed
 from relevo.domain.commands import CANCELLED, QUEUED, SENT, Command
+from relevo.domain.events import AnyEvent, DeviceRemoved
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Invalid, NotFound, QueueFull, RelevoError, TooMany
 from relevo.log import get_logger
-from relevo.pipeline import Pipeline
+from relevo.pipeline import Entry, Pipeline
 
 log = get_logger("relevo.jobs")
 
@@ -49,6 +50,19 @@ class Bulks:
             self.all[change.record.id] = change.record
         elif isinstance(change, Dropped) and change.kind is Bulk:
             self.all.pop(change.key, None)
+
+    def follow(self, event: AnyEvent) -> None:
+        """A device that is gone is on no list any more."""
+        if not isinstance(event, DeviceRemoved):
+            return
+        gone: list[Entry] = []
+        for bulk in self.all.values():
+            if event.device in bulk.devices:
+                devices = [one for one in bulk.devices if one != event.device]
+                refused = {device: why for device, why in bulk.refused.items() if device != event.device}
+                gone.append(Kept(msgspec.structs.replace(bulk, devices=devices, refused=refused)))
+        if gone:
+            self._pipeline.submit(gone)
 
     def start(self) -> None:
         """Go on with what was running, and forget what ended long ago."""
@@ -148,6 +162,10 @@ class Bulks:
             except QueueFull:
                 await asyncio.sleep(_AGAIN_S)
             except (Invalid, NotFound, TooMany) as error:
+                if device not in self.all[bulk_id].devices:
+                    # It was removed meanwhile.
+                    return
+                bulk = self.all[bulk_id]
                 later = msgspec.structs.replace(bulk, refused=self.all[bulk_id].refused | {device: str(error)[:200]})
                 await self._pipeline.accept([Kept(later)])
                 return

@@ -21,6 +21,7 @@ from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.sites import Site
 from relevo.errors import StoreUnavailable
 from relevo.jobs.background import Background
+from relevo.jobs.erasing import Erasing
 from relevo.jobs.pace import Pace
 from relevo.jobs.room import Room
 from relevo.jobs.trimming import Trimming
@@ -67,10 +68,11 @@ class Compactor:
         trimming: Trimming | None = None,
         room: Room | None = None,
         zone: str = "UTC",
+        erasing: Erasing | None = None,
     ) -> None:
         """A tail is long from ``tail_events`` on, and of many ``devices`` when it holds enough of each. ``trimming``
-        takes out of the journal what is in chunks, ``room`` out of history what has to go. ``zone`` is that of devices
-        at no site."""
+        takes out of the journal what is in chunks, ``room`` out of history what has to go, ``erasing`` from everywhere
+        what is removed. ``zone`` is that of devices at no site."""
         self._pipeline = pipeline
         self._readers = readers
         self._clock = clock
@@ -82,6 +84,7 @@ class Compactor:
         self._room = room
         if room is not None:
             room.tail_bytes = self.tail_bytes
+        self._erasing = erasing
         self._pace = Pace(_ROWS_FIRST, _ROWS_MOST)
         self._zone = zone
         # Rows of roll-ups are longer.
@@ -128,8 +131,10 @@ class Compactor:
             "failed": self.failed,
             "rolled": self.rolled,
         }
-        longest = max([self.longest_s, *(one.longest_s for one in (self._trimming, self._room) if one is not None)])
-        figures |= self._trimming.figures() if self._trimming else {}
+        others = [one for one in (self._trimming, self._room, self._erasing) if one is not None]
+        longest = max([self.longest_s, *(one.longest_s for one in others)])
+        for one in (self._trimming, self._erasing):
+            figures |= one.figures() if one is not None else {}
         return {**figures, "seconds": round(self.seconds, 3), "longest_s": round(longest, 4)}
 
     def start(self) -> None:
@@ -150,6 +155,8 @@ class Compactor:
         """Do what is due now. Raises :class:`StoreUnavailable` and ``sqlite3.Error``."""
         while self._unswept:
             await self._sweep()
+        if self._erasing is not None:
+            await self._erasing.look(self._process)
         again = True
         while again:
             again = await self._due()

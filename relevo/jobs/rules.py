@@ -319,6 +319,7 @@ class Rules:
             device = self._registry.get(event.device)  # type: ignore[union-attr]
             return evaluator.place(device, self._time()) if device is not None else []
         if kind is DeviceRemoved:
+            self._changed = True
             self._actions.alerts.forget(event.device)  # type: ignore[union-attr]
             evaluator.forget(event.device, self._time())  # type: ignore[union-attr]
         elif evaluator is self.evaluator and kind is CommandQueued:

@@ -17,7 +17,7 @@ import msgspec
 
 from relevo.clock import Clock
 from relevo.domain.accounts import Identity
-from relevo.domain.deliveries import DEAD, DELIVERED, Attempt, Bounds, Delivery, Outbox, WebhookProgress
+from relevo.domain.deliveries import DEAD, DELIVERED, FORGOTTEN, Attempt, Bounds, Delivery, Outbox, WebhookProgress
 from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, Audited, Noticed, WebhookAsked
 from relevo.domain.people import People
@@ -279,7 +279,7 @@ class Runner:
         state = self.outbox.settle(delivery, attempt, now, self._means.jitter())
         if state == DELIVERED:
             self._means.tallies.arrive(delivery)
-        else:
+        elif state != FORGOTTEN:
             self._means.tallies.counts["failed"] += 1
             if state == DEAD:
                 self._died(delivery)

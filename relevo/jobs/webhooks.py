@@ -10,7 +10,7 @@ from typing import Final
 from relevo.clock import Clock
 from relevo.domain.deliveries import DEAD, Attempt, Bounds, DeliveriesForgotten, Delivery, WebhookProgress
 from relevo.domain.devices import Registry
-from relevo.domain.events import AnyEvent
+from relevo.domain.events import AnyEvent, DeviceRemoved
 from relevo.domain.people import People
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.webhooks import Message, Webhook, body_of
@@ -91,6 +91,7 @@ class Webhooks:
         self._beginning: dict[str, asyncio.Task[None]] = {}
         self._started = False
         self._task: asyncio.Task[None] | None = None
+        self._dead_of: asyncio.Task[None] | None = None
 
     # What is to be seen of them
 
@@ -155,6 +156,18 @@ class Webhooks:
             for runner in self._runners.values():
                 runner.follow(first_seq, events)
 
+    def follow_removal(self, event: AnyEvent) -> None:
+        """A device that is gone takes along what was to be told of it."""
+        if isinstance(event, DeviceRemoved):
+            for runner in self._runners.values():
+                runner.outbox.forget(event.device, self._pipeline.committed_seq)
+            for arrived in self._tallies.arrived.values():
+                stays = [one for one in arrived if one.device != event.device]
+                arrived.clear()
+                arrived.extend(stays)
+            if self._started and self._dead_of is None and self.dead:
+                self._dead_of = asyncio.create_task(self._count_dead(), name="webhooks count")
+
     # Beginning and ending
 
     def start(self) -> None:
@@ -171,6 +184,8 @@ class Webhooks:
             return
         self._started = False
         begun = list(self._beginning.values())
+        if self._dead_of is not None:
+            begun.append(self._dead_of)
         for one in (task, *begun):
             one.cancel()
         await asyncio.gather(task, *begun, return_exceptions=True)
@@ -224,6 +239,15 @@ class Webhooks:
         for (webhook, state), count in found.items():
             if state == DEAD and webhook in self.all:
                 self.dead[webhook] += count
+
+    async def _count_dead(self) -> None:
+        """Some went with their device."""
+        try:
+            found = await self._rows.counts()
+            for webhook in list(self.dead):
+                self.dead[webhook] = found.get((webhook, DEAD), 0)
+        finally:
+            self._dead_of = None
 
     def _take(self, webhook: Webhook, *, anew: bool) -> None:
         runner = self._runners.get(webhook.id)

@@ -240,6 +240,13 @@ class Broker:
 
     def revoke(self, principal_name: str, device: str) -> None:
         """A device is gone: its connections, sessions and retained messages go at once."""
+        self.end_sessions(principal_name)
+        gone = self.retained.purge(principal_name)
+        if gone:
+            self.pipeline.submit(gone)
+
+    def end_sessions(self, principal_name: str) -> None:
+        """Somebody is gone: their connections and sessions go at once."""
         for connection in list(self.connected.values()):
             if connection.principal is not None and connection.principal.name == principal_name:
                 connection.forget_will()
@@ -247,7 +254,10 @@ class Broker:
         for session in [one for one in self.sessions.values() if one.owner == principal_name]:
             self.wills.take(session.client_id)
             self.drop_session(session)
-        gone = self.retained.purge(principal_name)
+
+    def forget_retained(self, topics: list[str]) -> None:
+        """Forget what is retained for ``topics``."""
+        gone = self.retained.forget(topics)
         if gone:
             self.pipeline.submit(gone)
 

@@ -45,6 +45,10 @@ class RetainedMessages:
             self._tree.remove(topic)
         return [Retained(topic, None) for topic in gone]
 
+    def forget(self, topics: list[str]) -> list[Retained]:
+        """Forget what is retained for ``topics``."""
+        return [Retained(topic, None) for topic in topics if self._tree.remove(topic) is not None]
+
     def expired(self, now: int) -> list[Retained]:
         """Forget what has expired."""
         gone = [topic for topic, message in self._tree.select("#") if message.expires_at and message.expires_at <= now]

@@ -27,6 +27,7 @@ notifications = Table(
     Index("notifications_account", "account", "number"),
     Index("notifications_id", "id"),
     Index("notifications_at", "at"),
+    Index("notifications_device", "device"),
     sqlite_autoincrement=True,
 )
 
@@ -63,6 +64,11 @@ def apply(core: Connection, change: InboxChange) -> None:
         core.execute(delete(notifications).where(_theirs(change.account, change.id)))
     else:
         core.execute(delete(notifications).where(notifications.c.at < change.before))
+
+
+def remove(core: Connection, device: str) -> None:
+    """The device is gone, and what was told of it with it."""
+    core.execute(delete(notifications).where(notifications.c.device == device))
 
 
 def _theirs(account: str, notification: str) -> Any:

@@ -42,6 +42,7 @@ from relevo.domain.records import (
     InboxForgotten,
     InboxRead,
     Kept,
+    NameErased,
     Record,
     RecordChange,
     StatusLogForgotten,
@@ -486,13 +487,23 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
             audit.forget(core, change.through, change.before)
         elif isinstance(change, StatusLogForgotten):
             status_log.forget(core, change.through, change.before)
-        else:
+        elif not isinstance(change, NameErased):
             webhooks.apply(core, change)
 
 
 def load(core: Connection) -> list[Record]:
     """Every record there is."""
     return [_record(kind, row._mapping) for kind, table in TABLES.items() for row in core.execute(select(table))]
+
+
+def made_by(core: Connection, account: str) -> list[Record]:
+    """Every record that says that ``account`` made it."""
+    return [
+        _record(kind, row._mapping)
+        for kind, table in TABLES.items()
+        if "by" in table.c
+        for row in core.execute(select(table).where(table.c.by == account))
+    ]
 
 
 def check(kind: type[Record], row: Mapping[Any, Any]) -> None:

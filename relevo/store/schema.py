@@ -16,6 +16,7 @@ from relevo.store import (
     chunks,
     commands,
     devices,
+    erasing,
     inbox,
     journal,
     latest,
@@ -39,7 +40,7 @@ __all__ = ["HEAD", "metadata", "prepare"]
 
 log = get_logger("relevo.store")
 
-HEAD: Final = "0021"
+HEAD: Final = "0022"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -70,6 +71,7 @@ TABLES: Final = (
     rollups.rollups,
     stale.marks,
     stale.stale,
+    erasing.scrubs,
 )
 
 

@@ -33,6 +33,7 @@ deliveries = Table(
     Column("error", Text, nullable=False),
     Column("answer", Text, nullable=False),
     Index("webhook_deliveries_state", "webhook", "state", "seq"),
+    Index("webhook_deliveries_device", "device"),
 )
 _FIELDS: Final = Delivery.__struct_fields__
 
@@ -53,6 +54,11 @@ def apply(core: Connection, change: DeliveryChange) -> None:
                 newest = select(deliveries.c.seq).where(which).order_by(deliveries.c.seq.desc()).limit(1).offset(keep)
                 which &= deliveries.c.seq <= newest.scalar_subquery()
             core.execute(delete(deliveries).where(which))
+
+
+def remove(core: Connection, device: str) -> None:
+    """The device is gone, and what was to be told of it with it."""
+    core.execute(delete(deliveries).where(deliveries.c.device == device))
 
 
 def load_waiting(core: Connection, webhook: str) -> list[Delivery]:

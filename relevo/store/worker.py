@@ -4,7 +4,8 @@ The server has no room for the libraries that read and make chunks, and months o
 moment. Requests come in on standard input and answers go out on standard output, each a length of four bytes and
 MessagePack: :class:`PageWanted` is answered with a page; :class:`StepWanted` and :class:`RepackWanted` with a
 :class:`relevo.store.chunks.Step` or nothing, :class:`RollWanted` with a :class:`relevo.store.rollups.RollStep` or
-nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`; what is in :mod:`relevo.store.asking` with the
+nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`,
+:class:`ScrubWanted` with a :class:`relevo.store.erasing.Scrub` or nothing; what is in :mod:`relevo.store.asking` with the
 bytes of a JSON body. The database is only read. With ``idle`` it runs when nothing else wants to.
 """
 
@@ -21,10 +22,11 @@ import msgspec
 
 from relevo.domain.keeping import Limits
 from relevo.errors import Invalid
-from relevo.store import chunks
+from relevo.store import chunks, erasing
 from relevo.store.asking import AggregatesWanted, ChartWanted, CompletenessWanted, PageWanted
 from relevo.store.chunks import Progress, Step
 from relevo.store.db import open_reader
+from relevo.store.erasing import Scrub
 from relevo.store.rollups import RollStep
 from relevo.store.series import Page, Said, newest, read
 from relevo.store.tails import Tails
@@ -78,6 +80,12 @@ class ExpireWanted(msgspec.Struct, array_like=True, tag="expire"):
     limits: Limits
 
 
+class ScrubWanted(msgspec.Struct, array_like=True, tag="scrub"):
+    """The next step of erasing what is removed, of about ``rows`` rows."""
+
+    rows: int
+
+
 class Answer(msgspec.Struct, array_like=True):
     """``error`` says what went wrong; ``after`` is how far devices were looked at (:class:`RepackWanted`) or series
     (:class:`RollWanted`).
@@ -97,6 +105,7 @@ class Answer(msgspec.Struct, array_like=True):
     nothing: bool = False
     position: tuple[int, int] | None = None
     refused: tuple[str, str, str] | None = None
+    scrub: Scrub | None = None
 
 
 Wanted: TypeAlias = (
@@ -107,6 +116,7 @@ Wanted: TypeAlias = (
     | RollWanted
     | TrimWanted
     | ExpireWanted
+    | ScrubWanted
     | ChartWanted
     | AggregatesWanted
     | CompletenessWanted
@@ -155,6 +165,8 @@ class Work:
             return Answer(step=self._step(wanted.rows))
         if isinstance(wanted, TrimWanted):
             return Answer(trim=next_trim(self._connection, wanted.through, wanted.rows))
+        if isinstance(wanted, ScrubWanted):
+            return Answer(scrub=erasing.next_scrub(self._connection, wanted.rows))
         if isinstance(wanted, RepackWanted):
             return self._repack(wanted)
         if isinstance(wanted, RollWanted):

@@ -12,8 +12,11 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection
 
 from relevo.domain import events as ev
+from relevo.domain.accounts import Account
 from relevo.domain.commands import COMMAND_EVENTS, CommandEvent
-from relevo.domain.records import RECORD_CHANGES, RecordChange
+from relevo.domain.deliveries import DeliveryKept
+from relevo.domain.erasing import DEVICE, PERSON, Erased, Eraser
+from relevo.domain.records import RECORD_CHANGES, Kept, NameErased, RecordChange
 from relevo.domain.twins import TWIN_EVENTS, TwinEvent
 from relevo.store import (
     alerts,
@@ -21,6 +24,7 @@ from relevo.store import (
     chunks,
     commands,
     devices,
+    erasing,
     inbox,
     journal,
     latest,
@@ -32,6 +36,7 @@ from relevo.store import (
     timeline,
     twins,
     unclaimed,
+    webhooks,
 )
 from relevo.store.db import core_on, open_writer
 from relevo.wire.mqtt_state import CHANGES, Change
@@ -40,6 +45,8 @@ R = TypeVar("R")
 
 _VOLATILE: Final = frozenset({ev.UnclaimedReading, ev.ReadingShown})
 _STATUS: Final = frozenset({ev.StateReported, ev.StatusSet})
+# Nothing is under way any more of those that were removed before so many others.
+_GONE_MOST: Final = 10_000
 _FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS | TWIN_EVENTS
 
 
@@ -104,6 +111,9 @@ class Writer:
         self._numbers: dict[str, int] = {}
         self._identities: dict[str, tuple[str, str]] = {}
         self._taken: set[tuple[str, str]] = set()
+        # Devices that were removed, with the numbers of that, and people whose names were erased.
+        self._gone: dict[str, int] = {}
+        self._nameless: dict[str, Eraser] = {}
         self.next_seq = 1
         # Of the journal's rows, since the start.
         self.bytes_written = 0
@@ -162,6 +172,9 @@ class Writer:
                 self._project(slow, connection, core)
             if batch.records:
                 records.apply(core, batch.records)
+                for change in batch.records:
+                    if type(change) is NameErased:
+                        self._erase_name(change, connection, self.next_seq + len(batch.kept))
             if batch.changes:
                 sessions.apply(connection, batch.changes)
             connection.execute("COMMIT")
@@ -202,6 +215,11 @@ class Writer:
                 batch.changes.append(event)
                 continue
             elif type(event) in RECORD_CHANGES:
+                if self._gone and _of_device(event) in self._gone and self._is_late(event):
+                    batch.lost.add(position)
+                    continue
+                if self._nameless and type(event) is Kept and type(event.record) is Account:
+                    self._nameless.pop(event.record.name, None)
                 batch.records.append(event)
                 continue
             elif type(event) in _VOLATILE:
@@ -209,6 +227,12 @@ class Writer:
                 continue
             else:
                 # In order, because later events of the batch may already speak of this device.
+                if self._gone and getattr(event, "device", "") in self._gone and type(event) is not ev.DeviceRegistered:
+                    # What was under way when it was removed; nobody would ever erase it.
+                    batch.lost.add(position)
+                    continue
+                if self._nameless:
+                    event = self._without_names(event)
                 if type(event) is ev.DeviceRegistered:
                     identity = (event.contract, event.external_id)
                     if event.device in self._numbers or identity in self._taken:
@@ -218,13 +242,15 @@ class Writer:
                     self._numbers[event.device] = devices.register(core, event, self.next_seq + len(kept))
                     self._identities[event.device] = identity
                     self._taken.add(identity)
+                    self._gone.pop(event.device, None)
                     unclaimed.forget(core, event.contract, event.external_id)
                 elif type(event) is ev.DeviceChanged:
                     devices.change(core, event)
                     if "external_id" in event.changes:
                         self._rename(event)
                 elif type(event) is ev.DeviceRemoved:
-                    self._taken.discard(self._identities.pop(event.device, ("", "")))
+                    contract, external_id = identity = self._identities.pop(event.device, ("", ""))
+                    self._taken.discard(identity)
                     number = self._numbers.pop(event.device, None)
                     states.pop(event.device, None)
                     dirty.pop(event.device, None)
@@ -237,6 +263,11 @@ class Writer:
                         status_log.remove(core, event.device)
                         readings.remove(connection, event.device)
                         chunks.forget(connection, number)
+                        inbox.remove(core, event.device)
+                        webhooks.remove(core, event.device)
+                        seq = self.next_seq + len(kept)
+                        erasing.add(connection, Erased(DEVICE, event.device, seq, contract, (external_id,)))
+                        self._note_gone(event.device, seq)
                 elif type(event) is ev.HistoryErased or type(event) is ev.HistoryCorrected:
                     number = self._numbers.get(event.device)
                     if number is None:
@@ -255,6 +286,28 @@ class Writer:
         if rows:
             latest.write(connection, rows)
         return slow
+
+    def _note_gone(self, device: str, seq: int) -> None:
+        if len(self._gone) >= _GONE_MOST:
+            del self._gone[next(iter(self._gone))]
+        self._gone[device] = seq
+
+    def _is_late(self, change: Any) -> bool:
+        """Whether it would keep something of a device that is gone; that it is gone may be delivered."""
+        if type(change) is DeliveryKept:
+            return bool(change.delivery.seq < self._gone[change.delivery.device])
+        return True
+
+    def _erase_name(self, change: NameErased, connection: sqlite3.Connection, seq: int) -> None:
+        erased = Erased(PERSON, change.account, seq, "", change.others)
+        erasing.add(connection, erased)
+        self._nameless[change.account] = Eraser(erased)
+
+    def _without_names(self, event: Any) -> Any:
+        """What somebody's rule or alert still brings must not bring their name back."""
+        for one in self._nameless.values():
+            event = one.left_of(event)
+        return event
 
     def _rename(self, event: ev.DeviceChanged) -> None:
         before = self._identities.get(event.device)
@@ -375,6 +428,21 @@ class Writer:
         registered, self._numbers = devices.load_all(core)
         self._identities = {device.id: (device.contract, device.external_id) for device in registered}
         self._taken = set(self._identities.values())
+        # A removal that failed did not happen; one that is erased already holds until this process ends.
+        self._gone = {device: seq for device, seq in self._gone.items() if device not in self._numbers}
+        for one in erasing.pending(connection):
+            if one.again:
+                continue
+            if one.erased.kind == PERSON:
+                self._nameless[one.erased.name] = Eraser(one.erased)
+            else:
+                self._note_gone(one.erased.name, one.erased.seq)
+
+
+def _of_device(change: Any) -> str:
+    """The device that a record is about, empty for none."""
+    held = change.record if type(change) is Kept else change.delivery if type(change) is DeliveryKept else None
+    return str(getattr(held, "device", ""))
 
 
 def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:

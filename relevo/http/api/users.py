@@ -1,17 +1,19 @@
 """``/api/v1/users``: people and their roles, for administrators."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from relevo.domain.accounts import Account, ApiKey, Identity, Role, SignIn
+from relevo.domain.bulk import Bulk
 from relevo.domain.deliveries import DeliveriesForgotten, WebhookProgress
+from relevo.domain.erasing import ERASED
 from relevo.domain.events import AnyEvent, DeviceChanged
 from relevo.domain.grants import Grant
 from relevo.domain.passwords import check_password
-from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.domain.records import Dropped, Kept, NameErased, Record, RecordChange
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.webhooks import Webhook
@@ -21,6 +23,7 @@ from relevo.http.api.times import iso
 from relevo.http.needs import Administrator
 from relevo.http.passwords import common_passwords
 from relevo.http.services import Services, Wired
+from relevo.store import records
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
 RoleName = Literal["administrator", "operator", "viewer"]
@@ -177,13 +180,46 @@ async def change_user(
 
 
 @router.delete("/users/{name}", status_code=204)
-async def delete_user(request: Request, wired: Wired, identity: Administrator, name: str) -> None:
-    """Remove a person with all that is theirs. Their devices belong to nobody then."""
-    await wired.pipeline.accept(removal(request, wired, identity, _find(wired, name)))
+async def delete_user(
+    request: Request,
+    wired: Wired,
+    identity: Administrator,
+    name: str,
+    erase: Annotated[
+        bool, Query(description="Also take the name out of the audit log and of everything that happened.")
+    ] = False,
+) -> None:
+    """Remove a person with all that is theirs. Their devices belong to nobody then.
+
+    What they did stays answerable under their name for the days of the audit log; with `erase` it is `erased` that did
+    it, everywhere and for ever.
+    """
+    account = _find(wired, name)
+    made = await wired.readers.run_core(records.made_by, name) if erase else []
+    # Nothing may come between this look and what follows from it.
+    _find(wired, name)
+    nameless = nameless_records(wired, name, made) if erase else []
+    await wired.pipeline.accept([*nameless, *removal(request, wired, identity, account, erase=erase)])
 
 
-def removal(request: Request, wired: Services, identity: Identity, account: Account) -> list[RecordChange | AnyEvent]:
-    """What goes when ``identity`` removes ``account``. Raises :class:`Conflict` for the last administrator."""
+def nameless_records(wired: Services, name: str, made: list[Record]) -> list[RecordChange]:
+    """What ``name`` ``made``, without that."""
+    found: list[RecordChange] = [Kept(msgspec.structs.replace(one, by=ERASED)) for one in made if type(one) is not Bulk]
+    for bulk in wired.bulks.all.values():
+        by, reason = bulk.by == name, bulk.reason == f"by {name}"
+        if by or reason:
+            reason_left = f"by {ERASED}" if reason else bulk.reason
+            found.append(Kept(msgspec.structs.replace(bulk, by=ERASED if by else bulk.by, reason=reason_left)))
+    return found
+
+
+def removal(
+    request: Request, wired: Services, identity: Identity, account: Account, *, erase: bool = False
+) -> list[RecordChange | AnyEvent]:
+    """What goes when ``identity`` removes ``account``, with ``erase`` the name, too.
+
+    Raises :class:`Conflict` for the last administrator.
+    """
     _check_administrators(wired, account, stays=False)
     name = account.name
     people = wired.auth.people
@@ -203,5 +239,13 @@ def removal(request: Request, wired: Services, identity: Identity, account: Acco
         *(Dropped(kind, one) for one in hooks for kind in (Webhook, WebhookProgress)),
         *(DeliveriesForgotten(one) for one in hooks),
         *(DeviceChanged(device.id, now, {"owner": ""}, identity.name) for device in owned),
-        wired.audited(request, identity, "user.delete", name, {"devices_released": len(owned)}),
+        *([NameErased(name, (account.email,) if account.email else ())] if erase else ()),
+        # Who did it is answerable; of whom would be the name again.
+        wired.audited(
+            request,
+            identity,
+            "user.erase" if erase else "user.delete",
+            ERASED if erase else name,
+            {"devices_released": len(owned)},
+        ),
     ]

@@ -212,9 +212,9 @@ async def change(request: Request, wired: Wired, identity: Administrator, number
 
 
 @router.delete("/users/{number}/", status_code=204, summary="Remove a person")
-async def delete(request: Request, wired: Wired, identity: Administrator, number: str) -> Response:
-    """With all that is theirs; their devices belong to nobody then."""
-    await native.delete_user(request, wired, identity, _person(wired, number).name)
+async def delete(request: Request, wired: Wired, identity: Administrator, number: str, erase: bool = False) -> Response:
+    """With all that is theirs; their devices belong to nobody then. With `erase` the name goes, too."""
+    await native.delete_user(request, wired, identity, _person(wired, number).name, erase)
     return Response(status_code=204)
 
 
