@@ -212,6 +212,7 @@ class Application:
             settings.commands.ttl_s,
             settings.commands.open_per_device,
         )
+        pipeline.event_followers.append(refusals.follow)
         pipeline.event_followers.append(dispatch.follow)
         self.twins = twins = Twins(
             loaded.twins,

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Final
 
 from relevo.clock import Clock
-from relevo.domain.events import AnyEvent, Noticed, Refused, UnclaimedSeen
+from relevo.domain.events import AnyEvent, DeviceRemoved, Noticed, Refused, UnclaimedSeen
 from relevo.pipeline import Pipeline
 from relevo.redaction import redact, redact_value
 
@@ -62,6 +62,13 @@ class Refusals:
         key = (f"{seen.contract}\n{seen.external_id}", "", "unclaimed")
         # In a flood of strangers the newest stands for all.
         self._tell(key if key in self._due or len(self._due) < _KINDS else ("", "", "unclaimed"), seen)
+
+    def follow(self, event: AnyEvent) -> None:
+        """What is held back of a device that is gone is not told: it would be told of whoever has its id next."""
+        if isinstance(event, DeviceRemoved):
+            for key in [key for key in self._due if key[0] == event.device]:
+                del self._due[key]
+                self._held.pop(key, None)
 
     def _tell(self, key: _Key, event: AnyEvent, count: int = 1) -> None:
         now = self._clock.monotonic()

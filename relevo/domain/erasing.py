@@ -99,9 +99,9 @@ class Eraser:
         return self._words.sub(ERASED, text) if self._words is not None else text
 
     def inside(self, value: Any) -> Any:
-        """JSON without texts that are the name."""
+        """JSON without texts that are the name, or in which it stands."""
         if isinstance(value, str):
-            return ERASED if value in self._exact else value
+            return ERASED if value in self._exact else self.text(value)
         if isinstance(value, list):
             return [self.inside(one) for one in value]
         if isinstance(value, dict):
