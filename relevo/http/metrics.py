@@ -84,6 +84,9 @@ class _Figures:
         yield CounterMetricFamily(
             "relevo_history_trimmed", "Up to which event readings have left the journal.", value=memory["trimmed"]
         )
+        yield GaugeMetricFamily(
+            "relevo_history_erasing", "Removals that are not erased everywhere yet.", value=memory["erasing"]
+        )
         longest = "The longest of these transactions."
         yield GaugeMetricFamily("relevo_history_longest_seconds", longest, value=memory["longest_s"])
         backups = figures["backups"]

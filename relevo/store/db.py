@@ -45,6 +45,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             f"cache_size=-{CACHE_KIB}",
             "foreign_keys=ON",
+            # What was erased is not to be found in the file either; not every build of SQLite does that by itself.
+            "secure_delete=ON",
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")

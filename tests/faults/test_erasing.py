@@ -189,6 +189,12 @@ def _devices(tmp_path: Path, receiver: Receiver, killed: bool) -> None:
         took = time.monotonic() - begun
         assert server.stop() == 0
         after = found(path, "canary", "ashes", *others)
+        # Not in free space either; the write-ahead log went with the server.
+        assert not path.with_name(path.name + "-wal").exists()
+        held = path.read_bytes()
+        assert [
+            word for word in (b"canary-text", b"canary-value", b"canary 7", b"ashes", b"canary-wish") if word in held
+        ] == []
         server.start()
         assert [*server.api.get(f"/api/v1/devices/{AGAIN}/latest").json()] == ["fresh"]
         told = server.api.get(f"/api/v1/devices/{AGAIN}/timeline").json()["items"]
