@@ -307,6 +307,7 @@ class Outbox:
         if delivery.seq <= self._gone.get(delivery.device, 0):
             self._drop(delivery)
             lane.queue.popleft()
+            lane.failing, lane.refused = 0, 0
             self._go_on(delivery.device, lane)
             return FORGOTTEN
         end = delivery.taken_at + self._bounds.give_up

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from relevo.domain.deliveries import (
     DEAD,
     DELIVERED,
+    FORGOTTEN,
     RETRY_LONGEST_MS,
     WAITING,
     Attempt,
@@ -256,3 +257,37 @@ def test_errors_and_answers_are_cut() -> None:
     (one,) = box.due(0)
     box.settle(one, Attempt(500, "e" * 1_000, "a" * 5_000), 0, 0.0)
     assert (len(one.error), len(one.answer)) == (300, 1_024)
+
+
+def test_what_waits_of_a_device_that_is_gone_goes_and_nothing_of_others_does() -> None:
+    box = Outbox(WebhookProgress("w", 0), Bounds())
+    for seq, device in enumerate("aabb", 1):
+        box.examine(seq, delivery(seq, device))
+    first, other = box.due(0)
+    assert (box.settle(first, Attempt(500), 0, 0.9), first.device) == (WAITING, "a")
+    box.rest()
+    box.forget("a", 4)
+    changes, progress = box.rest()
+    assert changes == [DeliveryDropped("w", 1), DeliveryDropped("w", 2)]
+    assert progress.position == 2
+    assert box.settle(other, OK, 0, 0.0) == DELIVERED
+    # Also not when it would have been its turn.
+    assert [one.seq for one in box.due(DAY)] == [4]
+    assert len(box) == 1
+
+
+def test_what_is_being_sent_of_a_device_that_is_gone_is_sent_once_and_the_next_of_its_id_waits() -> None:
+    box = Outbox(WebhookProgress("w", 0), Bounds())
+    box.examine(1, delivery(1))
+    box.examine(2, delivery(2))
+    (flying,) = box.due(0)
+    box.forget("d", 2)
+    box.examine(3, delivery(3))
+    assert box.due(0) == []
+    assert box.settle(flying, Attempt(500), 0, 0.5) == FORGOTTEN
+    (fresh,) = box.due(0)
+    assert fresh.seq == 3
+    assert box.settle(fresh, Attempt(500), 0, 0.5) == WAITING
+    changes, progress = box.rest()
+    assert [type(one).__name__ for one in changes] == ["DeliveryKept"]
+    assert progress.position == 3

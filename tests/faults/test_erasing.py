@@ -245,6 +245,12 @@ def test_nobody_can_tell_any_more_who_an_erased_person_was(tmp_path: Path) -> No
         do(f"/api/v1/devices/{STAYS}/commands", name="relay", params={"state": True})
         do("/api/v1/bulk-commands", selection={"devices": [STAYS]}, name="again")
         do("/api/v1/pairing", minutes=5)
+        do("/api/v1/notifications/preferences", "PUT", language="es")
+        do("/api/v1/notifications/test", title="Hello", text="finch")
+        command = {"command": {"device": STAYS, "name": "relay", "params": {}}}
+        timing = {"kind": "cron", "expression": "30 7 * * *"}
+        do("/api/v1/schedules", name="Mine", zone="UTC", timing=timing, action=command)
+        mine.post("/dashboards", json={"name": "Home"}).raise_for_status()
         condition = {"value": {"key": "t", "op": ">", "than": 8}}
         action = {"alert": {"severity": "warning", "text": "warm"}}
         do("/api/v1/rules", name="Warm", condition=condition, actions=[action])
@@ -284,6 +290,6 @@ def test_nobody_can_tell_any_more_who_an_erased_person_was(tmp_path: Path) -> No
     print(f"erased from {sorted(before)}")
     wanted = {"accounts", "sign_ins", "api_keys", "grants", "credentials", "claim_codes", "pairing", "bulks", "journal",
               "audit", "timeline", "commands", "alerts", "twins", "devices", "rules", "mqtt_sessions", "mqtt_retained",
-              "webhook_deliveries"}  # fmt: skip
+              "webhook_deliveries", "notice_preferences", "notifications", "schedules", "dashboards"}  # fmt: skip
     assert wanted <= before
     assert after == [], "\n".join(f"{table}: {text[:300]}" for table, text in after)

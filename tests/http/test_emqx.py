@@ -1,6 +1,8 @@
 """Acceptance checks of contract emqx (section 10), over real sockets with clients that know no more of it."""
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 
+from relevo.store.db import FILE_NAME
 from tests.clients.managed import PASSWORD, Board, Script, fresh, now_s
 from tests.journeys.live import eventually
 from tests.running import RunningServer
@@ -394,3 +397,15 @@ def suggested(boss: Script, device: dict[str, Any]) -> list[tuple[str, int, floa
 
 def moment(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
+
+
+def test_a_person_can_be_removed_with_the_name(server: RunningServer, boss: Script) -> None:
+    name = fresh("wagtail")
+    made = boss.make("users/", username=name, password=PASSWORD, rol="operador")
+    answer = boss.delete(f"users/{made['id']}/?erase=true")
+    assert answer.status_code == 204, answer.text
+    last = server.api.get("/api/v1/audit", params={"action": "user"}).json()["items"][0]
+    assert (last["action"], last["target"]) == ("user.erase", "erased")
+    with contextlib.closing(sqlite3.connect(server.data / FILE_NAME)) as database:
+        eventually(lambda: not database.execute("SELECT 1 FROM scrubs").fetchall(), 20)
+    assert name not in server.api.get("/api/v1/audit?limit=1000").text
