@@ -4,9 +4,9 @@ The server has no room for the libraries that read and make chunks, and months o
 moment. Requests come in on standard input and answers go out on standard output, each a length of four bytes and
 MessagePack: :class:`PageWanted` is answered with a page; :class:`StepWanted` and :class:`RepackWanted` with a
 :class:`relevo.store.chunks.Step` or nothing, :class:`RollWanted` with a :class:`relevo.store.rollups.RollStep` or
-nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`,
-:class:`ScrubWanted` with a :class:`relevo.store.erasing.Scrub` or nothing; what is in :mod:`relevo.store.asking` with the
-bytes of a JSON body. The database is only read. With ``idle`` it runs when nothing else wants to.
+nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`, :class:`ScrubWanted` with a
+:class:`relevo.store.erasing.Scrub` or nothing; what is in :mod:`relevo.store.asking` with the bytes of a JSON body.
+The database is only read. With ``idle`` it runs when nothing else wants to.
 """
 
 import contextlib
