@@ -28,6 +28,7 @@ import sqlite3
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -307,6 +308,36 @@ def beside(directory: Path, options: argparse.Namespace) -> Iterator[str]:
         yield f"\n{pages:,} points over HTTP, page by page: {(time.perf_counter() - begun_at) * 1_000:.0f} ms."
 
 
+def keeping_up(directory: Path, options: argparse.Namespace) -> Iterator[str]:
+    """Whether what arrives at a rate leaves the journal at that rate, and how much of a core that takes."""
+    for rate in options.rates:
+        place = directory / str(rate)
+        place.mkdir(parents=True)
+        with RunningServer(place / "data", env={"RELEVO_PROFILE": "lab"}) as server:
+            options.warmup, options.expect = 1, 200
+            tails: list[float] = []
+            done = threading.Event()
+
+            def watch(server: RunningServer = server, tails: list[float] = tails, done: threading.Event = done) -> None:
+                while not done.wait(1):
+                    tails.append(metric(server, "relevo_history_tail_events"))
+
+            watcher = threading.Thread(target=watch)
+            watcher.start()
+            result = load(server.mqtt_port, f"k{rate}", options, connections=100, window=20, pid=server.pid, rate=rate)
+            ended = metric(server, "relevo_history_tail_events")
+            since = time.perf_counter()
+            while metric(server, "relevo_history_tail_events") >= TAIL_EVENTS and time.perf_counter() - since < 120:
+                time.sleep(0.2)
+            after = time.perf_counter() - since
+            done.set()
+            watcher.join()
+            yield (
+                f"| {rate:,} | {result['rate']:,.0f} | {max(tails):,.0f} | {ended:,.0f} | {after:.1f} | "
+                f"{result['p50_ms']:.1f} | {result['p99_ms']:.1f} |"
+            )
+
+
 # Against others
 
 
@@ -339,6 +370,9 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=2_000)
     parser.add_argument("--skip-server", action="store_true")
     parser.add_argument("--skip-peers", action="store_true")
+    parser.add_argument(
+        "--rates", type=int, nargs="*", default=[2_000, 5_000, 10_000], help="messages/s to keep up with"
+    )
     parser.add_argument("--peer-days", type=float, default=3, help="days of 20 devices that others are given, too")
     options = parser.parse_args()
     print(f"{machine()}\n")
@@ -372,6 +406,12 @@ def main() -> None:
             print("|---|--:|--:|--:|--:|--:|--:|--:|")
             for line in beside(place / "data", options):
                 print(line)
+            print(
+                "\n| Messages of 5 values a second | taken | longest tail | tail at the end | s until it is short | ack p50 ms | p99 ms |"
+            )
+            print("|--:|--:|--:|--:|--:|--:|--:|")
+            for line in keeping_up(place / "rates", options):
+                print(line, flush=True)
     finally:
         shutil.rmtree(place)
 
