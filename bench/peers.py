@@ -154,8 +154,8 @@ def postgres_rows(place: Path, many: Sequence[Series]) -> Taken | None:
             if subprocess.run([*ask, "-c", "SELECT 1"], capture_output=True, check=False, cwd="/").returncode == 0:
                 break
             time.sleep(0.1)
-        first = next(value for one in many for value in one.values)
-        kind = {bool: "boolean", int: "bigint", float: "double precision"}.get(type(first), "text")
+        kinds = {type(value) for one in many for value in one.values}
+        kind = "double precision" if float in kinds else {bool: "boolean", int: "bigint"}.get(kinds.pop(), "text")
         run(f"CREATE TABLE points(series int, ts bigint, value {kind}, PRIMARY KEY(series, ts))")
         copy = subprocess.Popen(
             [*ask, "-c", "COPY points FROM STDIN"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd="/"

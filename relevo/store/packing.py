@@ -29,6 +29,9 @@ EMPTY: Final = 0
 CONSTANT: Final = 1
 PCODEC: Final = 2
 ZLIB: Final = 3
+DISTINCT: Final = 4
+# Fewer different floats than one in so many are worth a list of their own.
+_FEW: Final = 3
 _TYPES: Final = (np.dtype(np.int16), np.dtype(np.int32), np.dtype(np.int64), np.dtype(np.float64))
 # A block names at most this many numbers; what says more is damaged and may not take all memory.
 MOST: Final = 1 << 24
@@ -109,7 +112,15 @@ def put_ints(values: Ints) -> bytes:
 
 def put_floats(values: Floats) -> bytes:
     """A block of floats, to the bit."""
-    return _put(values, 3) if len(values) else bytes([EMPTY])
+    if not len(values):
+        return bytes([EMPTY])
+    whole = _put(values, 3)
+    # A sensor of few steps that is averaged says the same few long decimals again and again.
+    different, places = np.unique(values.view(np.int64), return_inverse=True)
+    if len(different) * _FEW > len(values):
+        return whole
+    few = bytes([DISTINCT]) + _put(different.view(np.float64), 3) + put_ints(places.astype(np.int64))
+    return min(whole, few, key=len)
 
 
 def _put(values: NDArray[Any], kind: int) -> bytes:
@@ -149,6 +160,13 @@ def get_array(source: Source) -> NDArray[Any]:
     if codec == CONSTANT:
         count, value = source.count(), source.number()
         return np.full(count, value, np.int64)
+    if codec == DISTINCT:
+        if source.data[source.at : source.at + 1] == bytes([DISTINCT]):
+            raise Damaged("a list of different numbers inside of another")
+        different, places = get_array(source), get_ints(source)
+        if len(places) and not 0 <= int(places.min()) <= int(places.max()) < len(different):
+            raise Damaged("a place behind the end of the different numbers")
+        return different[places]
     if codec not in (PCODEC, ZLIB):
         raise Damaged(f"a codec {codec} that this version does not know")
     kind, count = source.byte(), source.count()

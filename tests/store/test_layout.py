@@ -161,3 +161,29 @@ def test_damaged_bytes_are_told_or_read_and_never_anything_else(values: list[Any
         decode_values(bytes(stored))
     with pytest.raises(Damaged):
         decode_values(b"\1")
+
+
+@given(
+    book=st.lists(st.floats(allow_nan=True), min_size=1, max_size=8),
+    places=st.lists(st.integers(0, 7), min_size=30, max_size=200),
+)
+def test_few_different_floats_come_back_to_the_bit(book: list[float], places: list[int]) -> None:
+    values = np.array([book[place % len(book)] for place in places], np.float64)
+    found = packing.get_array(packing.Source(packing.put_floats(values)))
+    assert found.view(np.int64).tolist() == values.view(np.int64).tolist()
+
+
+def test_averages_of_few_steps_take_little() -> None:
+    chance = np.random.default_rng(1)
+    steps = np.sort(chance.random(60))
+    values = steps[np.clip(np.cumsum(chance.integers(-1, 2, 1_000)) + 30, 0, 59)]
+    data = packing.put_floats(values)
+    assert data[0] == packing.DISTINCT
+    assert len(data) < 0.75 * len(packing._put(values, 3))
+    assert packing.get_array(packing.Source(data)).tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("wrong", [b"\x04\x04\x00", b"\x04\x00\x01\x04\x02"])
+def test_places_of_no_number_are_damage(wrong: bytes) -> None:
+    with pytest.raises(Damaged):
+        packing.get_array(packing.Source(wrong))
