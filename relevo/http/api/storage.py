@@ -4,7 +4,7 @@ kept."""
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from relevo.domain.keeping import DAYS_MOST, KEEPINGS_MOST, Ages, Keeping, check_keeping, id_of
 from relevo.domain.records import Dropped, Kept
@@ -15,7 +15,7 @@ from relevo.http.services import Wired
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
 
-_Days = Annotated[int, Field(ge=0, le=DAYS_MOST, description="Days; 0 is for ever.")]
+_Days = Annotated[StrictInt, Field(ge=0, le=DAYS_MOST, description="Days; 0 is for ever.")]
 
 
 class AgesOut(BaseModel):
