@@ -270,7 +270,11 @@ def on_grid(buckets: Buckets, grid: Ints) -> Buckets:
     """One for each interval of ``grid`` (beginnings, ascending, none of the buckets before the first) that has any."""
     if not len(buckets):
         return buckets
-    places = np.searchsorted(grid, buckets["start"], "right") - 1
+    begins = buckets["start"]
+    low = int(grid.searchsorted(begins[0]))
+    if np.array_equal(grid[low : low + len(begins)], begins):
+        return buckets
+    places = np.searchsorted(grid, begins, "right") - 1
     at = np.concatenate(([0], np.flatnonzero(np.diff(places)) + 1))
     return buckets.reduced(at, grid[places[at]])
 
@@ -384,7 +388,14 @@ def _decoded(data: bytes, wanted: frozenset[str]) -> Buckets:
         begin, length = held[name]
         return Source(data[begin : begin + length])
 
+    found: dict[str, Column] = {}
+
     def get(name: str) -> Column:
+        if name not in found:
+            found[name] = read(name)
+        return found[name]
+
+    def read(name: str) -> Column:
         if name not in held:
             return get(_SAME[name]) if name in _SAME and "m" not in held else np.zeros(size, np.int64)
         if name in _TIMES:
@@ -395,9 +406,9 @@ def _decoded(data: bytes, wanted: frozenset[str]) -> Buckets:
         return column(decode_values(data[begin : begin + length])[1])
 
     of_start = part("start")
-    start = np.cumsum(np.concatenate(([of_start.number()], get_ints(of_start))))
+    start = found["start"] = np.cumsum(np.concatenate(([of_start.number()], get_ints(of_start))))
     size = len(start)
-    found = {"start": start, **{name: get(name) for name in wanted if name != "start"}}
-    if any(len(one) != size for one in found.values()):
+    columns = {"start": start, **{name: get(name) for name in wanted}}
+    if any(len(one) != size for one in columns.values()):
         raise Damaged("two lengths of one block")
-    return Buckets(found)
+    return Buckets(columns)

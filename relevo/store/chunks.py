@@ -174,6 +174,15 @@ def erasures_of(connection: sqlite3.Connection, device: int) -> list[Erasure]:
     return [Erasure(*row) for row in rows]
 
 
+def erasures_of_many(connection: sqlite3.Connection, devices: Sequence[int]) -> dict[int, list[Erasure]]:
+    """The same of many devices, those that have any."""
+    found: dict[int, list[Erasure]] = {}
+    text = f"SELECT device, id, key, t0, t1, seq FROM erasures WHERE device IN {LISTED} ORDER BY id"  # noqa: S608
+    for device, *row in connection.execute(text, (json_of(list(devices)),)):
+        found.setdefault(device, []).append(Erasure(*row))
+    return found
+
+
 def erase(connection: sqlite3.Connection, device: int, key: str, t0: int, t1: int, seq: int) -> None:
     """Hide what arrived before ``seq``, inside the open transaction; ``key`` empty for all keys."""
     connection.execute("INSERT INTO erasures(device, key, t0, t1, seq) VALUES (?,?,?,?,?)", (device, key, t0, t1, seq))

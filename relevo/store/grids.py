@@ -88,11 +88,13 @@ def bounds(interval: Interval, zone: ZoneInfo, start: int, end: int) -> Ints:
     return whole[low : int(np.searchsorted(whole, end)) + 1]
 
 
+@lru_cache(maxsize=4_096)
 def floor(zone: ZoneInfo, step: int, ts: int) -> int:
     """When the hour or day begins that ``ts`` is in."""
     return int(grid(zone, step, ts, ts + 1)[0])
 
 
+@lru_cache(maxsize=4_096)
 def ceiling(zone: ZoneInfo, step: int, ts: int) -> int:
     """``ts`` where an hour or day begins, otherwise when the next one does."""
     found = grid(zone, step, ts, ts + 1)
@@ -104,6 +106,7 @@ def widened(zone: ZoneInfo, step: int, spans: list[Span]) -> list[Span]:
     return merged((floor(zone, step, t0), ceiling(zone, step, t1)) for t0, t1 in merged(spans))
 
 
+@lru_cache(maxsize=4_096)
 def same_hours(one: str, other: str, start: int, end: int) -> bool:
     """Whether two zones have the same hours in a span."""
     if one == other:

@@ -8,18 +8,16 @@ whatever has been compacted or rolled up.
 import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from relevo.domain.events import TelemetryReceived
-from relevo.store import chunks
 from relevo.store.buckets import (
     Buckets,
     Column,
     column,
-    decode,
     joined,
     none,
     of_points,
@@ -29,15 +27,65 @@ from relevo.store.buckets import (
     within,
 )
 from relevo.store.chunks import Erasure, Progress
-from relevo.store.columns import parts
+from relevo.store.columns import SPANNED, parts
 from relevo.store.grids import ceiling, floor, grid, same_hours, widened
+from relevo.store.many import LISTED, json_of
+from relevo.store.opened import Opened
 from relevo.store.packing import Ints
 from relevo.store.rollups import DAYS, HOURS
-from relevo.store.stale import HOUR, Span, mark_of, merged, stale_of
+from relevo.store.stale import HOUR, Mark, Span, merged
 
 END: Final = 2**62
 # What roll-ups that have to be combined with points need beside.
 BESIDE: Final = frozenset({"start", "n", "first_ts", "last_ts"})
+_NONE: Final = np.zeros(0, np.int64)
+_COUNT: Final = f"SELECT sum(n) FROM chunks WHERE {SPANNED}"  # noqa: S608
+
+
+_ENDS: Final = ", ".join(
+    f"(SELECT {end} FROM {rows} ORDER BY t0 {order} LIMIT 1)"  # noqa: S608
+    for rows in (
+        "chunks WHERE series = of.id",
+        "rollups WHERE series = of.id AND step = 3600",
+        "rollups WHERE series = of.id AND step = 86400",
+    )
+    for end, order in (("t0", ""), ("t1", "DESC"))
+)
+_KNOWN: Final = (
+    "SELECT of.device, of.key, of.id, coalesce(rolled, 0), coalesce(raw_from, 0), coalesce(hours_from, 0), "  # noqa: S608
+    f"coalesce(days_from, 0), {_ENDS} FROM json_each(?) AS asked "
+    "JOIN series AS of ON of.device = asked.value ->> 0 AND of.key = asked.value ->> 1 "
+    "LEFT JOIN marks ON marks.series = of.id"
+)
+
+
+class Known(NamedTuple):
+    """What is known of a series before anything of it is opened. ``reach`` are beginnings and ends of all that is in
+    chunks, hours and days."""
+
+    series: int = 0
+    mark: Mark = Mark()
+    stale: tuple[Span, ...] = ()
+    reach: tuple[int, ...] = ()
+
+
+def known_of(connection: sqlite3.Connection, of: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Known]:
+    """The same of many, by the number of the device and the key; those that there are."""
+    rows: list[Any] = connection.execute(_KNOWN, (json_of(of),)).fetchall()
+    stale: dict[int, list[Span]] = {}
+    if rolled := [row[2] for row in rows if row[3]]:
+        text = f"SELECT series, t0, t1 FROM stale WHERE series IN {LISTED} ORDER BY t0, t1"  # noqa: S608
+        for number, t0, t1 in connection.execute(text, (json_of(rolled),)):
+            stale.setdefault(number, []).append((t0, t1))
+    return {
+        (row[0], row[1]): Known(
+            row[2],
+            Mark(*row[3:7]),
+            tuple(stale.get(row[2], ())),
+            tuple(one for one in row[7:] if one is not None),
+        )
+        for row in rows
+    }
 
 
 class Past:
@@ -53,17 +101,19 @@ class Past:
         hidden: Sequence[Erasure],
         tail: Iterable[tuple[int, TelemetryReceived]],
         since: int,
+        known: Known | None = None,
+        opened: Opened | None = None,
     ) -> None:
-        """``number`` is the device's, ``tail`` what arrived from it and may not be in chunks yet."""
+        """``number`` is the device's, ``tail`` what arrived from it and may not be in chunks yet; ``known`` is looked
+        up where it is not given."""
         self._connection = connection
-        self._opened: dict[tuple[int, int], Buckets] = {}
+        self._opened = opened if opened is not None else Opened()
+        if known is None:
+            known = known_of(connection, [(number, key)]).get((number, key), Known())
         self.zone = zone
         self._hidden = [(one.t0, one.t1) for one in hidden if one.key in ("", key)]
         erased = [one for one in hidden if one.key in ("", key)]
-        row = connection.execute("SELECT id FROM series WHERE device = ? AND key = ?", (number, key)).fetchone()
-        self._series = int(row[0]) if row is not None else 0
-        self._mark = mark_of(connection, self._series)
-        self._stale = [(t0, t1) for _, t0, t1 in stale_of(connection, self._series)] if self._mark.rolled else []
+        self._series, self._mark, self._stale, self._stored = known
         mark = progress.mark(number)
         found = [
             (event.ts, seq, event.values[key])
@@ -73,9 +123,11 @@ class Past:
             and key in event.values
             and not any(one.t0 <= event.ts < one.t1 and seq < one.seq for one in erased)
         ]
-        found.sort(key=lambda one: one[:2])
-        self._tail_ts = np.array([one[0] for one in found], np.int64)
-        self._tail = column([one[2] for one in found])
+        self._tail_ts, self._tail = _NONE, _NONE
+        if found:
+            found.sort(key=lambda one: one[:2])
+            self._tail_ts = np.array([one[0] for one in found], np.int64)
+            self._tail = column([one[2] for one in found])
         self.rolled = floor(zone, HOURS, self._mark.rolled) if self._mark.rolled else 0
         # Days from here on are made of hours, and hours from ``raw_from`` on of points.
         self._whole = ceiling(zone, DAYS, self._mark.hours_from) if self._mark.hours_from else 0
@@ -86,16 +138,7 @@ class Past:
     @cached_property
     def _reach(self) -> tuple[int, int] | None:
         """When the oldest and the newest point may have been, none when there are none."""
-        found = self._connection.execute(
-            "SELECT (SELECT t0 FROM chunks WHERE series = ?1 ORDER BY t0 LIMIT 1), "
-            "(SELECT t0 FROM rollups WHERE series = ?1 AND step = 3600 ORDER BY t0 LIMIT 1), "
-            "(SELECT t0 FROM rollups WHERE series = ?1 AND step = 86400 ORDER BY t0 LIMIT 1), "
-            "(SELECT t1 FROM chunks WHERE series = ?1 ORDER BY t0 DESC LIMIT 1), "
-            "(SELECT t1 FROM rollups WHERE series = ?1 AND step = 3600 ORDER BY t0 DESC LIMIT 1), "
-            "(SELECT t1 FROM rollups WHERE series = ?1 AND step = 86400 ORDER BY t0 DESC LIMIT 1)",
-            (self._series,),
-        ).fetchone()
-        ends = [one for one in found if one is not None] + self._tail_ts[:1].tolist() + self._tail_ts[-1:].tolist()
+        ends = [*self._stored, *self._tail_ts[:1].tolist(), *self._tail_ts[-1:].tolist()]
         return (min(ends), max(ends)) if ends else None
 
     @property
@@ -110,32 +153,37 @@ class Past:
 
     def count(self, start: int, end: int) -> int:
         """About how many points there are in a span, and not less: parts of chunks count as whole ones."""
-        row = self._connection.execute(
-            "SELECT sum(n) FROM chunks WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ?",
-            (self._series, chunks.first_start(self._connection, self._series, start), end, start),
-        ).fetchone()
-        low, high = np.searchsorted(self._tail_ts, (start, end))
-        return (row[0] or 0) + int(high - low)
+        row = self._connection.execute(_COUNT, (self._series, end, start)).fetchone()
+        low, high = self._in_tail(start, end)
+        return (row[0] or 0) + high - low
+
+    def _in_tail(self, start: int, end: int) -> tuple[int, int]:
+        if not len(self._tail_ts):
+            return 0, 0
+        low, high = self._tail_ts.searchsorted((start, end)).tolist()
+        return low, high
 
     def points(self, start: int, end: int) -> tuple[Ints, Column]:
         """Times and values with ``start <= ts < end``, by time and then by arrival."""
         times: list[Ints] = []
         values: list[Column] = []
         if self._series:
-            for ts, of_chunk in parts(self._connection, self._series, start, end):
+            for ts, of_chunk in parts(self._connection, self._series, start, end, self._opened.chunk):
                 kept = ~within(ts, self._hidden) if self._hidden else None
                 times.append(ts if kept is None else ts[kept])
                 values.append(of_chunk if kept is None else of_chunk[kept])
-        low, high = np.searchsorted(self._tail_ts, (start, end))
+        low, high = self._in_tail(start, end)
         if low < high:
             # What is in chunks arrived before, so it stays before what has the same time.
             times.append(self._tail_ts[low:high])
             values.append(self._tail[low:high])
         if not times:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+            return _NONE, _NONE
+        if len(times) == 1:
+            return times[0], values[0]
         ts = np.concatenate(times)
         found = joined(values)
-        if low < high and len(times) > 1 and not bool((ts[1:] >= ts[:-1]).all()):
+        if low < high and not bool((ts[1:] >= ts[:-1]).all()):
             order = np.argsort(ts, kind="stable")
             return ts[order], found[order]
         return ts, found
@@ -218,7 +266,7 @@ class Past:
 
     def _dirty(self, low: int, high: int) -> list[Span]:
         """What roll-ups between do not hold of."""
-        first, last = np.searchsorted(self._tail_ts, (low, high))
+        first, last = self._in_tail(low, high)
         late = np.unique(self._tail_ts[first:last] // HOUR).tolist() if first < last else []
         spans = [*self._stale, *self._hidden, *((one * HOUR, (one + 1) * HOUR) for one in late)]
         if low < self.raw_from:
@@ -240,16 +288,13 @@ class Past:
         frozen = self.raw_from if step == HOURS else self._whole
         name = self.zone.key
         for t0, t1, zone, data in blocks:
-            opened = self._opened.get((step, t0))
-            if opened is None or not wanted <= opened.columns.keys():
-                opened = self._opened[step, t0] = decode(data, wanted)
-            held = opened.only(wanted)
+            held = self._opened.block(data, wanted).only(wanted)
             if zone != name and t1 > frozen and not (step == HOURS and same_hours(zone, name, t0, t1)):
                 wrong.append((max(t0, frozen), t1))
                 held = held.where(held["start"] < frozen)
             if t0 < low or t1 > high:
                 start = held["start"]
-                held = held.where(slice(int(np.searchsorted(start, low)), int(np.searchsorted(start, high))))
+                held = held.where(slice(*start.searchsorted((low, high)).tolist()))
             if len(held):
                 found.append(held)
         return found, wrong

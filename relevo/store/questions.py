@@ -5,10 +5,11 @@ journal's tail is decoded once for all of them.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -36,6 +37,7 @@ from relevo.store.buckets import (
     Column,
     falls_between,
     is_true,
+    joined,
     needed,
     none,
     numbers,
@@ -44,9 +46,11 @@ from relevo.store.buckets import (
 )
 from relevo.store.grids import bounds, grid, zone_of
 from relevo.store.layout import plain
+from relevo.store.many import LISTED, json_of
+from relevo.store.opened import Opened
 from relevo.store.openers import open_points, opened_part
 from relevo.store.packing import Ints
-from relevo.store.past import Past
+from relevo.store.past import Known, Past, known_of
 from relevo.store.rollups import DAYS, HOURS
 from relevo.store.series import read
 from relevo.store.stale import Span
@@ -55,6 +59,9 @@ from relevo.store.tails import Tails
 # Of so many points no chart is slow.
 _FEW: Final = 20_000
 _encode: Final = msgspec.json.Encoder(enc_hook=np.ndarray.tolist).encode
+# So many series are looked at in one transaction, which takes a few milliseconds.
+_AT_ONCE: Final = 20
+_opened: Final = Opened()
 _NO_TIMES: Final = np.zeros(0, np.int64)
 _CHART: Final = needed(("min", "max", "first", "last", "silence"))
 _POINTS: Final = needed(("min", "max", "first", "last"))
@@ -69,15 +76,14 @@ def answer(connection: sqlite3.Connection, tails: Tails, wanted: Question) -> tu
     items: list[dict[str, Any] | None]
     if isinstance(wanted, ChartWanted):
         chart = wanted
-        items = [found.of(one, chart.zone, partial(_chart, wanted=chart, every_s=one.every_s)) for one in chart.series]
+        items = found.of(chart.series, chart.zone, partial(_chart, wanted=chart))
         if chart.alone:
             return _encode(items[0]), items[0] is None
         return _encode({"items": _named(chart.series, items)}), not any(items)
     asked = wanted
     interval = parse_interval(asked.interval)
     left = [TOGETHER_MOST if not asked.alone else ROWS_MOST]
-    ask = partial(_aggregates, wanted=asked, interval=interval, left=left)
-    items = [found.of(one, asked.zone, ask) for one in asked.series]
+    items = found.of(asked.series, asked.zone, partial(_aggregates, wanted=asked, interval=interval, left=left))
     if asked.alone:
         return _encode(items[0]), items[0] is None
     body = {"interval": asked.interval, "axes": _axes([one for one in items if one is not None])}
@@ -176,7 +182,7 @@ def _axes(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class _Moments:
-    """Series one after the other, each as it was at one moment."""
+    """Series a few at a time, each as it was at one moment."""
 
     def __init__(self, connection: sqlite3.Connection, tails: Tails, series: Sequence[Named]) -> None:
         self._connection = connection
@@ -191,39 +197,67 @@ class _Moments:
             finally:
                 connection.execute("ROLLBACK")
 
-    def of(self, one: Named, zone: str, ask: Callable[[Past], dict[str, Any] | None]) -> dict[str, Any] | None:
-        """What ``ask`` finds in one series; none where there is no such series."""
+    def of(
+        self, series: Sequence[Named], zone: str, ask: Callable[[Past, Named], dict[str, Any] | None]
+    ) -> list[dict[str, Any] | None]:
+        """What ``ask`` finds in each; none where there is no such series."""
         connection = self._connection
-        connection.execute("BEGIN")
-        try:
-            past = self._past(one, zone)
-            return ask(past) if past is not None else None
-        finally:
-            connection.execute("ROLLBACK")
+        found: list[dict[str, Any] | None] = []
+        for at in range(0, len(series), _AT_ONCE):
+            part = series[at : at + _AT_ONCE]
+            connection.execute("BEGIN")
+            try:
+                found += [ask(past, one) if past is not None else None for past, one in self._pasts(part, zone)]
+            finally:
+                connection.execute("ROLLBACK")
+        return found
 
-    def _past(self, one: Named, zone: str) -> Past | None:
+    def _pasts(self, series: Sequence[Named], zone: str) -> Iterator[tuple[Past | None, Named]]:
         connection = self._connection
-        row = connection.execute(
-            "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (one.device, one.since)
-        ).fetchone()
-        if row is None:
-            return None
-        number = int(row[0])
         progress = chunks.progress(connection)
-        if self._read is None:
-            tail = self._tails.of([one.device], progress.mark(number))[one.device]
-        else:
-            tail = self._read[one.device]
-        of_device = zone_of(connection, number, zone)
-        hidden = chunks.erasures_of(connection, number)
-        past = Past(connection, number, one.key, of_device, progress, hidden, tail, one.since)
-        return past if past.first is not None else None
+        devices = _devices(connection, series)
+        of = [(devices[one.device, one.since][0], one.key) for one in series if (one.device, one.since) in devices]
+        known = known_of(connection, of)
+        hidden = chunks.erasures_of_many(connection, [number for number, _ in devices.values()])
+        for one in series:
+            if (one.device, one.since) not in devices:
+                yield None, one
+                continue
+            number, at_site = devices[one.device, one.since]
+            if self._read is None:
+                tail = self._tails.of([one.device], progress.mark(number))[one.device]
+            else:
+                tail = self._read[one.device]
+            past = Past(
+                connection,
+                number,
+                one.key,
+                ZoneInfo(at_site or zone),
+                progress,
+                hidden.get(number, ()),
+                tail,
+                one.since,
+                known.get((number, one.key), Known()),
+                _opened,
+            )
+            yield (past if past.first is not None else None), one
+
+
+def _devices(connection: sqlite3.Connection, series: Sequence[Named]) -> dict[tuple[str, int], tuple[int, str | None]]:
+    """Number and, where its site has one, zone of devices, by their names and the events that registered them."""
+    rows = connection.execute(
+        "SELECT devices.id, registered_seq, number, zone FROM devices LEFT JOIN sites ON sites.id = devices.site "
+        f"WHERE devices.id IN {LISTED}",  # noqa: S608
+        (json_of(list({one.device for one in series})),),
+    )
+    return {(name, since): (number, zone) for name, since, number, zone in rows}
 
 
 # Charts
 
 
-def _chart(past: Past, wanted: ChartWanted, every_s: float) -> dict[str, Any] | None:
+def _chart(past: Past, one: Named, wanted: ChartWanted) -> dict[str, Any] | None:
+    every_s = one.every_s
     first, last = past.first, past.last
     if first is None or last is None:
         return None
@@ -246,7 +280,7 @@ def _chart(past: Past, wanted: ChartWanted, every_s: float) -> dict[str, Any] | 
     ends = np.concatenate((rows["first_ts"][1:], (rows["silence_ts"] + rows["silence"])[inside]))
     counts = rows["n"] - 1
     usual = (rows["last_ts"] - rows["first_ts"])[counts > 0] / counts[counts > 0]
-    every = every_s * 1_000 or float(np.median(usual if len(usual) else between if len(between) else [0]))
+    every = every_s * 1_000 or _median(usual if len(usual) else between)
     # With few rows each of them gives its first and last point, too.
     ts, values = _extremes(rows, start, end, most, len(rows) < most // 2)
     return {"points": _pairs(ts, values), "source": _SOURCES[step], "gaps": _gaps(begins, ends, every), "next": None}
@@ -255,11 +289,19 @@ def _chart(past: Past, wanted: ChartWanted, every_s: float) -> dict[str, Any] | 
 def _raw_chart(past: Past, start: int, end: int, most: int, every_s: float) -> dict[str, Any]:
     ts, values = past.points(start, end)
     between = np.diff(ts)
-    every = every_s * 1_000 or float(np.median(between) if len(between) else 0)
+    every = every_s * 1_000 or _median(between)
     gaps = _gaps(ts[:-1], ts[1:], every)
     if len(ts) > most:
         ts, values = _extremes(of_points(ts, values, _CHART), start, end, most, False)
     return {"points": _pairs(ts, values), "source": "raw", "gaps": gaps, "next": None}
+
+
+def _median(of: Column) -> float:
+    """0 of nothing. NumPy's own looks for so much beside that it takes longer than a chart."""
+    if not len(of):
+        return 0.0
+    ordered, middle = np.sort(of), len(of) // 2
+    return float(ordered[middle] if len(of) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
 
 
 def _pairs(ts: Ints, values: Column) -> list[tuple[int, Any]]:
@@ -284,13 +326,11 @@ def _extremes(rows: Buckets, start: int, end: int, most: int, ends_too: bool) ->
     first, last = (rows.where(slice(at, at + 1 or None)) for at in (0, len(rows) - 1))
     times = [parts[f"{name}_ts"][kept] for name, kept in groups] + [first["first_ts"], last["last_ts"]]
     held = [parts[name][kept] for name, kept in groups] + [first["first"], last["last"]]
-    ts = np.concatenate(times)
-    values = [value for one in held for value in one.tolist()]
-    ts, places = np.unique(ts, return_index=True)
-    found = np.empty(len(ts), object)
-    for at, place in enumerate(places.tolist()):
-        found[at] = values[place]
-    return ts, found
+    ts, values = np.concatenate(times), joined(held)
+    order = np.argsort(ts, kind="stable")
+    ts = ts[order]
+    kept = np.append(True, ts[1:] != ts[:-1])
+    return ts[kept], values[order[kept]]
 
 
 def _gaps(begins: Ints, ends: Ints, every: float) -> list[Span]:
@@ -308,7 +348,9 @@ def _gaps(begins: Ints, ends: Ints, every: float) -> list[Span]:
 # Aggregates
 
 
-def _aggregates(past: Past, wanted: AggregatesWanted, interval: Interval, left: list[int]) -> dict[str, Any] | None:
+def _aggregates(
+    past: Past, _: Named, wanted: AggregatesWanted, interval: Interval, left: list[int]
+) -> dict[str, Any] | None:
     first, last = past.first, past.last
     if first is None or last is None:
         return None
@@ -345,40 +387,40 @@ def _aggregates(past: Past, wanted: AggregatesWanted, interval: Interval, left: 
     return body | {"from": begins, "values": found}
 
 
-def _column(past: Past, name: str, rows: Buckets, start: int) -> list[Any]:
+def _column(past: Past, name: str, rows: Buckets, start: int) -> Column | list[Any]:
     if not len(rows):
         return []
     if name in ("count", "first", "last"):
-        plain: list[Any] = rows["n" if name == "count" else name].tolist()
-        return plain
+        return rows["n" if name == "count" else name]
     if name == "increase":
         found = _increase(past, rows, start)
     elif name == "mean":
         found = numbers(rows["sum"])[0] / np.maximum(rows["m"], 1)
     else:
         found = rows[name]
-    listed: list[Any] = found.tolist()
     if bool((rows["m"] > 0).all()):
-        return listed
-    return [one if held else None for one, held in zip(listed, rows["m"].tolist(), strict=True)]
+        return found
+    return [one if held else None for one, held in zip(found.tolist(), rows["m"].tolist(), strict=True)]
 
 
 def _increase(past: Past, rows: Buckets, start: int) -> Column:
     """What it rose by from each point to the next, where the later one is: so intervals add up."""
-    held = np.flatnonzero(rows["m"] > 0)
-    found = np.zeros(len(rows), np.float64)
-    if not len(held):
-        return found
-    begun, ended = (numbers(rows[name])[0][held] for name in ("begun", "ended"))
-    inside = ended - begun + numbers(rows["dropped"])[0][held]
+    whole = rows
+    kept = rows["m"] > 0
+    if not bool(kept.all()):
+        rows = rows.where(kept)
+    if not len(rows):
+        return np.zeros(len(whole), np.float64)
+    begun, ended = (numbers(rows[name])[0] for name in ("begun", "ended"))
+    inside = ended - begun + numbers(rows["dropped"])[0]
     before = past.before(start, needed(("increase",)))
     earlier = numbers(before["ended"])[0] if before is not None and int(before["m"][0]) else begun[:1]
     rises = falls_between(begun, np.concatenate((earlier, ended[:-1])))
     inside = _told(inside + rises, ended)
-    if len(held) == len(rows):
+    if rows is whole:
         return inside
-    found = np.zeros(len(rows), inside.dtype)
-    found[held] = inside
+    found = np.zeros(len(whole), inside.dtype)
+    found[kept] = inside
     return found
 
 
@@ -423,12 +465,11 @@ def _on(past: Past, rows: Buckets, edges: Ints, start: int, end: int) -> tuple[I
     return edges[kept], total[kept].tolist(), np.searchsorted(kept, places)
 
 
-def _spread(values: list[Any], places: Ints, size: int) -> list[Any]:
-    found = np.full(size, None, object)
-    for place, value in zip(places.tolist(), values, strict=True):
+def _spread(values: Column | list[Any], places: Ints, size: int) -> list[Any]:
+    found: list[Any] = [None] * size
+    for place, value in zip(places.tolist(), values.tolist() if isinstance(values, np.ndarray) else values, strict=True):
         found[place] = value
-    spread: list[Any] = found.tolist()
-    return spread
+    return found
 
 
 # Completeness
@@ -455,10 +496,10 @@ def _completeness(connection: sqlite3.Connection, tails: Tails, wanted: Complete
     usual: list[float] = []
     for key in keys:
 
-        def ask(past: Past) -> dict[str, Any]:
+        def ask(past: Past, _: Named) -> dict[str, Any]:
             return {"rows": past.buckets(HOURS, start, end, needed(("count", "silence")))}
 
-        found = moments.of(Named(of.device, of.since, key), wanted.zone, ask)
+        found = moments.of([Named(of.device, of.since, key)], wanted.zone, ask)[0]
         rows: Buckets = found["rows"] if found is not None else none(needed(("count", "silence")))
         if not len(rows):
             continue
@@ -469,7 +510,7 @@ def _completeness(connection: sqlite3.Connection, tails: Tails, wanted: Complete
         counts = rows["n"] - 1
         if counts.any():
             held = counts > 0
-            usual.append(float(np.median((rows["last_ts"] - rows["first_ts"])[held] / counts[held])))
+            usual.append(_median((rows["last_ts"] - rows["first_ts"])[held] / counts[held]))
         begins = np.concatenate(([start], rows["last_ts"], rows["silence_ts"]))
         ends = np.concatenate((rows["first_ts"], [end], rows["silence_ts"] + rows["silence"]))
         spans = sorted((t0, t1) for t0, t1 in zip(begins.tolist(), ends.tolist(), strict=True) if t0 < t1)
