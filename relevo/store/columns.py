@@ -5,13 +5,10 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
 from relevo.store.buckets import EVERYTHING, Buckets, Column, column, none, of_points, on_grid, together
 from relevo.store.compaction import opened
 from relevo.store.grids import grid
 from relevo.store.packing import Ints
-
 
 # Chunks of a series with something of ``?3 <= ts < ?2``, see :func:`relevo.store.chunks.first_start`.
 SPANNED: Final = (

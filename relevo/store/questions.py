@@ -62,6 +62,10 @@ _encode: Final = msgspec.json.Encoder(enc_hook=np.ndarray.tolist).encode
 # So many series are looked at in one transaction, which takes a few milliseconds.
 _AT_ONCE: Final = 20
 _opened: Final = Opened()
+_DEVICES: Final = (
+    "SELECT devices.id, registered_seq, number, zone FROM devices LEFT JOIN sites ON sites.id = devices.site "  # noqa: S608
+    f"WHERE devices.id IN {LISTED}"
+)
 _NO_TIMES: Final = np.zeros(0, np.int64)
 _CHART: Final = needed(("min", "max", "first", "last", "silence"))
 _POINTS: Final = needed(("min", "max", "first", "last"))
@@ -134,23 +138,27 @@ def _chunk_page(
         ts: list[int] = []
         values: list[Any] = []
         kinds: list[int] = []
-        seq: list[int] = []
+        position: tuple[int, int] | None = None
+        most = wanted.limit
         for of_times, data in connection.execute(
             "SELECT times.data, chunks.data FROM chunks JOIN times ON times.id = chunks.times "
             "WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ? ORDER BY t0, seq",
             (row[1], chunks.first_start(connection, row[1], start), wanted.end, start),
         ):
             part, times, held = opened_part(of_times, data, start, wanted.end, wanted.after)
+            before = len(ts)
             ts += times.ts[part].tolist()
-            seq += times.seq[part].tolist()
-            kinds += times.quality[part].tolist()
+            if wanted.json == "quality":
+                kinds += times.quality[part].tolist()
             values += plain(held[part])
-            if len(ts) > wanted.limit:
+            if before < most <= len(ts):
+                position = (ts[most - 1], int(times.seq[part][most - 1 - before]))
+            if len(ts) > most:
                 break
     finally:
         connection.execute("ROLLBACK")
-    most = wanted.limit
-    position = (ts[most - 1], seq[most - 1]) if len(ts) > most else None
+    if len(ts) <= most:
+        position = None
     return ts[:most], values[:most], kinds[:most], position
 
 
@@ -245,11 +253,7 @@ class _Moments:
 
 def _devices(connection: sqlite3.Connection, series: Sequence[Named]) -> dict[tuple[str, int], tuple[int, str | None]]:
     """Number and, where its site has one, zone of devices, by their names and the events that registered them."""
-    rows = connection.execute(
-        "SELECT devices.id, registered_seq, number, zone FROM devices LEFT JOIN sites ON sites.id = devices.site "
-        f"WHERE devices.id IN {LISTED}",  # noqa: S608
-        (json_of(list({one.device for one in series})),),
-    )
+    rows = connection.execute(_DEVICES, (json_of(list({one.device for one in series})),))
     return {(name, since): (number, zone) for name, since, number, zone in rows}
 
 
@@ -379,7 +383,9 @@ def _aggregates(
     if left[0] < 0:
         message = f"interval {wanted.interval} gives more than {TOGETHER_MOST} rows together: take a longer one"
         raise Invalid("interval_invalid", message, [FieldError("interval", message, "interval_invalid")])
-    found = {name: _column(past, name, rows, start) for name in wanted.names if name != "on"}
+    found: dict[str, Column | list[Any]] = {
+        name: _column(past, name, rows, start) for name in wanted.names if name != "on"
+    }
     begins = rows["start"]
     if "on" in wanted.names:
         begins, on, places = _on(past, rows, edges, start, end)
@@ -467,7 +473,8 @@ def _on(past: Past, rows: Buckets, edges: Ints, start: int, end: int) -> tuple[I
 
 def _spread(values: Column | list[Any], places: Ints, size: int) -> list[Any]:
     found: list[Any] = [None] * size
-    for place, value in zip(places.tolist(), values.tolist() if isinstance(values, np.ndarray) else values, strict=True):
+    listed: list[Any] = values.tolist() if isinstance(values, np.ndarray) else values
+    for place, value in zip(places.tolist(), listed, strict=True):
         found[place] = value
     return found
 

@@ -30,9 +30,7 @@ _AT_ONCE: Final = 250
 # A thousand ids of 39 characters, and the head of the request (64 KiB) has room for them.
 Ids = Annotated[
     str,
-    Query(
-        alias="devices", max_length=40_000, pattern=r"^[A-Za-z0-9_.:,-]*$", description="Ids, separated by commas."
-    ),
+    Query(alias="devices", max_length=40_000, pattern=r"^[A-Za-z0-9_.:,-]*$", description="Ids, separated by commas."),
 ]
 Tag = Annotated[str, Query(max_length=64)]
 Site = Annotated[str, Query(max_length=64)]
