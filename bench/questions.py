@@ -7,7 +7,8 @@ The database is made by the store's writer and the compactor's own code, as in `
 keys every 10 s for 30 days, 100 with one value a minute for 30 days, 100 water meters with a reading every 15 minutes
 for a year, and so many more devices with a last reading that there are 10,000. Then it is served, and each question is
 asked over one connection, again and again: alone, and while 2,000 messages of five values a second are taken at QoS 1.
-The process that answers is warm: the first three answers do not count.
+The process that answers is warm: the first three answers do not count. At last it is the messages that are measured, how
+long until they are acknowledged by themselves and while all questions are asked in a loop.
 """
 
 import argparse
@@ -154,6 +155,7 @@ def main() -> None:
             prepared(place / FILE_NAME)
         with RunningServer(place, env={"RELEVO_PROFILE": "lab"}) as server:
             run(server, options)
+            acknowledgements(server, options)
 
 
 def run(server: RunningServer, options: argparse.Namespace) -> None:
@@ -178,6 +180,42 @@ def run(server: RunningServer, options: argparse.Namespace) -> None:
     print("|---|--:|--:|--:|--:|---|--:|--:|---|")
     for name, goal, _, _ in asked:
         print(f"| {name} | {goal} | {' | '.join(found[name])} |")
+
+
+def acknowledgements(server: RunningServer, options: argparse.Namespace) -> None:
+    """Three times in turn: messages at the rate by themselves, and while all of the questions are asked in a loop."""
+    named = argparse.Namespace(seconds=5, warmup=1, expect=200)
+    found: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    for round_ in range(3):
+        for beside in (False, True):
+            ended = threading.Event()
+            thread = threading.Thread(target=asking, args=(server, ended))
+            if beside:
+                thread.start()
+            prefix = f"ack{round_}{'q' * beside}"
+            found[beside].append(
+                load(server.mqtt_port, prefix, named, connections=100, window=10, pid=server.pid, rate=options.rate)
+            )
+            ended.set()
+            if beside:
+                thread.join()
+    print("\n| Acknowledged, medians of three | p50 ms | p99 ms | cores of the server |\n|---|--:|--:|--:|")
+    middles = []
+    for beside, name in ((False, "by themselves"), (True, "beside questions")):
+        middle = {of: statistics.median(one[of] for one in found[beside]) for of in ("p50_ms", "p99_ms", "cores")}
+        middles.append(middle["p99_ms"])
+        each = ", ".join(f"{one['p99_ms']:.1f}" for one in found[beside])
+        print(f"| {name} | {middle['p50_ms']:.2f} | {middle['p99_ms']:.1f} ({each}) | {middle['cores']:.2f} |")
+    verdict = "reached" if middles[1] <= 1.5 * middles[0] else "MISSED"
+    print(f"\np99 is {middles[1] / middles[0]:.2f} times as long (goal 1.5): {verdict}")
+
+
+def asking(server: RunningServer, ended: threading.Event) -> None:
+    client, asked = Client(server), list(questions())
+    while not ended.is_set():
+        for _, _, path, query in asked:
+            if not ended.is_set():
+                client.ask(path, query)
 
 
 def ingest(server: RunningServer, options: argparse.Namespace, ended: threading.Event, most_s: float) -> None:

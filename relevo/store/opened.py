@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from relevo.store.buckets import Buckets, Column, decode
-from relevo.store.columns import open_chunk
+from relevo.store.buckets import Buckets, Column, column, decode
+from relevo.store.compaction import opened
+from relevo.store.layout import Times
 from relevo.store.packing import Ints
 
 BYTES_MOST: Final = 32 * 1024 * 1024
@@ -57,15 +58,21 @@ class Opened:
 
     def chunk(self, of_times: bytes, data: bytes) -> tuple[Ints, Column]:
         """Times and values of a chunk. Raises :class:`relevo.errors.Damaged`."""
+        times, values = self.times_and_values(of_times, data)
+        return times.ts, values
+
+    def times_and_values(self, of_times: bytes, data: bytes) -> tuple[Times, Column]:
+        """The same with arrival numbers and qualities, see :class:`relevo.store.layout.Times`."""
         key = (of_times, data)
         found = self._held.get(key)
         if found is not None:
             self._held.move_to_end(key)
-            return found[1]["ts"], found[1]["values"]
-        ts, values = open_chunk(of_times, data)
-        columns = {"ts": ts, "values": values}
-        self._keep(key, columns)
-        return columns["ts"], columns["values"]
+            columns = found[1]
+        else:
+            times, values = opened(of_times, data)
+            columns = {name: _short(one) for name, one in times._asdict().items()} | {"values": column(values)}
+            self._keep(key, columns)
+        return Times(columns["ts"], columns["seq"], columns["quality"]), columns["values"]
 
     def _keep(self, key: _Key, columns: dict[str, Column]) -> None:
         size = _ENTRY + len(key[0]) + len(key[1])

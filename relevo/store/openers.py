@@ -1,5 +1,7 @@
 """Points of a chunk as a page wants them."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from relevo.store.compaction import opened
@@ -15,10 +17,15 @@ def open_points(times_data: bytes, data: bytes, start: int, end: int, after: tup
 
 
 def opened_part(
-    times_data: bytes, data: bytes, start: int, end: int, after: tuple[int, int] | None
+    times_data: bytes,
+    data: bytes,
+    start: int,
+    end: int,
+    after: tuple[int, int] | None,
+    open_: Callable[[bytes, bytes], tuple[Times, Values]] = opened,
 ) -> tuple[slice, Times, Values]:
     """Where in a chunk these points are, its times and its values. Raises :class:`relevo.errors.Damaged`."""
-    times, values = opened(times_data, data)
+    times, values = open_(times_data, data)
     low, high = np.searchsorted(times.ts, (start, end))
     if after is not None and low < high and int(times.ts[low]) == after[0]:
         # What comes behind a position in the same millisecond; everything else does anyway.

@@ -22,6 +22,7 @@ QUERY_S: Final = 20.0
 PROCESSES: Final = 2
 _WAITING_MOST: Final = 100
 _GONE_S: Final = 2.0
+_CHUNKED_MOST: Final = 10_000
 _json: Final = msgspec.json.Encoder().encode
 
 
@@ -165,6 +166,8 @@ class History:
         self._all = tuple(self._free)
         self._turns = asyncio.Semaphore(processes)
         self._waiting = 0
+        # Of series whose chunks were needed, when a point in one of them was: spans around it need them again.
+        self._chunked: dict[tuple[str, int, str], int] = {}
 
     @property
     def pids(self) -> list[int]:
@@ -186,11 +189,28 @@ class History:
         Raises :class:`StoreUnavailable` when it takes too long, and :class:`TooMany` when too many are waiting already.
         Whoever is cancelled ends the work, too.
         """
-        with contextlib.suppress(ChunksNeeded):
-            return await self._readers.run(read, None, device, key, start, end, limit, after, since)
+        page = await self._from_tail(device, key, start, end, limit, after, since)
+        if page is not None:
+            return page
         answer = await self._ask(PageWanted(device, key, start, end, limit, after, since))
         assert answer.page is not None
         return answer.page
+
+    async def _from_tail(
+        self, device: str, key: str, start: int, end: int, limit: int, after: tuple[int, int] | None, since: int
+    ) -> Page | None:
+        """None where chunks have to be opened."""
+        of = (device, since, key)
+        begin = start if after is None else max(start, after[0])
+        if begin <= self._chunked.get(of, begin - 1) < end:
+            return None
+        try:
+            return await self._readers.run(read, None, device, key, start, end, limit, after, since)
+        except ChunksNeeded as needed:
+            if len(self._chunked) >= _CHUNKED_MOST:
+                self._chunked.clear()
+            self._chunked[of] = needed.until
+            return None
 
     async def newest(self, device: str, most: int, since: int) -> list[Said]:
         """See :func:`relevo.store.series.newest`. Raises as :meth:`page` does."""
@@ -211,9 +231,8 @@ class History:
     ) -> tuple[bytes, tuple[int, int] | None, bool]:
         """The points of a page as a JSON array, each with its quality if wanted; the position of the last one when more
         follow; and whether there are none. Raises as :meth:`page`."""
-        try:
-            page = await self._readers.run(read, None, device, key, start, end, limit, after, since)
-        except ChunksNeeded:
+        page = await self._from_tail(device, key, start, end, limit, after, since)
+        if page is None:
             kind: Literal["points", "quality"] = "quality" if quality else "points"
             answer = await self._ask(PageWanted(device, key, start, end, limit, after, since, kind))
             return answer.body, answer.position, answer.nothing

@@ -145,7 +145,7 @@ def _chunk_page(
             "WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ? ORDER BY t0, seq",
             (row[1], chunks.first_start(connection, row[1], start), wanted.end, start),
         ):
-            part, times, held = opened_part(of_times, data, start, wanted.end, wanted.after)
+            part, times, held = opened_part(of_times, data, start, wanted.end, wanted.after, _opened.times_and_values)
             before = len(ts)
             ts += times.ts[part].tolist()
             if wanted.json == "quality":
@@ -389,7 +389,8 @@ def _aggregates(
     begins = rows["start"]
     if "on" in wanted.names:
         begins, on, places = _on(past, rows, edges, start, end)
-        found = {name: _spread(one, places, len(begins)) for name, one in found.items()} | {"on": on}
+        found = {name: _spread(one, places, len(begins)) for name, one in found.items()}
+        found["on"] = on
     return body | {"from": begins, "values": found}
 
 

@@ -46,7 +46,12 @@ class Page(NamedTuple):
 
 
 class ChunksNeeded(Exception):
-    """There are chunks in the span, and nobody here to open them."""
+    """There are chunks in the span, and nobody here to open them. ``until`` is when the last point of one of them was
+    (milliseconds UTC)."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__(f"chunks until {until}")
+        self.until = until
 
 
 def _quality(event: TelemetryReceived) -> int:
@@ -170,13 +175,13 @@ def _last(
 ) -> list[Point]:
     """The last points in chunks of a series, at least ``most`` where there are as many."""
     found: list[Point] = []
-    for times, data in connection.execute(
-        "SELECT times.data, chunks.data FROM chunks JOIN times ON times.id = chunks.times WHERE series = ? "
+    for times, data, until in connection.execute(
+        "SELECT times.data, chunks.data, t1 FROM chunks JOIN times ON times.id = chunks.times WHERE series = ? "
         "ORDER BY t0 DESC, seq DESC",
         (series,),
     ):
         if opener is None:
-            raise ChunksNeeded
+            raise ChunksNeeded(until)
         points = opener(times, data, -_EVER, _EVER, None)
         found += [point for point in points if not any(one.t0 <= point.ts < one.t1 for one in hidden)]
         if len(found) >= most:
@@ -199,14 +204,14 @@ def from_chunks(
     Raises :class:`ChunksNeeded` where there are chunks and no ``opener``.
     """
     rows = connection.execute(
-        "SELECT times.data, chunks.data FROM chunks JOIN times ON times.id = chunks.times "
+        "SELECT times.data, chunks.data, t1 FROM chunks JOIN times ON times.id = chunks.times "
         "WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ? ORDER BY t0, seq",
         (series, chunks.first_start(connection, series, start), end, start),
     )
     found: list[Point] = []
-    for times, data in rows:
+    for times, data, until in rows:
         if opener is None:
-            raise ChunksNeeded
+            raise ChunksNeeded(until)
         points = opener(times, data, start, end, after)
         # What is hidden is so whenever it arrived: all that is in chunks did before.
         for one in hidden:

@@ -6,7 +6,7 @@ MessagePack: :class:`PageWanted` is answered with a page; :class:`StepWanted` an
 :class:`relevo.store.chunks.Step` or nothing, :class:`RollWanted` with a :class:`relevo.store.rollups.RollStep` or
 nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`, :class:`ScrubWanted` with a
 :class:`relevo.store.erasing.Scrub` or nothing; what is in :mod:`relevo.store.asking` with the bytes of a JSON body.
-The database is only read. With ``idle`` it runs when nothing else wants to.
+The database is only read. With ``idle`` it runs when nothing else wants to, else at a lower priority than the server.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import msgspec
 
@@ -122,6 +122,7 @@ Wanted: TypeAlias = (
     | CompletenessWanted
 )
 
+_NICER: Final = 5
 encode = msgspec.msgpack.Encoder().encode
 decode_wanted = msgspec.msgpack.Decoder(Wanted).decode
 decode_answer = msgspec.msgpack.Decoder(Answer).decode
@@ -228,6 +229,10 @@ def main() -> None:
     if idle:
         with contextlib.suppress(OSError, AttributeError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        # Whoever asks for the past may wait a little; acknowledgements may not.
+        with contextlib.suppress(OSError, AttributeError):
+            os.nice(_NICER)
     # Answers have standard output to themselves, whatever a library prints.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
