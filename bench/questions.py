@@ -35,6 +35,8 @@ from tests.store.samples import registered  # noqa: E402
 
 MINUTE = 60_000
 DEVICES = 10_000
+# Devices of a former run have said these messages already.
+RUN = f"{int(time.time()):x}"
 
 
 def minutely(store: Store, names: list[str], key: str, days: int, every: int) -> None:
@@ -192,7 +194,7 @@ def acknowledgements(server: RunningServer, options: argparse.Namespace) -> None
             thread = threading.Thread(target=asking, args=(server, ended))
             if beside:
                 thread.start()
-            prefix = f"ack{round_}{'q' * beside}"
+            prefix = f"ack{round_}{'q' * beside}-{RUN}"
             found[beside].append(
                 load(server.mqtt_port, prefix, named, connections=100, window=10, pid=server.pid, rate=options.rate)
             )
@@ -225,7 +227,7 @@ def ingest(server: RunningServer, options: argparse.Namespace, ended: threading.
     while not ended.is_set() and time.monotonic() < end + 60:
         round_ += 1
         result = load(
-            server.mqtt_port, f"in{round_}", named, connections=100, window=10, pid=server.pid, rate=options.rate
+            server.mqtt_port, f"in{round_}-{RUN}", named, connections=100, window=10, pid=server.pid, rate=options.rate
         )
         print(
             f"beside: {result['rate']:,.0f} messages/s, acknowledged p50 {result['p50_ms']:.1f} ms, "
