@@ -15,6 +15,8 @@ from relevo.store.layout import Times
 from relevo.store.packing import Ints
 
 BYTES_MOST: Final = 32 * 1024 * 1024
+# What was erased is not remembered for longer.
+KEPT_S: Final = 600.0
 # An entry's own, and one value that is an object.
 _ENTRY: Final = 500
 _OBJECT: Final = 64
@@ -31,6 +33,7 @@ class Opened:
         self._most = bytes_most
         self._size = 0
         self._held: OrderedDict[_Key, tuple[int, dict[str, Column]]] = OrderedDict()
+        self._since_s: float | None = None
 
     def __len__(self) -> int:
         return len(self._held)
@@ -39,6 +42,16 @@ class Opened:
     def size(self) -> int:
         """About how many bytes of memory it takes."""
         return self._size
+
+    def renew(self, now_s: float) -> None:
+        """Forget everything when the first of it may have been remembered for :data:`KEPT_S` seconds; ``now_s`` are
+        those of any clock that only goes on. For the time before each question."""
+        if self._since_s is None or not self._held:
+            self._since_s = now_s
+        elif now_s - self._since_s >= KEPT_S:
+            self._held.clear()
+            self._size = 0
+            self._since_s = now_s
 
     def block(self, data: bytes, wanted: frozenset[str]) -> Buckets:
         """The columns ``wanted`` of a block, and perhaps others. Raises :class:`relevo.errors.Damaged`."""

@@ -61,7 +61,7 @@ _FEW: Final = 20_000
 _encode: Final = msgspec.json.Encoder(enc_hook=np.ndarray.tolist).encode
 # So many series are looked at in one transaction, which takes a few milliseconds.
 _AT_ONCE: Final = 20
-_opened: Final = Opened()
+remembered: Final = Opened()
 _DEVICES: Final = (
     "SELECT devices.id, registered_seq, number, zone FROM devices LEFT JOIN sites ON sites.id = devices.site "  # noqa: S608
     f"WHERE devices.id IN {LISTED}"
@@ -145,7 +145,9 @@ def _chunk_page(
             "WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ? ORDER BY t0, seq",
             (row[1], chunks.first_start(connection, row[1], start), wanted.end, start),
         ):
-            part, times, held = opened_part(of_times, data, start, wanted.end, wanted.after, _opened.times_and_values)
+            part, times, held = opened_part(
+                of_times, data, start, wanted.end, wanted.after, remembered.times_and_values
+            )
             before = len(ts)
             ts += times.ts[part].tolist()
             if wanted.json == "quality":
@@ -246,7 +248,7 @@ class _Moments:
                 tail,
                 one.since,
                 known.get((number, one.key), Known()),
-                _opened,
+                remembered,
             )
             yield (past if past.first is not None else None), one
 

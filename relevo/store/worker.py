@@ -14,6 +14,7 @@ import gc
 import os
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
@@ -150,6 +151,7 @@ class Work:
         if isinstance(wanted, PageWanted) and wanted.json:
             from relevo.store import questions
 
+            questions.remembered.renew(time.monotonic())
             body, position, nothing = questions.page(self._connection, self._tails, wanted, wanted.json == "quality")
             return Answer(body=body, position=position, nothing=nothing)
         if isinstance(wanted, PageWanted):
@@ -183,6 +185,7 @@ class Work:
             return Answer(roll=step, after=after)
         from relevo.store import questions
 
+        questions.remembered.renew(time.monotonic())
         try:
             body, nothing = questions.answer(self._connection, self._tails, wanted)
         except Invalid as refused:

@@ -11,7 +11,7 @@ from relevo.errors import Damaged
 from relevo.store.buckets import COLUMNS, EVERYTHING, Buckets, decode, encode, of_points, on_grid
 from relevo.store.columns import open_chunk
 from relevo.store.layout import Times, encode_times, encode_values
-from relevo.store.opened import Opened
+from relevo.store.opened import KEPT_S, Opened
 
 HOUR = 3_600_000
 
@@ -82,6 +82,20 @@ def test_what_is_larger_than_all_that_may_be_kept_is_answered_and_not_kept() -> 
     opened = Opened(bytes_most=100)
     assert opened.block(block([1.0, 2.0]), EVERYTHING)["sum"].tolist() == [3.0]
     assert (len(opened), opened.size) == (0, 0)
+
+
+def test_nothing_is_remembered_for_longer_than_it_may_be() -> None:
+    opened = Opened()
+    opened.renew(5.0)
+    opened.block(block([1.0, 2.0]), EVERYTHING)
+    opened.renew(5.0 + KEPT_S - 1)
+    opened.block(block([3.0, 4.0]), EVERYTHING)
+    assert len(opened) == 2
+    opened.renew(5.0 + KEPT_S)
+    assert (len(opened), opened.size) == (0, 0)
+    opened.block(block([1.0, 2.0]), EVERYTHING)
+    opened.renew(5.0 + KEPT_S * 2 - 1)
+    assert len(opened) == 1
 
 
 def test_a_damaged_block_is_told_and_not_kept() -> None:
