@@ -27,8 +27,9 @@ sys.path.insert(0, str(HERE.parent))
 from bench.ingest import machine  # noqa: E402
 from relevo.domain.events import DeviceRemoved, Refused, TelemetryReceived  # noqa: E402
 from relevo.jobs.pace import Pace  # noqa: E402
-from relevo.store import chunks, compaction, erasing, journal, trimming  # noqa: E402
+from relevo.store import erasing, journal  # noqa: E402
 from relevo.store.db import FILE_NAME, open_reader  # noqa: E402
+from relevo.store.history import chunks, compaction, trimming  # noqa: E402
 from relevo.store.schema import prepare  # noqa: E402
 from relevo.store.writer import Batch, Writer  # noqa: E402
 from tests.store.samples import registered  # noqa: E402

@@ -24,8 +24,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from bench.memory import END, EVERY, Device  # noqa: E402
-from relevo.store import chunks, compaction  # noqa: E402
 from relevo.store.db import FILE_NAME, open_reader  # noqa: E402
+from relevo.store.history import chunks, compaction  # noqa: E402
 from relevo.store.schema import prepare  # noqa: E402
 from relevo.store.writer import Batch, Writer  # noqa: E402
 from tests.running import RunningServer  # noqa: E402

@@ -41,12 +41,12 @@ from bench import peers, real  # noqa: E402
 from bench.ingest import load, machine  # noqa: E402
 from relevo.domain.events import TelemetryReceived  # noqa: E402
 from relevo.settings.table import History  # noqa: E402
-from relevo.store import chunks, compaction, rolling, rollups, worker  # noqa: E402
-from relevo.store.chunks import Step  # noqa: E402
 from relevo.store.db import FILE_NAME, open_reader  # noqa: E402
-from relevo.store.openers import open_points  # noqa: E402
+from relevo.store.history import chunks, compaction, rolling, rollups, worker  # noqa: E402
+from relevo.store.history.chunks import Step  # noqa: E402
+from relevo.store.history.openers import open_points  # noqa: E402
+from relevo.store.history.series import read  # noqa: E402
 from relevo.store.schema import prepare  # noqa: E402
-from relevo.store.series import read  # noqa: E402
 from relevo.store.writer import Batch, Writer  # noqa: E402
 from tests.running import RunningServer  # noqa: E402
 from tests.store.samples import registered  # noqa: E402

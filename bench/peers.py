@@ -270,8 +270,8 @@ def ours(place: Path, signals: Signals) -> tuple[dict[str, float], dict[str, flo
     from bench.memory import TAIL_EVENTS, Store
     from relevo.domain.events import TelemetryReceived
     from relevo.store.db import FILE_NAME
-    from relevo.store.openers import open_points
-    from relevo.store.series import read
+    from relevo.store.history.openers import open_points
+    from relevo.store.history.series import read
     from tests.store.samples import registered
 
     store = Store(place / FILE_NAME)

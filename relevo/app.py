@@ -90,8 +90,8 @@ from relevo.sending.process import SendingProcess
 from relevo.settings import Settings
 from relevo.store import commands, journal, readings
 from relevo.store.db import FILE_NAME
+from relevo.store.history.processes import History
 from relevo.store.latest import values_of
-from relevo.store.processes import History
 from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.watchers import Watchers

@@ -15,8 +15,9 @@ UNNEEDED = (
     "relevo.http.emqx.mqtt", "relevo.http.emqx.accounts",
     "apprise", "astral", "babel", "cel", "engineio", "httpx", "jinja2", "socketio", "standardwebhooks",
     # What opens history is in a process of its own.
-    "numpy", "pcodec", "relevo.store.buckets", "relevo.store.compaction", "relevo.store.layout", "relevo.store.past",
-    "relevo.store.questions", "relevo.store.rolling", "zstandard",
+    "numpy", "pcodec", "relevo.store.history.buckets", "relevo.store.history.compaction",
+    "relevo.store.history.layout", "relevo.store.history.past", "relevo.store.history.questions",
+    "relevo.store.history.rolling", "zstandard",
     "relevo.http.api.backups", "relevo.store.archive", "relevo.store.checking", "relevo.store.salvage",
     # What makes and reads files, too.
     "pyarrow", "relevo.exchange.exporting", "relevo.exchange.importing", "relevo.exchange.sources",

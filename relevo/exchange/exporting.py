@@ -6,8 +6,8 @@ from typing import Final
 
 from relevo.exchange.protocol import Answer, ExportWanted
 from relevo.exchange.writers import Writer, writer
-from relevo.store.openers import open_points
-from relevo.store.pieces import POINTS, outline, read_piece
+from relevo.store.history.openers import open_points
+from relevo.store.history.pieces import POINTS, outline, read_piece
 
 # What goes out at once, and what a piece may become: where values are long, pieces have fewer of them.
 PART_BYTES: Final = 131_072

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from relevo.errors import Invalid, StoreUnavailable, TooMany
 from relevo.exchange.protocol import Answer, ExportWanted, More, Wanted, decode_answer, encode
-from relevo.store.processes import QUIET_S, Process
+from relevo.store.history.processes import QUIET_S, Process
 
 AT_ONCE: Final = 2
 # No progress for so long ends an export; how long all of it takes does not matter.

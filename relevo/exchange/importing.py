@@ -11,7 +11,7 @@ from relevo.domain.telemetry import check_values
 from relevo.exchange.known import is_stored, stored_at
 from relevo.exchange.protocol import Answer, Fault, ImportWanted, Reading
 from relevo.exchange.sources import Found, Row, opened
-from relevo.store.openers import open_points
+from relevo.store.history.openers import open_points
 
 BATCH: Final = 2_000
 AHEAD_MS: Final = 86_400_000

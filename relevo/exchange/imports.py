@@ -16,7 +16,7 @@ from relevo.errors import Invalid, QueueFull, TooMany
 from relevo.exchange.exports import PROGRAM, asked
 from relevo.exchange.protocol import Answer, Fault, ImportWanted, More, Part, Reading
 from relevo.pipeline import Outcome, Pipeline
-from relevo.store.processes import Process
+from relevo.store.history.processes import Process
 
 # Longer than a client may wait between two parts of its file.
 QUIET_S: Final = 120.0

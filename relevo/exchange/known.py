@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from relevo.store import chunks, journal
-from relevo.store.series import Opener
+from relevo.store import journal
+from relevo.store.history import chunks
+from relevo.store.history.series import Opener
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 

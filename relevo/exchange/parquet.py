@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from relevo.exchange.protocol import ExportWanted
-from relevo.store import layout
-from relevo.store.pieces import Row, chunk_forms, tail_values
+from relevo.store.history import layout
+from relevo.store.history.pieces import Row, chunk_forms, tail_values
 
 _ROWS_MOST: Final = 65_536
 _CELLS_MOST: Final = 1_000_000

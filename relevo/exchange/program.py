@@ -14,7 +14,7 @@ from typing import Final
 from relevo.errors import Invalid
 from relevo.exchange.protocol import Answer, ExportWanted, ImportWanted, Part, Wanted, decode_wanted, encode
 from relevo.store.db import open_reader
-from relevo.store.worker import framed, frames, spare_the_collector
+from relevo.store.history.worker import framed, frames, spare_the_collector
 
 _NICER: Final = 5
 

@@ -1,7 +1,7 @@
 """What the server and the process of an export or import say to each other (:mod:`relevo.exchange.program`).
 
 Each question has one answer, so that whoever does not take an answer stops the work: a client that reads slowly, or a
-disk that has to commit what was imported. Lengths and MessagePack as in :mod:`relevo.store.worker`.
+disk that has to commit what was imported. Lengths and MessagePack as in :mod:`relevo.store.history.worker`.
 """
 
 from typing import Any, Final, TypeAlias

@@ -9,7 +9,7 @@ import msgspec
 
 from relevo.domain.cells import harmless, text_cell, value_cell
 from relevo.exchange.protocol import ExportWanted
-from relevo.store.pieces import Row
+from relevo.store.history.pieces import Row
 
 _encode: Final = msgspec.json.Encoder().encode
 _BOM: Final = b"\xef\xbb\xbf"

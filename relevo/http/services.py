@@ -51,8 +51,8 @@ from relevo.sending.process import Outcome as Sent
 from relevo.settings import Settings
 from relevo.store.backtests import Answer
 from relevo.store.backup import Progress
+from relevo.store.history.processes import History
 from relevo.store.latest import Latest, values_of
-from relevo.store.processes import History
 from relevo.store.readers import Readers
 from relevo.switching import Switching
 from relevo.twins import Twins

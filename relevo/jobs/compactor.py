@@ -27,12 +27,12 @@ from relevo.jobs.room import Room
 from relevo.jobs.trimming import Trimming
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
-from relevo.store import chunks, rollups
-from relevo.store.chunks import Progress, Stale, Step
-from relevo.store.processes import Process
+from relevo.store.history import chunks, rollups
+from relevo.store.history.chunks import Progress, Stale, Step
+from relevo.store.history.processes import Process
+from relevo.store.history.rollups import RollStep
+from relevo.store.history.worker import RepackWanted, RollWanted, StepWanted
 from relevo.store.readers import Readers
-from relevo.store.rollups import RollStep
-from relevo.store.worker import RepackWanted, RollWanted, StepWanted
 
 log = get_logger("relevo.jobs")
 

@@ -15,10 +15,10 @@ from relevo.jobs.pace import Pace
 from relevo.log import get_logger
 from relevo.pipeline import Pipeline
 from relevo.store import erasing
-from relevo.store.chunks import Stale
-from relevo.store.processes import Process
+from relevo.store.history.chunks import Stale
+from relevo.store.history.processes import Process
+from relevo.store.history.worker import ScrubWanted
 from relevo.store.readers import Readers
-from relevo.store.worker import ScrubWanted
 
 log = get_logger("relevo.jobs")
 
@@ -57,7 +57,7 @@ class Erasing:
     async def look(self, process: Process) -> None:
         """Erase what is to be erased.
 
-        Raises :class:`relevo.errors.StoreUnavailable`, :class:`relevo.store.chunks.Stale` and ``sqlite3.Error``.
+        Raises :class:`relevo.errors.StoreUnavailable`, :class:`Stale` and ``sqlite3.Error``.
         """
         if not self._due:
             return

@@ -29,11 +29,11 @@ from relevo.jobs.trimming import Trimming
 from relevo.log import get_logger
 from relevo.notifications import Notifications
 from relevo.pipeline import Pipeline
-from relevo.store import rollups, sizes
-from relevo.store.processes import Process
+from relevo.store.history import rollups, sizes
+from relevo.store.history.processes import Process
+from relevo.store.history.rollups import DAYS, HOURS, RollStep
+from relevo.store.history.worker import ExpireWanted
 from relevo.store.readers import Readers
-from relevo.store.rollups import DAYS, HOURS, RollStep
-from relevo.store.worker import ExpireWanted
 
 log = get_logger("relevo.jobs")
 
@@ -131,7 +131,7 @@ class Room:
         return sum(file.stat().st_size for file in self._files if file.exists())
 
     async def look(self, process: Process) -> None:
-        """Do what is due. Raises :class:`StoreUnavailable`, :class:`relevo.store.chunks.Stale`, ``sqlite3.Error``."""
+        """Do what is due. Raises :class:`StoreUnavailable`, :class:`Stale`, ``sqlite3.Error``."""
         policy = Policy(self.default, self.keepings.values())
         if self._clock.monotonic() >= self._ages_at:
             self._ages_at = self._clock.monotonic() + AGES_S

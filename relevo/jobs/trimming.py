@@ -13,11 +13,11 @@ from typing import Final
 from relevo.clock import Clock
 from relevo.jobs.pace import Pace
 from relevo.pipeline import Pipeline
-from relevo.store import trimming
-from relevo.store.processes import Process
+from relevo.store.history import trimming
+from relevo.store.history.processes import Process
+from relevo.store.history.trimming import Space
+from relevo.store.history.worker import TrimWanted
 from relevo.store.readers import Readers
-from relevo.store.trimming import Space
-from relevo.store.worker import TrimWanted
 
 DAY_MS: Final = 86_400_000
 EXPIRE_S: Final = 3_600.0
@@ -60,7 +60,7 @@ class Trimming:
     async def look(self, process: Process, low: int) -> None:
         """Do what is due, when events with numbers up to ``low`` are in chunks.
 
-        Raises :class:`relevo.errors.StoreUnavailable`, :class:`relevo.store.chunks.Stale` and ``sqlite3.Error``.
+        Raises :class:`relevo.errors.StoreUnavailable`, :class:`Stale` and ``sqlite3.Error``.
         """
         await self._trim(process, low)
         if self._clock.monotonic() >= self._expire_at:

@@ -21,10 +21,10 @@ from relevo.domain.devices import Device
 from relevo.domain.events import AnyEvent, PresenceChanged, StateReported, TelemetryReceived
 from relevo.domain.firings import Input, Presence
 from relevo.domain.rules import Rule
-from relevo.store import chunks
 from relevo.store.db import open_reader
+from relevo.store.history import chunks
+from relevo.store.history.series import from_chunks
 from relevo.store.journal import between
-from relevo.store.series import from_chunks
 
 FIRINGS_MOST: Final = 5_000
 _LOOKED_AT: Final = frozenset({TelemetryReceived, StateReported, PresenceChanged})
@@ -116,7 +116,7 @@ class _Past:
 
     def _from_chunks(self) -> Iterator[TelemetryReceived]:
         # The server knows this module, too, and has no room for the libraries that open chunks.
-        from relevo.store.openers import open_points
+        from relevo.store.history.openers import open_points
 
         of_device = {name: chunks.series_of(self._connection, number) for name, number in self._numbers.items()}
         # So much of the past at once that what is held in memory is bounded.

@@ -29,8 +29,9 @@ from relevo import __version__, swap
 from relevo.clock import SystemClock
 from relevo.domain.events import TelemetryReceived
 from relevo.errors import Conflict, Damaged, NotFound, RelevoError, StoreUnavailable
-from relevo.store import chunks, journal
+from relevo.store import journal
 from relevo.store.db import FILE_NAME, open_reader
+from relevo.store.history import chunks
 from relevo.store.schema import current
 
 SUFFIX: Final = ".relevo"

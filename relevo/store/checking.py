@@ -19,8 +19,8 @@ from relevo.domain.events import HistoryCorrected, TelemetryReceived
 from relevo.errors import Damaged, RelevoError
 from relevo.store import journal, latest, records
 from relevo.store.backup import complaints, copy_database
-from relevo.store.compaction import opened
-from relevo.store.layout import decode_times
+from relevo.store.history.compaction import opened
+from relevo.store.history.layout import decode_times
 from relevo.store.pages import MAGIC, PAGE_SIZE, apply_log, page_size
 from relevo.store.schema import HEAD
 from relevo.store.tables import PageRows, Source, SqlRows, of_today
@@ -258,7 +258,7 @@ class Rows:
         bounds = row["t0"], row["t1"]
         if any(type(event) is TelemetryReceived for event in events) and bounds == (None, None):
             raise Damaged("it says that it has no readings")
-        # A correction stays when the readings beside it have left (relevo.store.trimming).
+        # A correction stays when the readings beside it have left (relevo.store.history.trimming).
         if times and bounds not in ((min(times), max(times)), (None, None)):
             raise Damaged("its readings are of another time than it says")
 

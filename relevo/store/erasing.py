@@ -20,8 +20,8 @@ from sqlalchemy import JSON, BigInteger, Column, Integer, Table, Text
 from relevo.domain.erasing import DEVICE, ERASED, PERSON, WORD_LEAST, Erased, Eraser, left_of
 from relevo.domain.events import HistoryCorrected, TelemetryReceived
 from relevo.store import journal
-from relevo.store.chunks import Stale
 from relevo.store.db import metadata
+from relevo.store.history.chunks import Stale
 from relevo.wire.mqtt_state import Message, Outgoing
 
 scrubs = Table(
@@ -170,7 +170,7 @@ def next_scrub(connection: sqlite3.Connection, rows: int) -> Scrub | None:
 
 
 def commit(connection: sqlite3.Connection, step: Scrub) -> None:
-    """Write a step, inside the open transaction. Raises :class:`relevo.store.chunks.Stale`."""
+    """Write a step, inside the open transaction. Raises :class:`Stale`."""
     marks = ",".join("?" * len(step.ids))
     here = connection.execute(
         f"SELECT count(*) FROM scrubs WHERE id IN ({marks}) AND stage = ? AND place = ?",  # noqa: S608

@@ -3,7 +3,7 @@
 ``seq`` is the sequence number of the row's first event, the others follow by index. ``t0`` and ``t1`` are the
 smallest and largest time of the telemetry inside (milliseconds UTC), so that a range can be read without opening
 the rest. ``data`` is MessagePack, see :mod:`relevo.domain.events`; where a reading was that is in chunks only
-(:mod:`relevo.store.trimming`), there is nil.
+(:mod:`relevo.store.history.trimming`), there is nil.
 """
 
 import sqlite3

@@ -13,7 +13,6 @@ from relevo.log import get_logger
 from relevo.store import (
     alerts,
     audit,
-    chunks,
     commands,
     devices,
     erasing,
@@ -23,18 +22,15 @@ from relevo.store import (
     presence,
     readings,
     records,
-    rollups,
     sessions,
-    sizes,
-    stale,
     status_log,
     timeline,
-    trimming,
     twins,
     unclaimed,
     webhooks,
 )
 from relevo.store.db import core_on, make_shrinkable, metadata, open_writer
+from relevo.store.history import chunks, rollups, sizes, stale, trimming
 
 __all__ = ["HEAD", "metadata", "prepare"]
 

@@ -21,7 +21,6 @@ from relevo.domain.twins import TWIN_EVENTS, TwinEvent
 from relevo.store import (
     alerts,
     audit,
-    chunks,
     commands,
     devices,
     erasing,
@@ -39,6 +38,7 @@ from relevo.store import (
     webhooks,
 )
 from relevo.store.db import core_on, open_writer
+from relevo.store.history import chunks
 from relevo.wire.mqtt_state import CHANGES, Change
 
 R = TypeVar("R")

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from relevo.store.chunks import progress
 from relevo.store.db import FILE_NAME, open_reader
+from relevo.store.history.chunks import progress
 from tests.faults.ledger import LedgerClient
 from tests.running import RunningServer
 

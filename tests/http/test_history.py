@@ -62,7 +62,7 @@ def workers(server: RunningServer) -> list[psutil.Process]:
         # One that ends at this moment is none.
         with contextlib.suppress(psutil.Error):
             command = one.cmdline()
-            if "relevo.store.worker" in command and "idle" not in command:
+            if "relevo.store.history.worker" in command and "idle" not in command:
                 found.append(one)
     return found
 

@@ -11,9 +11,9 @@ from relevo.domain.events import AnyEvent, HistoryErased
 from relevo.errors import StoreUnavailable
 from relevo.jobs import compactor as module
 from relevo.jobs.compactor import Compactor
-from relevo.store import chunks
-from relevo.store.chunks import Progress
 from relevo.store.db import FILE_NAME, open_reader
+from relevo.store.history import chunks
+from relevo.store.history.chunks import Progress
 from relevo.store.readers import Readers
 from relevo.store.schema import prepare
 from tests.store.samples import NOW, reading, registered, removed

@@ -10,12 +10,13 @@ from relevo.domain.events import AnyEvent, TelemetryReceived
 from relevo.jobs import trimming as module
 from relevo.jobs.compactor import Compactor
 from relevo.jobs.trimming import Trimming
-from relevo.store import chunks, journal, trimming
+from relevo.store import journal
 from relevo.store.db import FILE_NAME, open_reader
-from relevo.store.openers import open_points
+from relevo.store.history import chunks, trimming
+from relevo.store.history.openers import open_points
+from relevo.store.history.series import read
 from relevo.store.readers import Readers
 from relevo.store.schema import prepare
-from relevo.store.series import read
 from tests.store.samples import NOW, reading, refused, registered
 from tests.test_pipeline import Road
 

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from relevo.domain.accounts import Account
 from relevo.domain.records import Kept
 from relevo.domain.sites import Site
-from relevo.store import chunks, compaction, journal, trimming
+from relevo.store import journal
 from relevo.store.checking import Report, check
 from relevo.store.db import FILE_NAME, open_reader, open_writer
+from relevo.store.history import chunks, compaction, trimming
 from relevo.store.pages import TABLE_LEAF, Pages, varint
 from relevo.store.salvage import LIST, salvage
 from relevo.store.schema import prepare

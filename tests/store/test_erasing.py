@@ -23,10 +23,11 @@ from relevo.domain.events import (
     TelemetryReceived,
 )
 from relevo.domain.records import NameErased
-from relevo.store import chunks, compaction, erasing, journal, trimming
+from relevo.store import erasing, journal
 from relevo.store.checking import check
-from relevo.store.chunks import Stale
 from relevo.store.db import FILE_NAME, open_reader, open_writer
+from relevo.store.history import chunks, compaction, trimming
+from relevo.store.history.chunks import Stale
 from relevo.store.schema import prepare
 from relevo.store.writer import Batch, Writer
 from tests.store.samples import NOW, commit, reading, refused, registered, removed, stranger

@@ -18,7 +18,7 @@ from relevo.http.api.questions import Chart, From, Names, PointsMost, To, asked,
 from relevo.http.needs import Viewer
 from relevo.http.services import Services, Wired
 from relevo.http.waiting import while_waited_for
-from relevo.store.asking import DEVICES_MOST
+from relevo.store.history.asking import DEVICES_MOST
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"])
 

@@ -27,7 +27,7 @@ from relevo.http.api.times import parse_time
 from relevo.http.needs import MayViewOrIsDevice
 from relevo.http.services import Services, Wired
 from relevo.http.waiting import while_waited_for
-from relevo.store.asking import CompletenessWanted, Named
+from relevo.store.history.asking import CompletenessWanted, Named
 
 router = APIRouter(prefix="/api/v1", tags=["telemetry"])
 

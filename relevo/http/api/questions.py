@@ -12,7 +12,7 @@ from relevo.domain.presence import EXPECTED
 from relevo.errors import FieldError, Invalid
 from relevo.http.api.times import parse_time
 from relevo.http.services import Services
-from relevo.store.asking import (
+from relevo.store.history.asking import (
     AGGREGATES,
     POINTS_LEAST,
     POINTS_MOST,

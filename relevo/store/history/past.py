@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from relevo.domain.events import TelemetryReceived
-from relevo.store.buckets import (
+from relevo.store.history.buckets import (
     Buckets,
     Column,
     column,
@@ -26,14 +26,14 @@ from relevo.store.buckets import (
     together,
     within,
 )
-from relevo.store.chunks import Erasure, Progress
-from relevo.store.columns import SPANNED, parts
-from relevo.store.grids import ceiling, floor, grid, same_hours, widened
+from relevo.store.history.chunks import Erasure, Progress
+from relevo.store.history.columns import SPANNED, parts
+from relevo.store.history.grids import ceiling, floor, grid, same_hours, widened
+from relevo.store.history.opened import Opened
+from relevo.store.history.packing import Ints
+from relevo.store.history.rollups import DAYS, HOURS
+from relevo.store.history.stale import HOUR, Mark, Span, merged
 from relevo.store.many import LISTED, json_of
-from relevo.store.opened import Opened
-from relevo.store.packing import Ints
-from relevo.store.rollups import DAYS, HOURS
-from relevo.store.stale import HOUR, Mark, Span, merged
 
 END: Final = 2**62
 # What roll-ups that have to be combined with points need beside.

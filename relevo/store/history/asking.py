@@ -31,7 +31,7 @@ class Named(msgspec.Struct, array_like=True, gc=False):
 
 
 class PageWanted(msgspec.Struct, array_like=True, tag="page"):
-    """A page of points, see :func:`relevo.store.series.read`; as ``json`` its points without, or with their quality."""
+    """A page of points, see :func:`series.read`; as ``json`` its points without, or with their quality."""
 
     device: str
     key: str

@@ -1,11 +1,11 @@
-"""What opens chunks, in a process of its own: ``python -m relevo.store.worker DATABASE [idle]``.
+"""What opens chunks, in a process of its own: ``python -m relevo.store.history.worker DATABASE [idle]``.
 
 The server has no room for the libraries that read and make chunks, and months of readings would hold up those of this
 moment. Requests come in on standard input and answers go out on standard output, each a length of four bytes and
 MessagePack: :class:`PageWanted` is answered with a page; :class:`StepWanted` and :class:`RepackWanted` with a
-:class:`relevo.store.chunks.Step` or nothing, :class:`RollWanted` with a :class:`relevo.store.rollups.RollStep` or
-nothing, :class:`TrimWanted` with a :class:`relevo.store.trimming.Trim`, :class:`ScrubWanted` with a
-:class:`relevo.store.erasing.Scrub` or nothing; what is in :mod:`relevo.store.asking` with the bytes of a JSON body.
+:class:`chunks.Step` or nothing, :class:`RollWanted` with a :class:`rollups.RollStep` or
+nothing, :class:`TrimWanted` with a :class:`trimming.Trim`, :class:`ScrubWanted` with a
+:class:`relevo.store.erasing.Scrub` or nothing; what is in :mod:`asking` with the bytes of a JSON body.
 The database is only read. With ``idle`` it runs when nothing else wants to, else at a lower priority than the server.
 """
 
@@ -23,19 +23,20 @@ import msgspec
 
 from relevo.domain.keeping import Limits
 from relevo.errors import Invalid
-from relevo.store import chunks, erasing
-from relevo.store.asking import AggregatesWanted, ChartWanted, CompletenessWanted, PageWanted
-from relevo.store.chunks import Progress, Step
+from relevo.store import erasing
 from relevo.store.db import open_reader
 from relevo.store.erasing import Scrub
-from relevo.store.rollups import RollStep
-from relevo.store.series import Page, Said, newest, read
-from relevo.store.tails import Tails
-from relevo.store.trimming import Trim, next_trim
+from relevo.store.history import chunks
+from relevo.store.history.asking import AggregatesWanted, ChartWanted, CompletenessWanted, PageWanted
+from relevo.store.history.chunks import Progress, Step
+from relevo.store.history.rollups import RollStep
+from relevo.store.history.series import Page, Said, newest, read
+from relevo.store.history.tails import Tails
+from relevo.store.history.trimming import Trim, next_trim
 
 
 class NewestWanted(msgspec.Struct, array_like=True, tag="newest"):
-    """The newest values of a device, see :func:`relevo.store.series.newest`."""
+    """The newest values of a device, see :func:`series.newest`."""
 
     device: str
     most: int
@@ -63,7 +64,7 @@ class TrimWanted(msgspec.Struct, array_like=True, tag="trim"):
 
 
 class RollWanted(msgspec.Struct, array_like=True, tag="roll"):
-    """A step of about ``rows`` rows for the roll-ups of series behind ``after``, see :mod:`relevo.store.rolling`."""
+    """A step of about ``rows`` rows for the roll-ups of series behind ``after``, see :mod:`rolling`."""
 
     after: int
     rows: int
@@ -149,19 +150,19 @@ class Work:
 
     def answer(self, wanted: Wanted) -> Answer:
         if isinstance(wanted, PageWanted) and wanted.json:
-            from relevo.store import questions
+            from relevo.store.history import questions
 
             questions.remembered.renew(time.monotonic())
             body, position, nothing = questions.page(self._connection, self._tails, wanted, wanted.json == "quality")
             return Answer(body=body, position=position, nothing=nothing)
         if isinstance(wanted, PageWanted):
-            from relevo.store.openers import open_points
+            from relevo.store.history.openers import open_points
 
             one = wanted
             span = (one.start, one.end, one.limit, one.after, one.since)
             return Answer(page=read(self._connection, open_points, one.device, one.key, *span, self._tails.scan))
         if isinstance(wanted, NewestWanted):
-            from relevo.store.openers import open_points
+            from relevo.store.history.openers import open_points
 
             return Answer(newest=newest(self._connection, open_points, *msgspec.structs.astuple(wanted)))
         if isinstance(wanted, StepWanted):
@@ -173,17 +174,17 @@ class Work:
         if isinstance(wanted, RepackWanted):
             return self._repack(wanted)
         if isinstance(wanted, RollWanted):
-            from relevo.store import rolling
+            from relevo.store.history import rolling
 
             step, after = rolling.next_step(self._connection, wanted.zone, wanted.after, wanted.rows, wanted.zones)
             return Answer(roll=step, after=after)
         if isinstance(wanted, ExpireWanted):
-            from relevo.store import expiring
+            from relevo.store.history import expiring
 
             limits = wanted.limits
             step, after = expiring.next_step(self._connection, wanted.zone, wanted.after, wanted.rows, limits)
             return Answer(roll=step, after=after)
-        from relevo.store import questions
+        from relevo.store.history import questions
 
         questions.remembered.renew(time.monotonic())
         try:
@@ -195,7 +196,7 @@ class Work:
 
     def _step(self, rows: int) -> Step | None:
         """Nothing says that the pass is over."""
-        from relevo.store import compaction
+        from relevo.store.history import compaction
 
         self._rows = rows
         if self._steps is None:
@@ -207,7 +208,7 @@ class Work:
         return step
 
     def _repack(self, wanted: RepackWanted) -> Answer:
-        from relevo.store import compaction
+        from relevo.store.history import compaction
 
         rows = self._connection.execute("SELECT number FROM devices WHERE number > ? ORDER BY number", (wanted.after,))
         after = wanted.after

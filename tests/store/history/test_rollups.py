@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from relevo.domain.intervals import HOUR, boundaries, parse_interval
-from relevo.store import chunks, rolling, rollups
-from relevo.store.buckets import EVERYTHING, Buckets, on_grid
-from relevo.store.chunks import Stale
-from relevo.store.grids import zone_of
+from relevo.store.history import chunks, rolling, rollups
+from relevo.store.history.buckets import EVERYTHING, Buckets, on_grid
+from relevo.store.history.chunks import Stale
+from relevo.store.history.grids import zone_of
+from relevo.store.history.past import Past
+from relevo.store.history.rollups import DAYS, HOURS, RollStep
 from relevo.store.journal import tail
-from relevo.store.past import Past
-from relevo.store.rollups import DAYS, HOURS, RollStep
+from tests.store.history.test_chunks import DEVICES, KEYS, OFFSETS, Crash, Killed, Memory
 from tests.store.samples import NOW
-from tests.store.test_chunks import DEVICES, KEYS, OFFSETS, Crash, Killed, Memory
 
 MINUTE = 60_000
 ZONES = ("UTC", "America/Sao_Paulo", "Asia/Kolkata", "Australia/Lord_Howe")

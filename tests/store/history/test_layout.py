@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relevo.errors import Damaged
-from relevo.store import packing
-from relevo.store.layout import Times, decode_times, decode_values, encode_times, encode_values, plain
+from relevo.store.history import packing
+from relevo.store.history.layout import Times, decode_times, decode_values, encode_times, encode_values, plain
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from relevo.domain.events import HistoryErased
 from relevo.domain.intervals import DAY, HOUR
 from relevo.domain.keeping import Ages, Limits
-from relevo.store import chunks, compaction, expiring, rolling, rollups
-from relevo.store.buckets import EVERYTHING, on_grid
 from relevo.store.db import FILE_NAME, open_reader
-from relevo.store.grids import grid, zone_of
+from relevo.store.history import chunks, compaction, expiring, rolling, rollups
+from relevo.store.history.buckets import EVERYTHING, on_grid
+from relevo.store.history.grids import grid, zone_of
+from relevo.store.history.past import Past
+from relevo.store.history.rolling import Series
+from relevo.store.history.rollups import DAYS, HOURS, RollStep
+from relevo.store.history.stale import mark_of
 from relevo.store.journal import tail
-from relevo.store.past import Past
-from relevo.store.rolling import Series
-from relevo.store.rollups import DAYS, HOURS, RollStep
 from relevo.store.schema import prepare
-from relevo.store.stale import mark_of
 from relevo.store.writer import Writer
 from tests.store.samples import NOW, commit, reading, registered
 

@@ -12,8 +12,8 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Integer, Table
 
 from relevo.store import journal
-from relevo.store.chunks import Stale
 from relevo.store.db import metadata
+from relevo.store.history.chunks import Stale
 
 trims = Table(
     "trims",
@@ -67,7 +67,7 @@ def next_trim(connection: sqlite3.Connection, through: int, rows: int) -> Trim |
 
 
 def commit(connection: sqlite3.Connection, trim: Trim) -> None:
-    """Take them out, inside the open transaction. Raises :class:`relevo.store.chunks.Stale`."""
+    """Take them out, inside the open transaction. Raises :class:`Stale`."""
     if trimmed(connection) != trim.begin:
         raise Stale
     for seq, data in trim.kept:

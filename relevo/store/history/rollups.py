@@ -1,8 +1,8 @@
 """Roll-ups: hours and days of each series in blocks, and what the compactor's work on them is written with.
 
 A row of ``rollups`` holds buckets of one series and one step, ``t0`` to before ``t1`` (milliseconds UTC), made with the
-days of ``zone``; ``data`` is layout 1 (:mod:`relevo.store.buckets`, docs/series.md) and is not opened here. Blocks of a
-series and step never reach into each other. What is stale, and how far they go, is in :mod:`relevo.store.stale`.
+days of ``zone``; ``data`` is layout 1 (:mod:`buckets`, docs/series.md) and is not opened here. Blocks of a
+series and step never reach into each other. What is stale, and how far they go, is in :mod:`stale`.
 """
 
 import sqlite3
@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
 
-from relevo.store import chunks
-from relevo.store.chunks import Progress, Stale, Unit
 from relevo.store.db import metadata
+from relevo.store.history import chunks
+from relevo.store.history.chunks import Progress, Stale, Unit
+from relevo.store.history.stale import HOUR, Mark, Span
 from relevo.store.many import LISTED, add, json_of, listed
-from relevo.store.stale import HOUR, Mark, Span
 
 HOURS: Final = 3_600
 DAYS: Final = 86_400

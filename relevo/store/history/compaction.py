@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from relevo.domain.events import HistoryCorrected, ReadingImported, TelemetryReceived
 from relevo.domain.quality import CORRECTED, quality
-from relevo.store import chunks, journal
-from relevo.store.chunks import FULL, Erasure, Head, NewChunk, Progress, Step, Unit
-from relevo.store.layout import Times, decode_times, decode_values, encode_times, encode_values, plain
-from relevo.store.packing import Ints
-from relevo.store.stale import HOUR, Span
+from relevo.store import journal
+from relevo.store.history import chunks
+from relevo.store.history.chunks import FULL, Erasure, Head, NewChunk, Progress, Step, Unit
+from relevo.store.history.layout import Times, decode_times, decode_values, encode_times, encode_values, plain
+from relevo.store.history.packing import Ints
+from relevo.store.history.stale import HOUR, Span
 
 # One pass holds this many values in memory at most, and a little more.
 VALUES_MOST: Final = 1_000_000

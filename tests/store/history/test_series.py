@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from relevo.domain.events import TelemetryReceived
 from relevo.store import journal
-from relevo.store.series import Point, read_page
+from relevo.store.history.series import Point, read_page
 from relevo.store.writer import Writer
 from tests.store.samples import NOW, commit, reading, registered
 

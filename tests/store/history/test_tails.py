@@ -4,10 +4,10 @@ import random
 from pathlib import Path
 
 from relevo.domain.events import HistoryCorrected, ReadingImported
-from relevo.store import chunks, compaction
 from relevo.store.db import open_reader
+from relevo.store.history import chunks, compaction
+from relevo.store.history.tails import Tails
 from relevo.store.journal import tail
-from relevo.store.tails import Tails
 from relevo.store.writer import Writer
 from tests.store.samples import NOW, commit, reading, refused, registered
 

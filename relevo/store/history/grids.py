@@ -11,9 +11,9 @@ import numpy as np
 
 from relevo.domain.intervals import DAY, HOUR, Interval, boundaries, days
 from relevo.domain.zones import LAST_MS, instant, local
-from relevo.store.packing import Ints
-from relevo.store.rollups import DAYS, HOURS
-from relevo.store.stale import Span, merged
+from relevo.store.history.packing import Ints
+from relevo.store.history.rollups import DAYS, HOURS
+from relevo.store.history.stale import Span, merged
 
 _SLACK: Final = 2 * DAY
 HOURLY: Final = Interval(60, "")

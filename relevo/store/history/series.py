@@ -1,6 +1,6 @@
 """Reading the past of one device and key, oldest first, page by page: chunks and the journal's tail as one.
 
-Chunks are opened by whoever may load the libraries for it (:mod:`relevo.store.worker`); the server itself reads what is
+Chunks are opened by whoever may load the libraries for it (:mod:`worker`); the server itself reads what is
 in the tail alone and is told when that is not enough (:class:`ChunksNeeded`).
 """
 
@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from relevo.domain.events import TelemetryReceived
 from relevo.domain.quality import CORRECTED, SOURCES, quality
-from relevo.store import chunks, journal
-from relevo.store.chunks import Erasure
+from relevo.store import journal
+from relevo.store.history import chunks
+from relevo.store.history.chunks import Erasure
 
 _POSITION: Final = itemgetter(0, 1)
 _EVER: Final = 2**62

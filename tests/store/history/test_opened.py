@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relevo.errors import Damaged
-from relevo.store.buckets import COLUMNS, EVERYTHING, Buckets, decode, encode, of_points, on_grid
-from relevo.store.columns import open_chunk
-from relevo.store.layout import Times, encode_times, encode_values
-from relevo.store.opened import KEPT_S, Opened
+from relevo.store.history.buckets import COLUMNS, EVERYTHING, Buckets, decode, encode, of_points, on_grid
+from relevo.store.history.columns import open_chunk
+from relevo.store.history.layout import Times, encode_times, encode_values
+from relevo.store.history.opened import KEPT_S, Opened
 
 HOUR = 3_600_000
 

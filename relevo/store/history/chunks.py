@@ -2,7 +2,7 @@
 
 A *series* is a device's number and a key. A *chunk* holds its points from ``t0`` to ``t1`` (milliseconds UTC); keys of
 a device mostly come in the same message, so their chunks share one row of ``times``, which counts how many use it. The
-bytes are layout 1 (:mod:`relevo.store.layout`, docs/series.md) and are not opened here: the server has no need of the
+bytes are layout 1 (:mod:`layout`, docs/series.md) and are not opened here: the server has no need of the
 libraries that do.
 
 Chunks of a series follow each other by (``t0``, ``seq``). They never reach into each other, but a chunk may begin with

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relevo.errors import Damaged
-from relevo.store.layout import LAYOUT, NONSENSE, decode_values, encode_values
-from relevo.store.packing import Ints, Source, get_ints, put_ints, put_number
+from relevo.store.history.layout import LAYOUT, NONSENSE, decode_values, encode_values
+from relevo.store.history.packing import Ints, Source, get_ints, put_ints, put_number
 
 Column = NDArray[Any]
 

@@ -1,7 +1,7 @@
 """Making roll-ups: what the compactor's process does with chunks after a pass.
 
 Theory. Hours that are closed, because a later hour has points in chunks, are made of chunks, and days of hours. The
-mark of a series says how far that is (:mod:`relevo.store.stale`). A pass that changes chunks before the mark leaves a
+mark of a series says how far that is (:mod:`stale`). A pass that changes chunks before the mark leaves a
 stale span; whoever asks goes by the chunks there until it is made anew here. So nothing has to happen at a certain
 time, and an answer never depends on what was made when.
 
@@ -21,13 +21,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from relevo.errors import Damaged
-from relevo.store import chunks, compaction, rollups
-from relevo.store.buckets import Buckets, decode, encode, on_grid, same_starts, together, within
-from relevo.store.chunks import Erasure, Unit
-from relevo.store.columns import rolled
-from relevo.store.grids import ceiling, floor, grid, same_hours, widened, zone_of
-from relevo.store.rollups import DAYS, HOURS, Block, NewBlock, RollStep, RollUnit
-from relevo.store.stale import HOUR, Mark, Span, mark_of, merged, stale_of
+from relevo.store.history import chunks, compaction, rollups
+from relevo.store.history.buckets import Buckets, decode, encode, on_grid, same_starts, together, within
+from relevo.store.history.chunks import Erasure, Unit
+from relevo.store.history.columns import rolled
+from relevo.store.history.grids import ceiling, floor, grid, same_hours, widened, zone_of
+from relevo.store.history.rollups import DAYS, HOURS, Block, NewBlock, RollStep, RollUnit
+from relevo.store.history.stale import HOUR, Mark, Span, mark_of, merged, stale_of
 
 FULL: Final = 1_000
 # More is left for the next step.
@@ -379,7 +379,7 @@ def drop_raw(
     """What takes about the ``most`` oldest chunks of a series away that are before ``before``, which then are in
     roll-ups alone; none while there are none, or while the roll-ups of that time are not made or stale.
 
-    To be committed as a :class:`relevo.store.rollups.RollStep`, and to be asked for again until there are none.
+    To be committed as a :class:`rollups.RollStep`, and to be asked for again until there are none.
     """
     mark = mark_of(connection, of.number)
     if stale_of(connection, of.number) or any(

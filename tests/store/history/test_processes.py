@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from relevo.errors import StoreUnavailable
-from relevo.store import chunks, compaction
-from relevo.store import processes as module
 from relevo.store.db import open_reader
-from relevo.store.processes import History
+from relevo.store.history import chunks, compaction
+from relevo.store.history import processes as module
+from relevo.store.history.processes import History
+from relevo.store.history.series import Page
 from relevo.store.readers import Readers
-from relevo.store.series import Page
 from relevo.store.writer import Writer
 from tests.store.samples import NOW, commit, reading, registered
 

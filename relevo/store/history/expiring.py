@@ -8,12 +8,12 @@ import sqlite3
 from typing import Final
 
 from relevo.domain.keeping import Bounds, Limits, Policy
-from relevo.store import chunks, rollups
-from relevo.store.buckets import decode, encode
-from relevo.store.grids import floor, zone_of
-from relevo.store.rolling import Series, drop_raw
-from relevo.store.rollups import DAYS, HOURS, NewBlock, RollStep, RollUnit
-from relevo.store.stale import mark_of, stale_of
+from relevo.store.history import chunks, rollups
+from relevo.store.history.buckets import decode, encode
+from relevo.store.history.grids import floor, zone_of
+from relevo.store.history.rolling import Series, drop_raw
+from relevo.store.history.rollups import DAYS, HOURS, NewBlock, RollStep, RollUnit
+from relevo.store.history.stale import mark_of, stale_of
 
 _LOOKED_AT: Final = 500
 # Chunks of one series in one step.

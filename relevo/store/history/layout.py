@@ -13,7 +13,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from relevo.errors import Damaged
-from relevo.store.packing import Floats, Ints, Source, get_array, get_ints, put_floats, put_ints, put_number
+from relevo.store.history.packing import Floats, Ints, Source, get_array, get_ints, put_floats, put_ints, put_number
 
 LAYOUT: Final = 1
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from relevo.store.buckets import EVERYTHING, Buckets, Column, column, none, of_points, on_grid, together
-from relevo.store.compaction import opened
-from relevo.store.grids import grid
-from relevo.store.packing import Ints
+from relevo.store.history.buckets import EVERYTHING, Buckets, Column, column, none, of_points, on_grid, together
+from relevo.store.history.compaction import opened
+from relevo.store.history.grids import grid
+from relevo.store.history.packing import Ints
 
-# Chunks of a series with something of ``?3 <= ts < ?2``, see :func:`relevo.store.chunks.first_start`.
+# Chunks of a series with something of ``?3 <= ts < ?2``, see :func:`chunks.first_start`.
 SPANNED: Final = (
     "series = ?1 AND t0 < ?2 AND t1 >= ?3 AND t0 >= "
     "coalesce((SELECT t0 FROM chunks WHERE series = ?1 AND t0 < ?3 ORDER BY t0 DESC LIMIT 1), ?3)"

@@ -14,9 +14,10 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from relevo.domain.events import AnyEvent, HistoryCorrected, ReadingImported, TelemetryReceived
-from relevo.store import chunks, journal
-from relevo.store.chunks import Erasure
-from relevo.store.series import Opener, Point
+from relevo.store import journal
+from relevo.store.history import chunks
+from relevo.store.history.chunks import Erasure
+from relevo.store.history.series import Opener, Point
 
 POINTS: Final = 20_000
 _HEADS: Final = 32

@@ -1,4 +1,4 @@
-"""The processes of :mod:`relevo.store.worker`, seen from the server: begun with work, ended after a quiet while."""
+"""The processes of :mod:`worker`, seen from the server: begun with work, ended after a quiet while."""
 
 import asyncio
 import contextlib
@@ -12,10 +12,10 @@ import msgspec
 
 from relevo.domain.quality import is_late, source_of
 from relevo.errors import FieldError, Invalid, StoreUnavailable, TooMany
-from relevo.store.asking import PageWanted, Question
+from relevo.store.history.asking import PageWanted, Question
+from relevo.store.history.series import ChunksNeeded, Page, Said, newest, read
+from relevo.store.history.worker import Answer, NewestWanted, Wanted, decode_answer, encode, framed
 from relevo.store.readers import Readers
-from relevo.store.series import ChunksNeeded, Page, Said, newest, read
-from relevo.store.worker import Answer, NewestWanted, Wanted, decode_answer, encode, framed
 
 QUIET_S: Final = 60.0
 QUERY_S: Final = 20.0
@@ -63,7 +63,7 @@ class Process:
         path: Path,
         idle: bool = False,
         quiet_s: float = QUIET_S,
-        program: str = "relevo.store.worker",
+        program: str = "relevo.store.history.worker",
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """``before`` is awaited before each question."""
@@ -184,7 +184,7 @@ class History:
         after: tuple[int, int] | None = None,
         since: int = 0,
     ) -> Page:
-        """See :func:`relevo.store.series.read`.
+        """See :func:`series.read`.
 
         Raises :class:`StoreUnavailable` when it takes too long, and :class:`TooMany` when too many are waiting already.
         Whoever is cancelled ends the work, too.
@@ -213,7 +213,7 @@ class History:
             return None
 
     async def newest(self, device: str, most: int, since: int) -> list[Said]:
-        """See :func:`relevo.store.series.newest`. Raises as :meth:`page` does."""
+        """See :func:`series.newest`. Raises as :meth:`page` does."""
         with contextlib.suppress(ChunksNeeded):
             return await self._readers.run(newest, None, device, most, since)
         return (await self._ask(NewestWanted(device, most, since))).newest or []

@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
-from relevo.store.buckets import Buckets, Column, column, decode
-from relevo.store.compaction import opened
-from relevo.store.layout import Times
-from relevo.store.packing import Ints
+from relevo.store.history.buckets import Buckets, Column, column, decode
+from relevo.store.history.compaction import opened
+from relevo.store.history.layout import Times
+from relevo.store.history.packing import Ints
 
 BYTES_MOST: Final = 32 * 1024 * 1024
 # What was erased is not remembered for longer.
@@ -75,7 +75,7 @@ class Opened:
         return times.ts, values
 
     def times_and_values(self, of_times: bytes, data: bytes) -> tuple[Times, Column]:
-        """The same with arrival numbers and qualities, see :class:`relevo.store.layout.Times`."""
+        """The same with arrival numbers and qualities, see :class:`layout.Times`."""
         key = (of_times, data)
         found = self._held.get(key)
         if found is not None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from relevo.store.compaction import opened
-from relevo.store.layout import Times, Values, plain
-from relevo.store.series import Point
+from relevo.store.history.compaction import opened
+from relevo.store.history.layout import Times, Values, plain
+from relevo.store.history.series import Point
 
 
 def open_points(times_data: bytes, data: bytes, start: int, end: int, after: tuple[int, int] | None) -> list[Point]:

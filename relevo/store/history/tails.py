@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from relevo.domain.events import AnyEvent, HistoryCorrected, ReadingImported, TelemetryReceived
-from relevo.store import chunks
+from relevo.store.history import chunks
 from relevo.store.many import LISTED, json_of
 
 _AT_ONCE: Final = 500

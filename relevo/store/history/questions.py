@@ -1,4 +1,4 @@
-"""Answers to :mod:`relevo.store.asking`, in the process that opens history.
+"""Answers to :mod:`asking`, in the process that opens history.
 
 Each series is read as it was at one moment, and several one after the other, so that no transaction is long. The
 journal's tail is decoded once for all of them.
@@ -18,8 +18,8 @@ from relevo.domain.events import TelemetryReceived
 from relevo.domain.intervals import DAY, HOUR, Interval, parse_interval
 from relevo.domain.quality import is_late, source_of
 from relevo.errors import FieldError, Invalid
-from relevo.store import chunks
-from relevo.store.asking import (
+from relevo.store.history import chunks
+from relevo.store.history.asking import (
     DAYS_MOST,
     GAP_TIMES,
     GAPS_MOST,
@@ -32,7 +32,7 @@ from relevo.store.asking import (
     PageWanted,
     Question,
 )
-from relevo.store.buckets import (
+from relevo.store.history.buckets import (
     Buckets,
     Column,
     falls_between,
@@ -44,17 +44,17 @@ from relevo.store.buckets import (
     of_points,
     on_grid,
 )
-from relevo.store.grids import bounds, grid, zone_of
-from relevo.store.layout import plain
+from relevo.store.history.grids import bounds, grid, zone_of
+from relevo.store.history.layout import plain
+from relevo.store.history.opened import Opened
+from relevo.store.history.openers import open_points, opened_part
+from relevo.store.history.packing import Ints
+from relevo.store.history.past import Known, Past, known_of
+from relevo.store.history.rollups import DAYS, HOURS
+from relevo.store.history.series import read
+from relevo.store.history.stale import Span
+from relevo.store.history.tails import Tails
 from relevo.store.many import LISTED, json_of
-from relevo.store.opened import Opened
-from relevo.store.openers import open_points, opened_part
-from relevo.store.packing import Ints
-from relevo.store.past import Known, Past, known_of
-from relevo.store.rollups import DAYS, HOURS
-from relevo.store.series import read
-from relevo.store.stale import Span
-from relevo.store.tails import Tails
 
 # Of so many points no chart is slow.
 _FEW: Final = 20_000

@@ -11,13 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from relevo.domain.events import HistoryCorrected, HistoryErased, ReadingImported
 from relevo.exchange.known import is_stored, stored_at
-from relevo.store import chunks, compaction
-from relevo.store.chunks import Step
 from relevo.store.db import FILE_NAME, open_reader
-from relevo.store.openers import open_points
-from relevo.store.pieces import read_piece
+from relevo.store.history import chunks, compaction
+from relevo.store.history.chunks import Step
+from relevo.store.history.openers import open_points
+from relevo.store.history.pieces import read_piece
+from relevo.store.history.series import read
 from relevo.store.schema import prepare
-from relevo.store.series import read
 from relevo.store.writer import Writer
 from tests.store.samples import NOW, commit, reading, registered, removed
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relevo.errors import Damaged
-from relevo.store.buckets import (
+from relevo.store.history.buckets import (
     COLUMNS,
     EVERYTHING,
     NEEDED,

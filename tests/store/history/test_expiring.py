@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 
 from relevo.domain.intervals import DAY, HOUR, boundaries, parse_interval
 from relevo.domain.keeping import Ages, Keeping, Limits, id_of
-from relevo.store import chunks, compaction, expiring, rolling, rollups
-from relevo.store.buckets import EVERYTHING, on_grid
 from relevo.store.db import FILE_NAME, open_reader
-from relevo.store.grids import zone_of
+from relevo.store.history import chunks, compaction, expiring, rolling, rollups
+from relevo.store.history.buckets import EVERYTHING, on_grid
+from relevo.store.history.grids import zone_of
+from relevo.store.history.openers import open_points
+from relevo.store.history.past import Past
+from relevo.store.history.rollups import DAYS, HOURS
+from relevo.store.history.series import read
+from relevo.store.history.worker import ExpireWanted, decode_wanted, encode
 from relevo.store.journal import tail
-from relevo.store.openers import open_points
-from relevo.store.past import Past
-from relevo.store.rollups import DAYS, HOURS
 from relevo.store.schema import prepare
-from relevo.store.series import read
-from relevo.store.worker import ExpireWanted, decode_wanted, encode
 from relevo.store.writer import Writer
+from tests.store.history.test_rollups import exactly, reference, shown
 from tests.store.samples import commit, reading, registered
-from tests.store.test_rollups import exactly, reference, shown
 
 BEGIN = 1_775_300_000_000 // DAY * DAY
 MINUTE = 60_000
