@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,12 @@ settings.load_profile("shared")
 # Files that wait longest, for servers that are killed and for browsers: they begin first, or one of them runs alone at
 # the end of the run.
 _LONG = ("tests/http/test_schemathesis", "tests/faults/", "tests/browser/", "tests/journeys/", "tests/simulator/")
+
+
+def pytest_configure() -> None:
+    """A run in the background begins with an interrupt that is ignored, and so would every program that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
