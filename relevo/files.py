@@ -16,3 +16,12 @@ def write_file(file: Path, data: bytes, mode: int = 0o600, *, new: bool = False)
         out.write(data)
         out.flush()
         os.fsync(out.fileno())
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, onto the disk. Raises :class:`OSError`."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -8,12 +8,11 @@ from wherever it stopped: first all that was there goes into a folder aside, the
 was made ready takes its place.
 """
 
-import os
 import shutil
 from pathlib import Path
 from typing import Final
 
-from relevo.files import write_file
+from relevo.files import sync, write_file
 
 READY: Final = "restored"
 MAKING: Final = "restoring-"
@@ -49,7 +48,7 @@ def commit(data: Path, made: Path, aside: str) -> None:
     write_file(made / _NAME, aside.encode())
     _sync_tree(made)
     made.rename(data / READY)
-    _sync(data)
+    sync(data)
 
 
 def finish(data: Path) -> None:
@@ -64,30 +63,22 @@ def finish(data: Path) -> None:
             for name in names:
                 (data / name).rename(aside / name)
             if names:
-                _sync(aside)
-            _sync(data)
+                sync(aside)
+            sync(data)
             write_file(ready / _MOVED, b"")
-            _sync(ready)
+            sync(ready)
         files = ready / FILES
         for one in sorted(files.iterdir()) if files.is_dir() else ():
             one.rename(data / one.name)
-        _sync(data)
+        sync(data)
         # By another name at once, so that what is half removed is never taken for something to be done.
         ready.rename(data / f"{MAKING}done")
-        _sync(data)
+        sync(data)
     for one in data.glob(f"{MAKING}*"):
         shutil.rmtree(one, ignore_errors=True)
 
 
 def _sync_tree(folder: Path) -> None:
     for one in folder.rglob("*"):
-        _sync(one)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(one)
+    sync(folder)

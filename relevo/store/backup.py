@@ -29,6 +29,7 @@ from relevo import __version__, swap
 from relevo.clock import SystemClock
 from relevo.domain.events import TelemetryReceived
 from relevo.errors import Conflict, Damaged, NotFound, RelevoError, StoreUnavailable
+from relevo.files import sync
 from relevo.store import journal
 from relevo.store.db import FILE_NAME, open_reader
 from relevo.store.history import chunks
@@ -265,7 +266,7 @@ def _write(data: Path, copy: Path, partial: Path, file: Path, now: int, tell: Te
         # So that its going can take its time.
         os.link(file, former)
     partial.replace(file)
-    _sync(file.parent)
+    sync(file.parent)
     remove(former)
     return Made(str(file), size, now, counts.seq, counts.devices, counts.users, counts.points, large)
 
@@ -343,14 +344,6 @@ def _spare_others() -> None:
     """Run when nothing else wants to, from here on: nothing is held open any more."""
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def main() -> None:
