@@ -30,7 +30,6 @@ from relevo.pipeline import Pipeline
 from relevo.store.history import chunks, rollups
 from relevo.store.history.chunks import Progress, Stale, Step
 from relevo.store.history.processes import Process
-from relevo.store.history.rollups import RollStep
 from relevo.store.history.worker import RepackWanted, RollWanted, StepWanted
 from relevo.store.readers import Readers
 
@@ -263,7 +262,7 @@ class Compactor:
                 self._rolled_through = 0
                 continue
             with contextlib.suppress(Stale):
-                took = await self._pipeline.maintain(partial(_write, step=step))
+                took = await self._pipeline.maintain(partial(rollups.commit, step=step))
                 self.rolled += len(step.units)
                 self._count(took)
                 self._roll_pace.took(step.rows(), took)
@@ -279,7 +278,7 @@ class Compactor:
         self.longest_s = max(self.longest_s, took)
 
     async def _commit(self, step: Step) -> None:
-        took = await self._pipeline.maintain(lambda connection: chunks.commit(connection, step))
+        took = await self._pipeline.maintain(partial(chunks.commit, step=step))
         self._count(took)
         self._pace.took(step.rows(), took)
 
@@ -304,10 +303,6 @@ def _standing(connection: sqlite3.Connection) -> tuple[Progress, int | None, boo
     row = connection.execute("SELECT at FROM journal WHERE seq > ? ORDER BY seq LIMIT 1", (found.low,)).fetchone()
     erased = connection.execute("SELECT 1 FROM erasures LIMIT 1").fetchone() is not None
     return found, row[0] if row else None, erased
-
-
-def _write(connection: sqlite3.Connection, step: RollStep) -> None:
-    rollups.commit(connection, step)
 
 
 def _unfinished(connection: sqlite3.Connection) -> bool:

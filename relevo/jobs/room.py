@@ -31,7 +31,7 @@ from relevo.notifications import Notifications
 from relevo.pipeline import Pipeline
 from relevo.store.history import rollups, sizes
 from relevo.store.history.processes import Process
-from relevo.store.history.rollups import DAYS, HOURS, RollStep
+from relevo.store.history.rollups import DAYS, HOURS
 from relevo.store.history.worker import ExpireWanted
 from relevo.store.readers import Readers
 
@@ -132,10 +132,9 @@ class Room:
 
     async def look(self, process: Process) -> None:
         """Do what is due. Raises :class:`StoreUnavailable`, :class:`Stale`, ``sqlite3.Error``."""
-        policy = Policy(self.default, self.keepings.values())
         if self._clock.monotonic() >= self._ages_at:
             self._ages_at = self._clock.monotonic() + AGES_S
-            if policy.bounded:
+            if Policy(self.default, self.keepings.values()).bounded:
                 await self._expire(process)
         if self.max_disk:
             await self._make_room(process)
@@ -181,7 +180,7 @@ class Room:
                 # Where points went, hours may go now.
                 after, counted = 0, steps
                 continue
-            took = await self._pipeline.maintain(partial(_write, step=step))
+            took = await self._pipeline.maintain(partial(rollups.commit, step=step))
             self._pace.took(step.rows(), took)
             self.longest_s = max(self.longest_s, took)
             self.expired += len(step.units)
@@ -273,10 +272,6 @@ class Room:
     def load(self, keepings: Iterable[Keeping]) -> None:
         """Take up what is stored."""
         self.keepings = {one.id: one for one in keepings}
-
-
-def _write(connection: sqlite3.Connection, step: RollStep) -> None:
-    rollups.commit(connection, step)
 
 
 def _oldest(connection: sqlite3.Connection) -> tuple[int | None, int | None, int | None]:

@@ -49,7 +49,7 @@ class Trimming:
         self._rows = Pace(50, 5_000, _SPARE_S)
         self._pages = Pace(100, 2_000, _SPARE_S)
         self._expire_at = clock.monotonic()
-        self.space = Space(0, 0)
+        self.space = Space(0, 0, 0)
         self.through = 0
         self.longest_s = 0.0
 
@@ -78,15 +78,15 @@ class Trimming:
 
     async def give_back(self, reserve: int) -> None:
         """Make the file shorter until it holds no more than ``reserve`` free bytes."""
-        while True:
-            size, free = (found := await self._readers.run(trimming.space)).size, found.free
-            self.space = found
-            if free <= reserve or size <= free:
-                return
-            page = max(size // 1_000_000, 4_096)
-            pages = min(self._pages.rows, (free - reserve) // page + 1)
+        await self.measure()
+        while (before := self.space).free > reserve:
+            pages = min(self._pages.rows, (before.free - reserve) // before.page + 1)
             took = await self._pipeline.maintain(partial(trimming.give_back, pages=pages))
             self._note(self._pages, pages, took)
+            await self.measure()
+            if self.space.size >= before.size:
+                # A file that was made without this keeps its length.
+                return
 
     async def _trim(self, process: Process, low: int) -> None:
         self.through, aged = await self._readers.run(trimming.standing, self._clock.now_ms() - self._keep_ms)

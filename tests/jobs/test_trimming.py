@@ -1,5 +1,8 @@
 """What leaves the journal, who holds it there, and that the file becomes shorter."""
 
+import asyncio
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +148,28 @@ async def test_the_file_becomes_shorter_but_for_a_reserve(place: Place, monkeypa
     assert place.stored() == list(range(300))
     place.road.writer.checkpoint()
     assert place.road.path.stat().st_size == after.size
+
+
+async def test_a_file_that_cannot_become_shorter_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_RESERVE", 64 * 1024)
+    path = tmp_path / FILE_NAME
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE before(one INTEGER)")
+        connection.execute("DROP TABLE before")
+    place = Place(path)
+    try:
+        assert place.reader.execute("PRAGMA auto_vacuum").fetchone() == (0,)
+        await place.commit(registered("d1"))
+        for n in range(100):
+            await place.commit(reading("d1", {"v": n, "long": "x" * 8_000}, ts=NOW + n))
+        async with asyncio.timeout(60):
+            await place.compactor.look()
+        assert place.trimming.space.free > 64 * 1024
+        assert place.stored() == list(range(100))
+    finally:
+        await place.close()
 
 
 async def test_steps_are_small_and_each_is_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

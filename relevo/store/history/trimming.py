@@ -86,10 +86,11 @@ def expire(connection: sqlite3.Connection, before: int, rows: int) -> int:
 
 
 class Space(msgspec.Struct):
-    """Of the database's file, in bytes: all of it, and what of it holds nothing."""
+    """Of the database's file, in bytes: all of it, what of it holds nothing, and a page."""
 
     size: int
     free: int
+    page: int
 
 
 def space(connection: sqlite3.Connection) -> Space:
@@ -97,7 +98,7 @@ def space(connection: sqlite3.Connection) -> Space:
         int(connection.execute(f"PRAGMA {name}").fetchone()[0])
         for name in ("page_size", "page_count", "freelist_count")
     )
-    return Space(page * pages, page * free)
+    return Space(page * pages, page * free, page)
 
 
 def give_back(connection: sqlite3.Connection, pages: int) -> None:
