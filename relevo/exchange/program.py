@@ -4,6 +4,7 @@ Questions come in on standard input and answers go out on standard output (:mod:
 database is only read: what is imported the server commits.
 """
 
+import contextlib
 import os
 import sqlite3
 import sys
@@ -14,7 +15,7 @@ from typing import Final
 from relevo.errors import Invalid
 from relevo.exchange.protocol import Answer, ExportWanted, ImportWanted, Part, Wanted, decode_wanted, encode
 from relevo.store.db import open_reader
-from relevo.store.history.worker import framed, frames, spare_the_collector
+from relevo.store.history.worker import serve
 
 _NICER: Final = 5
 
@@ -46,29 +47,22 @@ class Work:
 def main() -> None:
     """Answer questions until standard input ends."""
     os.nice(_NICER)
-    # Answers have standard output to themselves, whatever a library prints.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    spare_the_collector()
     connection = open_reader(Path(sys.argv[1]))
     work = Work(connection)
-    try:
-        for data in frames(sys.stdin.buffer):
-            try:
-                answer = work.answer(decode_wanted(data))
-            except Invalid as problem:
-                # It may name what stands in a file, in whatever encoding.
-                told = problem.message.encode(errors="replace").decode()
-                answer = Answer(error=told, reason=problem.reason)
-            except Exception as error:
-                answer = Answer(error=ascii(f"{type(error).__name__}: {error}"[:500])[1:-1])
-            answers.write(framed(encode(answer)))
-            answers.flush()
-    except BrokenPipeError:
-        # Nobody is left to be answered.
-        os._exit(0)
-    finally:
-        connection.close()
+
+    def answered(data: bytes) -> bytes:
+        try:
+            answer = work.answer(decode_wanted(data))
+        except Invalid as problem:
+            # It may name what stands in a file, in whatever encoding.
+            told = problem.message.encode(errors="replace").decode()
+            answer = Answer(error=told, reason=problem.reason)
+        except Exception as error:
+            answer = Answer(error=ascii(f"{type(error).__name__}: {error}"[:500])[1:-1])
+        return encode(answer)
+
+    with contextlib.closing(connection):
+        serve(answered)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 import msgspec
 
@@ -227,6 +227,21 @@ def spare_the_collector() -> None:
     gc.set_threshold(1_000_000, 20, 100)
 
 
+def serve(answered: Callable[[bytes], bytes]) -> None:
+    """Write the answer to each question on standard input, until it ends."""
+    # Answers have standard output to themselves, whatever a library prints.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    spare_the_collector()
+    try:
+        for data in frames(sys.stdin.buffer):
+            answers.write(framed(answered(data)))
+            answers.flush()
+    except BrokenPipeError:
+        # Nobody is left to be answered.
+        os._exit(0)
+
+
 def main() -> None:
     """Answer requests until standard input ends."""
     path, idle = Path(sys.argv[1]), sys.argv[2:] == ["idle"]
@@ -237,28 +252,20 @@ def main() -> None:
         # Whoever asks for the past may wait a little; acknowledgements may not.
         with contextlib.suppress(OSError, AttributeError):
             os.nice(_NICER)
-    # Answers have standard output to themselves, whatever a library prints.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    spare_the_collector()
     connection = open_reader(path)
     work = Work(connection)
-    try:
-        for data in frames(sys.stdin.buffer):
-            answer: Any
-            try:
-                answer = work.answer(decode_wanted(data))
-            except Exception as error:
-                answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-            answers.write(framed(encode(answer)))
-            answers.flush()
-    except BrokenPipeError:
-        # Nobody is left to be answered.
-        os._exit(0)
-    finally:
-        connection.close()
+
+    def answered(data: bytes) -> bytes:
+        try:
+            answer = work.answer(decode_wanted(data))
+        except Exception as error:
+            answer = Answer(error=f"{type(error).__name__}: {error}"[:500])
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        return encode(answer)
+
+    with contextlib.closing(connection):
+        serve(answered)
 
 
 if __name__ == "__main__":
