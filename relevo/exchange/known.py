@@ -34,7 +34,7 @@ def stored_at(connection: sqlite3.Connection, opener: Opener, device: str, wante
         for key, times in wanted.items():
             if key in series:
                 for ts, value in _of_chunks(connection, opener, series[key], times):
-                    if not any(one.key in ("", key) and one.t0 <= ts < one.t1 for one in hidden):
+                    if not any(one.concerns(key) and one.covers(ts) for one in hidden):
                         _add(found, key, ts, value)
         start = min(times[0] for times in wanted.values())
         end = max(times[-1] for times in wanted.values()) + 1
@@ -45,7 +45,7 @@ def stored_at(connection: sqlite3.Connection, opener: Opener, device: str, wante
                 continue
             for key, value in event.values.items():
                 if event.ts in sought.get(key, ()) and not any(
-                    one.key in ("", key) and one.t0 <= event.ts < one.t1 and seq < one.seq for one in hidden
+                    one.concerns(key) and one.hides(event.ts, seq) for one in hidden
                 ):
                     _add(found, key, event.ts, value)
     finally:

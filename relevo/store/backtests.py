@@ -108,9 +108,7 @@ class _Past:
         for seq, event in between(self._connection, self._begin, self._end, named):
             if type(event) is not TelemetryReceived or (
                 seq > self._marks.get(event.device, seq)
-                and not any(
-                    not one.key and one.t0 <= event.ts < one.t1 and seq < one.seq for one in self._hidden[event.device]
-                )
+                and not any(not one.key and one.hides(event.ts, seq) for one in self._hidden[event.device])
             ):
                 yield event
 
@@ -125,7 +123,7 @@ class _Past:
             found: dict[tuple[int, str, int], dict[str, Any]] = {}
             for device, series in of_device.items():
                 for key, number in series.items():
-                    hidden = [one for one in self._hidden[device] if one.key in ("", key)]
+                    hidden = [one for one in self._hidden[device] if one.concerns(key)]
                     end = min(begin + span, self._end)
                     for ts, seq, value, _ in from_chunks(self._connection, open_points, number, begin, end, hidden):
                         found.setdefault((ts, device, seq), {})[key] = value

@@ -108,6 +108,18 @@ class Erasure(NamedTuple):
     t1: int
     seq: int
 
+    def concerns(self, key: str) -> bool:
+        """Whether points of ``key`` are meant."""
+        return self.key in ("", key)
+
+    def covers(self, ts: int) -> bool:
+        """Whether a point at ``ts`` is hidden that arrived before, as all that is in chunks did."""
+        return self.t0 <= ts < self.t1
+
+    def hides(self, ts: int, seq: int) -> bool:
+        """Whether the point at ``ts`` with arrival number ``seq`` is hidden."""
+        return self.t0 <= ts < self.t1 and seq < self.seq
+
 
 class NewChunk(msgspec.Struct, array_like=True, gc=False):
     """A chunk to be written; ``key`` and ``times`` are places in the lists of its unit."""
@@ -166,6 +178,14 @@ class Stale(Exception):
 def progress(connection: sqlite3.Connection) -> Progress:
     row = connection.execute("SELECT low, high, through FROM compaction WHERE id = 1").fetchone()
     return Progress(*row) if row else Progress()
+
+
+def number_of(connection: sqlite3.Connection, device: str, since: int) -> int | None:
+    """The number of the device that the event ``since`` registered; none when that is gone."""
+    row = connection.execute(
+        "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (device, since)
+    ).fetchone()
+    return int(row[0]) if row else None
 
 
 def erasures_of(connection: sqlite3.Connection, device: int) -> list[Erasure]:

@@ -190,7 +190,7 @@ def device_units(connection: sqlite3.Connection, readings: Readings, high: int, 
     kinds = np.array(readings.quality, np.uint8)
     touched = set(numbers) if everywhere else {one.key for one in hidden}
     for key in sorted(touched | set(readings.columns)):
-        of_key = [one for one in hidden if one.key in ("", key)]
+        of_key = [one for one in hidden if one.concerns(key)]
         column = readings.columns.get(key)
         if column is None:
             new = NONE

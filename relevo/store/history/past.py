@@ -111,8 +111,8 @@ class Past:
         if known is None:
             known = known_of(connection, [(number, key)]).get((number, key), Known())
         self.zone = zone
-        self._hidden = [(one.t0, one.t1) for one in hidden if one.key in ("", key)]
-        erased = [one for one in hidden if one.key in ("", key)]
+        erased = [one for one in hidden if one.concerns(key)]
+        self._hidden = [(one.t0, one.t1) for one in erased]
         self._series, self._mark, self._stale, self._stored = known
         mark = progress.mark(number)
         found = [
@@ -121,7 +121,7 @@ class Past:
             if seq > mark
             and seq >= since
             and key in event.values
-            and not any(one.t0 <= event.ts < one.t1 and seq < one.seq for one in erased)
+            and not any(one.hides(event.ts, seq) for one in erased)
         ]
         self._tail_ts, self._tail = _NONE, _NONE
         if found:

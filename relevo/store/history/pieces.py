@@ -66,7 +66,7 @@ def read_piece(
     """
     connection.execute("BEGIN")
     try:
-        number = _number(connection, device, since)
+        number = chunks.number_of(connection, device, since)
         if number is None or start >= end:
             return Piece([], end, 0)
         hidden = chunks.erasures_of(connection, number)
@@ -78,8 +78,8 @@ def read_piece(
         connection.execute("ROLLBACK")
     for key, found in points.items():
         for one in hidden:
-            if one.key in ("", key):
-                points[key] = found = [point for point in found if not one.t0 <= point.ts < one.t1]
+            if one.concerns(key):
+                points[key] = found = [point for point in found if not one.covers(point.ts)]
     for ts, seq, key, value in tail:
         points.setdefault(key, []).append(Point(ts, seq, value))
     return _rows(points, cut)
@@ -105,13 +105,6 @@ def _rows(points: dict[str, list[Point]], end: int) -> Piece:
             else:
                 rows.append({key: value})
     return Piece([(ts, row) for ts in sorted(by_time) for row in by_time[ts]], end, count)
-
-
-def _number(connection: sqlite3.Connection, device: str, since: int) -> int | None:
-    row = connection.execute(
-        "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (device, since)
-    ).fetchone()
-    return int(row[0]) if row else None
 
 
 def _series(connection: sqlite3.Connection, number: int, keys: Collection[str]) -> dict[str, int]:
@@ -173,8 +166,7 @@ def _tail(
         out += [
             (ts, seq, key, value)
             for key, value in values.items()
-            if (not keys or key in keys)
-            and not any(one.key in ("", key) and one.t0 <= ts < one.t1 and seq < one.seq for one in hidden)
+            if (not keys or key in keys) and not any(one.concerns(key) and one.hides(ts, seq) for one in hidden)
         ]
     return out, end
 
@@ -208,7 +200,7 @@ def outline(
         holders.add(device)
         points += 1
     for device, since in devices:
-        number = _number(connection, device, since)
+        number = chunks.number_of(connection, device, since)
         if number is None:
             continue
         for key, one in _series(connection, number, keys).items():
@@ -231,7 +223,7 @@ def tail_values(
     wanted = frozenset(keys)
     known: dict[str, tuple[int, int]] = {}
     for device, since in devices:
-        number = _number(connection, device, since)
+        number = chunks.number_of(connection, device, since)
         if number is not None:
             known[device] = number, since
     begin = chunks.progress(connection)
@@ -255,7 +247,7 @@ def chunk_forms(
     connection: sqlite3.Connection, device: str, since: int, keys: Collection[str], start: int, end: int
 ) -> Iterator[tuple[str, int, bytes]]:
     """Key, form and, where only that tells what values it has, the bytes of each chunk of a device in a span."""
-    number = _number(connection, device, since)
+    number = chunks.number_of(connection, device, since)
     for key, one in _series(connection, number, keys).items() if number is not None else ():
         rows = connection.execute(
             "SELECT id, substr(data, 2, 1) FROM chunks WHERE series = ? AND t0 >= ? AND t0 < ? AND t1 >= ?",

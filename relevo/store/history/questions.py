@@ -487,12 +487,10 @@ def _spread(values: Column | list[Any], places: Ints, size: int) -> list[Any]:
 
 def _completeness(connection: sqlite3.Connection, tails: Tails, wanted: CompletenessWanted) -> dict[str, Any]:
     of = wanted.of
-    number = connection.execute(
-        "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (of.device, of.since)
-    ).fetchone()
-    keys = [of.key] if of.key else _keys(connection, tails, int(number[0]) if number else 0, of)
+    number = chunks.number_of(connection, of.device, of.since) or 0
+    keys = [of.key] if of.key else _keys(connection, tails, number, of)
     moments = _Moments(connection, tails, [of])
-    zone = zone_of(connection, int(number[0]) if number else 0, wanted.zone)
+    zone = zone_of(connection, number, wanted.zone)
     start, end = wanted.start, wanted.end
     body: dict[str, Any] = {"zone": zone.key, "expected_every_s": of.every_s or None, "days": []}
     if start >= end:

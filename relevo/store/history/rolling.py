@@ -98,7 +98,7 @@ def _due(connection: sqlite3.Connection, after: int, zones: bool) -> list[tuple[
 
 def make(connection: sqlite3.Connection, of: Series, zone: str, full: int = FULL) -> RollUnit | None:
     """What is to be written for one series now; there may be more behind it."""
-    if any(one.key in ("", of.key) for one in chunks.erasures_of(connection, of.device)):
+    if any(one.concerns(of.key) for one in chunks.erasures_of(connection, of.device)):
         # What is to be taken out of chunks goes first.
         return None
     work = _Work(connection, of, zone_of(connection, of.device, zone), full)
@@ -383,7 +383,7 @@ def drop_raw(
     """
     mark = mark_of(connection, of.number)
     if stale_of(connection, of.number) or any(
-        one.key in ("", of.key) for one in chunks.erasures_of(connection, of.device)
+        one.concerns(of.key) for one in chunks.erasures_of(connection, of.device)
     ):
         return None
     where = zone_of(connection, of.device, zone)

@@ -107,13 +107,10 @@ def read(
     # One view for all statements: the compactor may move points from the tail into chunks between two.
     connection.execute("BEGIN")
     try:
-        row = connection.execute(
-            "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (device, since)
-        ).fetchone()
-        if row is None:
+        number = chunks.number_of(connection, device, since)
+        if number is None:
             return Page([], False)
-        number = int(row[0])
-        hidden = [one for one in chunks.erasures_of(connection, number) if one.key in ("", key)]
+        hidden = [one for one in chunks.erasures_of(connection, number) if one.concerns(key)]
         found: list[Point] = []
         series = connection.execute("SELECT id FROM series WHERE device = ? AND key = ?", (number, key)).fetchone()
         if series is not None:
@@ -146,12 +143,9 @@ def newest(connection: sqlite3.Connection, opener: Opener | None, device: str, m
     """
     connection.execute("BEGIN")
     try:
-        row = connection.execute(
-            "SELECT number FROM devices WHERE id = ? AND registered_seq = ?", (device, since)
-        ).fetchone()
-        if row is None:
+        number = chunks.number_of(connection, device, since)
+        if number is None:
             return []
-        number = int(row[0])
         hidden = chunks.erasures_of(connection, number)
         tail = journal.tail(connection, device, chunks.progress(connection).mark(number), -_EVER, _EVER)
         found = [
@@ -159,10 +153,10 @@ def newest(connection: sqlite3.Connection, opener: Opener | None, device: str, m
             for seq, event in tail
             if seq >= since
             for key, value in event.values.items()
-            if not any(one.key in ("", key) and one.t0 <= event.ts < one.t1 and seq < one.seq for one in hidden)
+            if not any(one.concerns(key) and one.hides(event.ts, seq) for one in hidden)
         ]
         for key, series in chunks.series_of(connection, number).items():
-            of_key = [one for one in hidden if one.key in ("", key)]
+            of_key = [one for one in hidden if one.concerns(key)]
             found += [
                 Said(ts, key, seq, value) for ts, seq, value, _ in _last(connection, opener, series, of_key, most)
             ]
@@ -184,7 +178,7 @@ def _last(
         if opener is None:
             raise ChunksNeeded(until)
         points = opener(times, data, -_EVER, _EVER, None)
-        found += [point for point in points if not any(one.t0 <= point.ts < one.t1 for one in hidden)]
+        found += [point for point in points if not any(one.covers(point.ts) for one in hidden)]
         if len(found) >= most:
             break
     return found
@@ -216,7 +210,7 @@ def from_chunks(
         points = opener(times, data, start, end, after)
         # What is hidden is so whenever it arrived: all that is in chunks did before.
         for one in hidden:
-            points = [point for point in points if not one.t0 <= point.ts < one.t1]
+            points = [point for point in points if not one.covers(point.ts)]
         found += points
         if len(found) >= most:
             break
@@ -228,7 +222,7 @@ def _tail(tail_of: TailOf, mark: int, hidden: Sequence[Erasure]) -> Scan:
         connection: sqlite3.Connection, device: str, start: int, end: int
     ) -> Iterator[tuple[int, TelemetryReceived]]:
         for seq, event in tail_of(connection, device, mark, start, end):
-            if not any(one.t0 <= event.ts < one.t1 and seq < one.seq for one in hidden):
+            if not any(one.hides(event.ts, seq) for one in hidden):
                 yield seq, event
 
     return scan
