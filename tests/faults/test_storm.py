@@ -14,8 +14,9 @@ pytestmark = pytest.mark.fault
 
 RETURNING = 1_000
 OTHERS = 100
-# Far above what was ever seen (bench/broker.py --storm), and far below what waiting behind the whole storm takes.
-MOST_MS = 500.0
+# Of the time that the storm took: who waits behind it waits for half of it in the middle. Milliseconds would be the
+# machine's (bench/broker.py --storm has them).
+MOST_OF_STORM = 0.1
 
 
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "all dropped at once"])
@@ -47,4 +48,4 @@ def test_a_storm_of_reconnects_disturbs_nobody(tmp_path: Path, durable: bool, to
         # They did wait, so it was the governor that kept the others' latency; half of them is far from every doubt.
         assert found["delayed"] > RETURNING / 2
         assert during["messages"] > 100
-        assert during["p99_ms"] < MOST_MS, found
+        assert during["p50_ms"] < back["all_back_s"] * 1000 * MOST_OF_STORM, found
