@@ -1,15 +1,24 @@
 import { clock } from './clock.svelte';
 
+/** What is wrong with one field of what was sent, as the server names it (RFC 9457, `errors`). */
+export interface FieldProblem {
+  field: string;
+  message: string;
+}
+
 export class ApiError extends Error {
   constructor(
     readonly status: number,
     message: string,
+    readonly fields: FieldProblem[] = [],
+    /** The whole answer, for those who need more of it. */
+    readonly body: Record<string, unknown> = {},
   ) {
     super(message);
   }
 }
 
-type Query = Record<string, string | number | undefined>;
+export type Query = Record<string, string | number | boolean | undefined>;
 interface Options {
   query?: Query;
   body?: unknown;
@@ -23,7 +32,8 @@ export function whenUnauthorized(listener: () => void): void {
   onUnauthorized = listener;
 }
 
-function address(path: string, query: Query = {}): string {
+/** The address of what the API has at `path`, for links and downloads. */
+export function address(path: string, query: Query = {}): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined && value !== '') parameters.set(name, String(value));
@@ -32,15 +42,17 @@ function address(path: string, query: Query = {}): string {
   return `/api/v1${path}${text ? `?${text}` : ''}`;
 }
 
-async function problemText(response: Response): Promise<string> {
+async function problemOf(response: Response): Promise<ApiError> {
+  const line = `${response.status} ${response.statusText}`.trim();
   try {
-    const problem = (await response.json()) as { detail?: unknown; title?: unknown };
-    if (typeof problem.detail === 'string') return problem.detail;
-    if (typeof problem.title === 'string') return problem.title;
+    const body = (await response.json()) as Record<string, unknown>;
+    const told = [body.detail, body.title].find((one) => typeof one === 'string');
+    const fields = Array.isArray(body.errors) ? (body.errors as FieldProblem[]) : [];
+    return new ApiError(response.status, (told as string | undefined) ?? line, fields, body);
   } catch {
     // A proxy in between answers with a page of its own; the status line has to do.
+    return new ApiError(response.status, line);
   }
-  return `${response.status} ${response.statusText}`.trim();
 }
 
 async function call<T>(method: string, path: string, { query, body, signal }: Options = {}): Promise<T> {
@@ -54,7 +66,7 @@ async function call<T>(method: string, path: string, { query, body, signal }: Op
   clock.observe(response.headers.get('date'));
   if (!response.ok) {
     if (response.status === 401 && path !== '/auth/login') onUnauthorized();
-    throw new ApiError(response.status, await problemText(response));
+    throw await problemOf(response);
   }
   const text = await response.text();
   return (text ? JSON.parse(text) : null) as T;
@@ -63,4 +75,7 @@ async function call<T>(method: string, path: string, { query, body, signal }: Op
 export const get = <T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> =>
   call<T>('GET', path, { ...(query ? { query } : {}), ...(signal ? { signal } : {}) });
 
-export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>('POST', path, { body });
+export const post = <T>(path: string, body: unknown = {}, query: Query = {}): Promise<T> => call<T>('POST', path, { body, query });
+export const put = <T>(path: string, body: unknown): Promise<T> => call<T>('PUT', path, { body });
+export const patch = <T>(path: string, body: unknown): Promise<T> => call<T>('PATCH', path, { body });
+export const remove = <T = null>(path: string, query: Query = {}): Promise<T> => call<T>('DELETE', path, { query });

@@ -1,63 +1,53 @@
-const BASE = '/ui';
+import { isOurs, pageAt, pathTo, type PageName, type Params } from './addresses';
 
-export type Route =
-  | { page: 'devices' }
-  | { page: 'device'; id: string }
-  | { page: 'door' }
-  | { page: 'claim' }
-  | { page: 'signin' }
-  | { page: 'missing' };
-
-export const paths = {
-  devices: `${BASE}/`,
-  door: `${BASE}/door`,
-  claim: `${BASE}/claim`,
-  signIn: `${BASE}/signin`,
-  device: (id: string) => `${BASE}/device/${encodeURIComponent(id)}`,
-} as const;
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
+export interface Route {
+  page: PageName | 'missing';
+  /** What the address names, such as the id of a device. */
+  params: Params;
+  query: URLSearchParams;
 }
 
-function parse(path: string): Route {
-  const [page = '', id, ...rest] = path.slice(BASE.length).split('/').filter(Boolean);
-  if (page === '') return { page: 'devices' };
-  if (page === 'device' && id && !rest.length) return { page: 'device', id: decode(id) };
-  if ((page === 'door' || page === 'signin' || page === 'claim') && id === undefined) return { page };
-  return { page: 'missing' };
+export const paths = {
+  home: pathTo('home'),
+  devices: pathTo('devices'),
+  door: pathTo('door'),
+  claim: pathTo('claim'),
+  join: pathTo('join'),
+  signIn: pathTo('signin'),
+  device: (id: string, tab = '') => pathTo('device', { id, tab }),
+} as const;
+
+function read(): Route {
+  return { ...pageAt(location.pathname), query: new URLSearchParams(location.search) };
 }
 
 class Router {
-  route: Route = $state.raw(parse(location.pathname));
+  route: Route = $state.raw(read());
 
   start(): void {
     addEventListener('popstate', () => {
-      this.route = parse(location.pathname);
+      this.route = read();
     });
     document.addEventListener('click', (event) => {
       if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
       const link = (event.target as Element).closest('a');
-      if (!link || link.target || link.origin !== location.origin || !link.pathname.startsWith(`${BASE}/`)) return;
+      if (!link || link.target || link.download || link.origin !== location.origin || !isOurs(link.pathname)) return;
       if (link.hash && link.pathname === location.pathname) return;
       event.preventDefault();
-      this.go(link.pathname);
+      this.go(link.pathname + link.search);
     });
   }
 
-  go(path: string): void {
-    if (path !== location.pathname) history.pushState(null, '', path);
-    this.route = parse(path);
-    scrollTo(0, 0);
+  go(address: string): void {
+    const before = location.pathname;
+    if (address !== location.pathname + location.search) history.pushState(null, '', address);
+    this.route = read();
+    if (location.pathname !== before) scrollTo(0, 0);
   }
 
-  replace(path: string): void {
-    history.replaceState(null, '', path);
-    this.route = parse(path);
+  replace(address: string): void {
+    history.replaceState(null, '', address);
+    this.route = read();
   }
 }
 

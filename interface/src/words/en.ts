@@ -23,6 +23,49 @@ export const en = {
   pageMissing: 'There is no such page',
   backToDevices: 'Back to the devices',
 
+  close: 'Close',
+  save: 'Save',
+  saved: 'Saved',
+  remove: 'Remove',
+  removed: 'Removed',
+  edit: 'Edit',
+  add: 'Add',
+  undo: 'Undo',
+  yes: 'Yes',
+  no: 'No',
+  none: 'none',
+  all: 'All',
+  name: 'Name',
+  actions: 'More actions',
+  messagesHere: 'Messages',
+  pickDevice: 'Part of a name or id',
+  optional: 'may stay empty',
+  typeToConfirm: (word: string) => `Type “${word}” to confirm`,
+  nav: {
+    home: 'Home',
+    devices: 'Devices',
+    dashboards: 'Dashboards',
+    alerts: 'Alerts',
+    automation: 'Automation',
+    rules: 'Rules',
+    schedules: 'Schedules',
+    notifications: 'Notifications',
+    webhooks: 'Webhooks',
+    manage: 'Manage',
+    join: 'Connect a board',
+    water: 'Water',
+    files: 'Export and import',
+    people: 'People',
+    brokers: 'Brokers and topics',
+    audit: 'Audit log',
+    system: 'System',
+    door: 'Door',
+    api: 'API',
+    account: 'Your account',
+    daily: 'Daily pages',
+    more: 'More',
+  },
+
   streamLive: 'Live',
   streamConnecting: 'Connecting',
   streamLost: 'Reconnecting',
@@ -282,7 +325,7 @@ export const en = {
   },
 };
 
-type Widen<T> = {
+export type Widen<T> = {
   [K in keyof T]: T[K] extends string ? string : T[K] extends (...args: infer A) => string ? (...args: A) => string : Widen<T[K]>;
 };
 

@@ -1,0 +1,15 @@
+"""Every page of the interface: where it is, and what is there once its content is."""
+
+from typing import Final
+
+# page -> (address, selector that tells that its content is there)
+PAGES: Final = {
+    "home": ("/ui/", "article .value"),
+    "devices": ("/ui/devices", "article .value"),
+    "device": ("/ui/device/fitted", ".readout strong"),
+    "door": ("/ui/door", "main ol li"),
+    "claim": ("/ui/claim?serial=HX-2041&code=ABCDE-FGHJK-23456", "form input"),
+    "missing device": ("/ui/device/nobody", "main h1"),
+    "missing page": ("/ui/nowhere/at/all", "main a"),
+    "sign-in": ("/ui/signin", "form input"),
+}
