@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { defineConfig, type Plugin } from 'vite';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
@@ -35,9 +36,30 @@ function meterPages(): Plugin {
   };
 }
 
+// The service worker is told what the shell consists of; its name of the cache changes whenever one of these files does.
+function offlineShell(): Plugin {
+  return {
+    name: 'offline-shell',
+    apply: 'build',
+    enforce: 'post',
+    generateBundle(_, bundle) {
+      const first = Object.values(bundle).filter((one) => one.type === 'chunk' && one.isEntry);
+      const names = first.flatMap((one) => (one.type === 'chunk' ? [one.fileName, ...one.imports, ...(one.viteMetadata?.importedCss ?? [])] : []));
+      const shell = ['', 'theme.js', 'favicon.svg', 'manifest.webmanifest', 'icons/192.png', ...names].map((name) => `/ui/${name}`);
+      const template = readFileSync(new URL('./src/worker.js', import.meta.url), 'utf8');
+      const unnamed = ['index.html', 'public/theme.js', 'public/favicon.svg', 'public/manifest.webmanifest', 'public/icons/192.png'];
+      const hash = createHash('sha256').update(JSON.stringify(Object.keys(bundle).sort()) + template);
+      for (const name of unnamed) hash.update(readFileSync(new URL(`./${name}`, import.meta.url)));
+      const version = hash.digest('hex').slice(0, 16);
+      const source = template.replace('__VERSION__', version).replace('__SHELL__', JSON.stringify(shell));
+      this.emitFile({ type: 'asset', fileName: 'worker.js', source });
+    },
+  };
+}
+
 export default defineConfig({
   base: '/ui/',
-  plugins: [svelte(), apiViewer(), meterPages()],
+  plugins: [svelte(), apiViewer(), meterPages(), offlineShell()],
   build: {
     outDir: '../relevo/web/static',
     emptyOutDir: true,

@@ -11,3 +11,8 @@ clock.start();
 rate.start();
 router.start();
 mount(App, { target: document.getElementById('app')! });
+
+// Browsers allow it over HTTPS and on this machine alone; elsewhere the page simply needs the server.
+if (import.meta.env.PROD && 'serviceWorker' in navigator) {
+  addEventListener('load', () => void navigator.serviceWorker.register('/ui/worker.js', { scope: '/ui/' }).catch(() => {}));
+}

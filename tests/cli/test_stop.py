@@ -14,7 +14,8 @@ from tests.faults.ledger import LedgerClient
 from tests.journeys.live import eventually
 from tests.running import RunningServer
 
-MOST_SECONDS = 5.0
+# The server gives each of its parts a second or two; whoever waits for what never comes would wait for ever.
+MOST_SECONDS = 20.0
 
 
 def timed_stop(server: RunningServer) -> float:

@@ -239,7 +239,13 @@ def test_a_blocked_board_is_refused_while_pairing_is_open(
     assert unclaimed(server, uuid) == []
     assert server.api.get("/api/v1/system").json()["counters"]["refused"]["http.blocked"] == 1
     query = {"standing": "blocked", "search": uuid}
-    (entry,) = eventually(lambda: server.api.get("/api/v1/unclaimed", params=query).json()["items"])
+
+    def counted() -> dict[str, Any] | None:
+        (entry,) = server.api.get("/api/v1/unclaimed", params=query).json()["items"]
+        # Its line is there since it was blocked; what it did after is written a moment later.
+        return entry if entry["count"] else None
+
+    entry = eventually(counted)
     assert (entry["count"], entry["payload"], entry["reason"]) == (1, {}, "blocked")
     assert entry["last_seen"] is not None
     server.api.post("/api/v1/unclaimed/restore", json=named)

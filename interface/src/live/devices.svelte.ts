@@ -1,10 +1,13 @@
 import { get } from './api';
+import { clock } from './clock.svelte';
 import { interestingKeys, isDrawable } from './measures';
+import { recall, remember } from './memory';
 import { recentPoints } from './recent';
 import { toMs, type DeviceInfo, type Latest, type Page, type PresenceEvent, type TelemetryEvent } from './shapes';
 import { stream } from './stream.svelte';
 
 const PAGE_SIZE = 200;
+const REMEMBERED = 60;
 const TRAIL_LENGTH = 60;
 const SHORTEST_REST_MS = 30;
 const LONGEST_REST_MS = 400;
@@ -104,6 +107,8 @@ class Devices {
   next: string | null = $state(null);
   state: 'loading' | 'ready' | 'failed' = $state('loading');
   search: string = $state('');
+  /** When what is listed was fetched, if the server cannot be reached now; otherwise 0. */
+  old: number = $state(0);
   onlineCount: number = $derived(this.listed.reduce((n, device) => n + (device.online ? 1 : 0), 0));
 
   private known = new Map<string, Device>();
@@ -150,14 +155,26 @@ class Devices {
       if (request !== this.request) return;
       this.listed = page.items.map((info) => this.learn(info));
       this.next = page.next;
+      this.old = 0;
+      if (!this.search) remember('devices', JSON.stringify({ at: clock.read(), items: page.items.slice(0, REMEMBERED) }));
       // While a page starts, everything takes long.
       if (this.state === 'ready') this.lastFetchMs = performance.now() - begun;
       this.state = 'ready';
     } catch {
-      if (request === this.request && this.state === 'loading') this.state = 'failed';
+      if (request === this.request && this.state === 'loading') this.recall();
     } finally {
       if (!--this.fetching) this.early.clear();
     }
+  }
+
+  /** What was seen last, while the server is away: nobody is online in it, and it says how old it is. */
+  private recall(): void {
+    const kept = recall('devices');
+    this.state = 'failed';
+    if (!kept) return;
+    const { at, items } = JSON.parse(kept) as { at: number; items: DeviceInfo[] };
+    this.listed = items.map((info) => this.learn({ ...info, online: false }));
+    this.old = at;
   }
 
   async more(): Promise<void> {
@@ -184,6 +201,7 @@ class Devices {
     this.listed = [];
     this.next = null;
     this.search = '';
+    this.old = 0;
     this.state = 'loading';
   }
 

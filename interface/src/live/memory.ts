@@ -14,3 +14,11 @@ export function remember(key: string, value: string): void {
     // See above.
   }
 }
+
+export function forget(key: string): void {
+  try {
+    localStorage.removeItem(`relevo.${key}`);
+  } catch {
+    // See above.
+  }
+}

@@ -40,6 +40,7 @@ export const en = {
   messagesHere: 'Messages',
   pickDevice: 'Part of a name or id',
   optional: 'may stay empty',
+  favourite: (name: string) => `Keep ${name} on the home page`,
   typeToConfirm: (word: string) => `Type “${word}” to confirm`,
   nav: {
     home: 'Home',

@@ -41,6 +41,7 @@ export const es: Words = {
   messagesHere: 'Mensajes',
   pickDevice: 'Parte de un nombre o identificador',
   optional: 'puede quedar vacío',
+  favourite: (name: string) => `Dejar ${name} en la página de inicio`,
   typeToConfirm: (word: string) => `Escriba «${word}» para confirmar`,
   nav: {
     home: 'Inicio',

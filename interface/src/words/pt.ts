@@ -41,6 +41,7 @@ export const pt: Words = {
   messagesHere: 'Mensagens',
   pickDevice: 'Parte de um nome ou identificador',
   optional: 'pode ficar vazio',
+  favourite: (name: string) => `Deixar ${name} na página inicial`,
   typeToConfirm: (word: string) => `Digite “${word}” para confirmar`,
   nav: {
     home: 'Início',
