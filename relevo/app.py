@@ -17,7 +17,7 @@ from relevo.authority import Authority
 from relevo.clock import Clock, SystemClock
 from relevo.dashboards import Dashboards
 from relevo.dialect import Said
-from relevo.directory import DataDirectory
+from relevo.directory import PASSWORD_FILE, DataDirectory
 from relevo.dispatch import Dispatch, new_id
 from relevo.domain import redelivery
 from relevo.domain.accounts import Account, Role
@@ -37,6 +37,7 @@ from relevo.domain.webhooks import secret_of
 from relevo.errors import ConfigurationError, TooMany
 from relevo.exchange.exports import Exports
 from relevo.exchange.imports import Imports
+from relevo.first_password import FirstPassword
 from relevo.http import tokens
 from relevo.http.app import build
 from relevo.http.auth import LOCAL, Auth
@@ -71,6 +72,7 @@ from relevo.jobs.webhook_rows import WebhookRows
 from relevo.jobs.webhook_runner import Show
 from relevo.jobs.webhook_sender import WebhookSender
 from relevo.jobs.webhooks import Webhooks
+from relevo.loading import ADMINISTRATOR
 from relevo.local import announce, withdraw
 from relevo.log import get_logger
 from relevo.managed import ManagedRecords
@@ -255,6 +257,10 @@ class Application:
         self.auth = auth = Auth(
             people, keyring, registry, self.tokens, Passwords(), pipeline, clock, settings.public_url, terms
         )
+
+        first_password = FirstPassword(self.directory.path / PASSWORD_FILE, ADMINISTRATOR)
+        first_password.load(known)
+        pipeline.record_followers.append(first_password.apply)
 
         async def outcomes(origin: str) -> dict[str, int]:
             return await readers.run_core(commands.states_of, origin)
@@ -453,6 +459,7 @@ class Application:
             refusals=refusals,
             readers=readers,
             auth=auth,
+            first_password=first_password,
             keyring=keyring,
             authority=authority,
             pairing=pairing,
@@ -597,7 +604,7 @@ class Application:
             if account is None:
                 return None
             address, agent = address_of(request), request.headers.get("user-agent", "")
-            signed_in = await self.auth.sign_in(account, "native", address, agent, browser=True)
+            signed_in = await self.auth.sign_in(account, "native", address, agent, browser=True, link=True)
             services.audit_by(account.name, "auth.login", account.name, address, {"kind": "link"})
             response = RedirectResponse("/ui/", 302)
             from relevo.http.api.sign_in import set_cookie

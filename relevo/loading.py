@@ -99,6 +99,9 @@ def _first_administrator(core: Any, directory: DataDirectory, password: str, now
     if not password:
         password = generated = secrets.token_urlsafe(12)
         write_file(directory.path / PASSWORD_FILE, f"{password}\n".encode())
+    else:
+        # Of a database that is there no more.
+        (directory.path / PASSWORD_FILE).unlink(missing_ok=True)
     try:
         password_hash = hash_now(normalised(password))
     except StoreUnavailable as error:

@@ -19,7 +19,8 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
 class Customer(msgspec.Struct, frozen=True):
-    """``id`` is a whole number as text, the contract's ``cliente_id``; ``price`` is for a cubic metre."""
+    """``id`` is a whole number as text, the contract's ``cliente_id``; ``price`` is for a cubic
+    metre and holds where no ``tariff`` is named."""
 
     id: str
     name: str
@@ -27,6 +28,7 @@ class Customer(msgspec.Struct, frozen=True):
     contact: str = ""
     price: float = 0.0
     currency: str = "BRL"
+    tariff: str = ""
 
     @property
     def number(self) -> int:

@@ -1,10 +1,11 @@
-"""Everybody who may sign in, with their sessions, keys and grants: in memory, kept equal to the store."""
+"""Everybody who may sign in, with their sessions, keys, grants and preferences: in memory, kept equal to the store."""
 
 from collections.abc import Iterable
 
 from relevo.domain.accounts import Account, ApiKey, Identity, SignIn
 from relevo.domain.devices import Device
 from relevo.domain.grants import Grant, Right, right_of
+from relevo.domain.preferences import Preferences
 from relevo.domain.records import Dropped, Kept, Record, RecordChange
 
 
@@ -16,6 +17,7 @@ class People:
         self.sign_ins: dict[str, SignIn] = {}
         self.api_keys: dict[str, ApiKey] = {}
         self.grants: dict[str, Grant] = {}
+        self.preferences: dict[str, Preferences] = {}
         self._by_email: dict[str, str] = {}
         self._by_secret: dict[str, str] = {}
         self._grants_of: dict[str, dict[str, Grant]] = {}
@@ -46,6 +48,13 @@ class People:
                 self._forget_grant(grant.id)
                 self.grants[grant.id] = grant
                 self._grants_of.setdefault(grant.account, {})[grant.id] = grant
+            case Kept(Preferences() as preferences):
+                # No right hangs on it.
+                self.preferences[preferences.id] = preferences
+                return
+            case Dropped(kind, key) if kind is Preferences:
+                self.preferences.pop(key, None)
+                return
             case Dropped(kind, key) if kind is Account:
                 self._forget_account(key)
             case Dropped(kind, key) if kind is SignIn:
@@ -64,6 +73,10 @@ class People:
         if found is None and "@" in name_or_email:
             found = self.accounts.get(self._by_email.get(name_or_email.casefold(), ""))
         return found
+
+    def preferences_of(self, account: str) -> Preferences:
+        """What a person wants of the interface, with the defaults for whoever said nothing."""
+        return self.preferences.get(account) or Preferences(account)
 
     def sign_in_by_secret(self, secret_hash: str) -> SignIn | None:
         """The session that this cookie or refresh token belongs to, or once belonged to."""

@@ -22,10 +22,12 @@ from relevo.domain.grants import Grant
 from relevo.domain.keeping import Keeping
 from relevo.domain.managed import Managed
 from relevo.domain.notices import NoticePreferences
+from relevo.domain.preferences import Preferences
 from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
+from relevo.domain.tariffs import Tariff
 from relevo.domain.webhooks import Webhook
 
 Record: TypeAlias = (
@@ -61,6 +63,8 @@ Record: TypeAlias = (
     | RelayChannel
     | RelayRun
     | Keeping
+    | Preferences
+    | Tariff
 )
 
 

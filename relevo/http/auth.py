@@ -34,6 +34,7 @@ DEVICE_TOKEN: Final = "x-device-token"  # noqa: S105 - a header's name
 LOCAL: Final = "(local)"
 TICKET_S: Final = 60
 _LINK_S: Final = 600
+_FRESH_S: Final = 900
 _RESET_S: Final = 3_600
 _TICKETS_MOST: Final = 10_000
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -96,6 +97,8 @@ class Auth:
         self._pipeline = pipeline
         self._clock = clock
         self._tickets: dict[str, Ticket] = {}
+        # Sessions that came by a sign-in link, and when (monotonic seconds).
+        self._by_link: dict[str, float] = {}
         self._by_pair = Attempts(clock, _FAILURES_OF_PAIR, _FAILURE_WINDOW_S)
         self._by_address = Attempts(clock, _FAILURES_OF_ADDRESS, _FAILURE_WINDOW_S)
         self._by_account = Attempts(clock, _FAILURES_OF_ACCOUNT, _FAILURE_WINDOW_S)
@@ -133,9 +136,12 @@ class Auth:
         return self._by_address.wait_s(address)
 
     async def sign_in(
-        self, account: Account, contract: str, address: str, agent: str, browser: bool = False
+        self, account: Account, contract: str, address: str, agent: str, browser: bool = False, link: bool = False
     ) -> SignedIn:
-        """A new session of ``account`` on the terms of ``contract``; a browser gets a cookie, a program tokens."""
+        """A new session of ``account`` on the terms of ``contract``; a browser gets a cookie, a program tokens.
+
+        ``link`` says that it came by a sign-in link instead of a password.
+        """
         terms = self._terms[contract]
         now = self._clock.now_ms()
         seconds = tokens.BROWSER_S if browser else max(terms.refresh_s, terms.access_s)
@@ -144,6 +150,10 @@ class Auth:
         )
         old = [one for one in self.people.sign_ins_of(account.name) if one.expires_at <= now]
         await self._pipeline.accept([Kept(session), *(Dropped(SignIn, one.id) for one in old)])
+        if link:
+            begun = self._clock.monotonic()
+            self._by_link = {one: at for one, at in self._by_link.items() if begun - at <= _FRESH_S}
+            self._by_link[session.id] = begun
         access = self.tokens.access(account, session.id, terms.access_s, contract)
         refresh = secret if terms.refresh_s and not browser else ""
         return SignedIn(account, access, terms.access_s, refresh, secret if browser else "")
@@ -191,6 +201,11 @@ class Auth:
         return msgspec.structs.replace(
             account, password_hash=await self.passwords.hash(text), password_changed_at=self._clock.now_ms()
         )
+
+    def fresh_by_link(self, session_id: str) -> bool:
+        """Whether a session came by a sign-in link within the last quarter of an hour."""
+        at = self._by_link.get(session_id)
+        return at is not None and self._clock.monotonic() - at <= _FRESH_S
 
     async def end_session(self, session_id: str) -> bool:
         """End a session; false when there was none."""

@@ -58,6 +58,7 @@ GROUPS: Final = (
     Group("api.alerts", ("/api/v1/alerts",)),
     Group("api.webhooks", ("/api/v1/webhooks",)),
     Group("api.sign_in", ("/api/v1/auth/", "/api/v1/me", "/api/v1/keys")),
+    Group("api.preferences", ("/api/v1/me/",)),
     Group("api.users", ("/api/v1/users",)),
     Group("api.storage", ("/api/v1/system/storage", "/api/v1/retention")),
     Group("api.audit", ("/api/v1/audit",)),

@@ -37,6 +37,7 @@ from relevo.domain.sites import Site
 from relevo.domain.webhooks import Webhook
 from relevo.exchange.exports import Exports
 from relevo.exchange.imports import Imports
+from relevo.first_password import FirstPassword
 from relevo.http.auth import Auth
 from relevo.intake import Intake
 from relevo.managed import ManagedRecords
@@ -211,6 +212,7 @@ class Services:
     refusals: Refusals
     readers: Readers
     auth: Auth
+    first_password: FirstPassword
     keyring: Keyring
     authority: Authority
     pairing: Pairing

@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 
@@ -37,6 +38,8 @@ from relevo.domain.commands import (
 )
 from relevo.domain.events import CommandQueued
 from relevo.store.db import metadata
+
+_WRONG: Final = text("state IN ('failed', 'timed_out', 'expired')")
 
 commands = Table(
     "commands",
@@ -64,6 +67,7 @@ commands = Table(
     Index("commands_device", "device", "number"),
     Index("commands_origin", "origin", "number"),
     Index("commands_state", "state", "number"),
+    Index("commands_wrong", "ended_at", "device", sqlite_where=_WRONG, postgresql_where=_WRONG),
     sqlite_autoincrement=True,
 )
 
@@ -189,3 +193,13 @@ def states_of(core: Connection, origin: str) -> dict[str, int]:
     """How many commands of ``origin`` are in each state."""
     query = select(commands.c.state, func.count()).where(commands.c.origin == origin).group_by(commands.c.state)
     return {state: int(n) for state, n in core.execute(query)}
+
+
+def gone_wrong(core: Connection, since: int, limit: int, devices: Sequence[str] | None = None) -> list[Command]:
+    """The newest ``limit`` commands that failed, timed out or expired at ``since`` (milliseconds UTC) or later, newest
+    first; without ``devices`` of any device."""
+    query = select(commands).where(_WRONG, commands.c.ended_at >= since)
+    if devices is not None:
+        query = query.where(commands.c.device.in_(devices))
+    query = query.order_by(commands.c.ended_at.desc()).limit(limit)
+    return [of_row(row) for row in core.execute(query)]

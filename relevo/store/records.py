@@ -35,6 +35,7 @@ from relevo.domain.grants import Grant
 from relevo.domain.keeping import Keeping
 from relevo.domain.managed import Managed
 from relevo.domain.notices import NoticePreferences
+from relevo.domain.preferences import Preferences
 from relevo.domain.records import (
     AuditForgotten,
     Dropped,
@@ -52,6 +53,7 @@ from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
+from relevo.domain.tariffs import Tariff
 from relevo.domain.webhooks import Webhook
 from relevo.store import audit, inbox, status_log, webhooks
 from relevo.store.accounts import accounts, secrets
@@ -379,6 +381,7 @@ customers = Table(
     _text("contact"),
     Column("price", Float, nullable=False),
     _text("currency"),
+    _text("tariff"),
 )
 meter_months = Table(
     "meter_months",
@@ -431,6 +434,26 @@ relay_runs = Table(
     _time("lasts_ms"),
 )
 
+preferences = Table(
+    "preferences",
+    metadata,
+    _text("id", primary_key=True),
+    _text("language"),
+    _text("theme"),
+    Column("favourites", JSON, nullable=False),
+    Column("home", JSON, nullable=False),
+)
+tariffs = Table(
+    "tariffs",
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("currency"),
+    Column("base", Float, nullable=False),
+    Column("steps", JSON, nullable=False),
+    Column("taxes_percent", Float, nullable=False),
+)
+
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
     Secret: secrets,
@@ -464,9 +487,11 @@ TABLES: Final[dict[type[Record], Table]] = {
     RelayChannel: relay_channels,
     RelayRun: relay_runs,
     Keeping: retention,
+    Preferences: preferences,
+    Tariff: tariffs,
 }
 # Records with documents of their own shape inside.
-_NESTED: Final = frozenset({Schedule, Rule, NoticePreferences, Managed})
+_NESTED: Final = frozenset({Schedule, Rule, NoticePreferences, Managed, Tariff})
 
 
 def apply(core: Connection, changes: Iterable[RecordChange]) -> None:

@@ -13,7 +13,7 @@ from relevo.domain.credentials import Credential
 from relevo.domain.devices import NAME_LIMIT, Device, check_id, is_claimed
 from relevo.domain.events import AnyEvent, DeviceChanged, DeviceRegistered, DeviceRemoved
 from relevo.domain.grants import Grant, Right
-from relevo.domain.records import Dropped, RecordChange
+from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.names import check_name
 from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
@@ -253,6 +253,11 @@ def removal(wired: Services, device: Device, by: str) -> list[AnyEvent | RecordC
         DeviceRemoved(device.id, wired.clock.now_ms(), by),
         *(Dropped(Credential, one.id) for one in wired.keyring.of_device(device.id)),
         *(Dropped(Grant, one.id) for one in shares),
+        *(
+            Kept(msgspec.structs.replace(one, favourites=[held for held in one.favourites if held != device.id]))
+            for one in wired.auth.people.preferences.values()
+            if device.id in one.favourites
+        ),
         *spent(wired, device.contract, device.external_id),
     ]
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from relevo.domain.accounts import SCOPES, ApiKey, SignIn
+from relevo.domain.accounts import SCOPES, Account, ApiKey, Identity, SignIn
 from relevo.domain.passwords import check_password
 from relevo.domain.records import Dropped, Kept
 from relevo.errors import FieldError, Forbidden, Invalid, NotFound, Unauthenticated
@@ -14,7 +14,7 @@ from relevo.http.api.times import iso, parse_time
 from relevo.http.auth import COOKIE, LOCAL, TICKET_S, SignedIn
 from relevo.http.needs import Viewer, open_to_all
 from relevo.http.passwords import common_passwords
-from relevo.http.services import Wired, address_of
+from relevo.http.services import Services, Wired, address_of
 
 router = APIRouter(prefix="/api/v1", tags=["people"])
 
@@ -123,11 +123,14 @@ async def ticket(wired: Wired, identity: Viewer) -> dict[str, Any]:
 
 
 class Me(BaseModel):
+    """``password_generated``: the password is the one that the first start made up, and should be replaced."""
+
     name: str
     role: str
     email: str
     full_name: str
     scopes: list[str]
+    password_generated: bool
 
 
 @router.get("/me", response_model=Me)
@@ -140,13 +143,19 @@ async def me(wired: Wired, identity: Viewer) -> dict[str, Any]:
         "email": account.email,
         "full_name": account.full_name,
         "scopes": list(identity.scopes),
+        "password_generated": wired.first_password.holds(account),
     }
 
 
 class PasswordChange(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    current: str = Field(max_length=1024)
+    current: str | None = Field(
+        default=None,
+        max_length=1024,
+        description="May be left out while the password is the generated one, by a session that came by a one-time "
+        "link within the last 15 minutes.",
+    )
     new: str = Field(max_length=1024)
 
 
@@ -154,12 +163,19 @@ class PasswordChange(BaseModel):
 async def change_password(request: Request, wired: Wired, identity: Viewer, body: PasswordChange) -> None:
     """Change one's own password. Every other session of the account ends."""
     _only_person(identity.api_key)
-    account = await wired.auth.check_password(identity.name, body.current, address_of(request))
-    if account is None:
-        message = "current is not the password"
-        raise Invalid("password_wrong", message, [FieldError("current", message, "password_wrong")])
+    if body.current is None:
+        account = _of_link(wired, identity)
+    else:
+        found = await wired.auth.check_password(identity.name, body.current, address_of(request))
+        if found is None:
+            message = "current is not the password"
+            raise Invalid("password_wrong", message, [FieldError("current", message, "password_wrong")])
+        account = found
     text = check_password(body.new, common_passwords, (account.name, account.email), "new")
     changed = await wired.auth.with_password(account, text)
+    if body.current is None:
+        # Another request may have changed it meanwhile.
+        _of_link(wired, identity)
     others = [one for one in wired.auth.people.sign_ins_of(account.name) if one.id != identity.sign_in]
     await wired.pipeline.accept(
         [
@@ -168,6 +184,15 @@ async def change_password(request: Request, wired: Wired, identity: Viewer, body
             wired.audited(request, identity, "user.password", account.name, {"sessions_ended": len(others)}),
         ]
     )
+
+
+def _of_link(wired: Services, identity: Identity) -> Account:
+    """The account of whoever may choose a password without saying the present one. Raises :class:`Invalid`."""
+    account = wired.auth.people.accounts[identity.name]
+    if wired.first_password.holds(account) and wired.auth.fresh_by_link(identity.sign_in):
+        return account
+    message = "current must be given: the password in force"
+    raise Invalid("password_missing", message, [FieldError("current", message, "password_missing")])
 
 
 class Session(BaseModel):

@@ -13,6 +13,7 @@ from relevo.domain.erasing import ERASED
 from relevo.domain.events import AnyEvent, DeviceChanged
 from relevo.domain.grants import Grant
 from relevo.domain.passwords import check_password
+from relevo.domain.preferences import Preferences
 from relevo.domain.records import Dropped, Kept, NameErased, Record, RecordChange
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
@@ -229,6 +230,7 @@ def removal(
     owned = [device for device in wired.registry.all() if device.owner == name]
     return [
         Dropped(Account, name),
+        Dropped(Preferences, name),
         *(Dropped(SignIn, one.id) for one in people.sign_ins_of(name)),
         *(Dropped(ApiKey, one.id) for one in people.api_keys_of(name)),
         *(Dropped(Grant, one.id) for one in people.grants_of(name)),
