@@ -93,6 +93,9 @@ class Registry:
         self._by_number: dict[int, Device] = {}
         # Raised by every change, so that whoever remembers an answer knows when to ask again.
         self.epoch = 0
+        # With the epoch in which they were put in order.
+        self._ordered: tuple[int, list[Device]] = (-1, [])
+        self._named: tuple[int, list[Device]] = (-1, [])
         # Names that no device may get by itself, because somebody else comes to the MQTT door with them.
         self.reserved: Callable[[str], bool] = lambda name: False
 
@@ -124,7 +127,18 @@ class Registry:
 
     def all(self) -> list[Device]:
         """Every device, ordered by id."""
-        return sorted(self._by_id.values(), key=lambda device: device.id)
+        if self._ordered[0] != self.epoch:
+            self._ordered = (self.epoch, sorted(self._by_id.values(), key=lambda device: device.id))
+        return list(self._ordered[1])
+
+    def by_name(self) -> list[Device]:
+        """Every device, ordered by name without regard to case, and of one name by id."""
+        if self._named[0] != self.epoch:
+            self._named = (
+                self.epoch,
+                sorted(self.all(), key=lambda device: " ".join(device.name.casefold().splitlines())),
+            )
+        return list(self._named[1])
 
     def free_id(self, contract: str, external_id: str) -> str:
         """An id that no device has yet and that is nobody's name, derived from the identity."""

@@ -38,6 +38,7 @@ _DEVICE: Final = ("/api/v1/devices/",)
 # Every file with routes of its own; what is not here is not served. Of paths that several may have the first is asked
 # first.
 GROUPS: Final = (
+    Group("api.fleet", ("/api/v1/devices",)),
     Group("api.devices", ("/api/v1/devices",)),
     Group("api.history", _DEVICE),
     Group("api.across", ("/api/v1/telemetry", "/api/v1/latest")),

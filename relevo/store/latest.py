@@ -45,14 +45,26 @@ class Document(msgspec.Struct, gc=False):
     r: int = 0
 
 
+class Heard(msgspec.Struct, gc=False):
+    """When its device was last heard alone: everything else is passed over."""
+
+    r: int = 0
+
+
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Document).decode
+_decode_heard: Final = msgspec.json.Decoder(Heard).decode
 
 
 def values_of(data: bytes) -> tuple[Latest, int]:
     """``{key: (value, ts, source)}`` of a document, and when its device was last heard (milliseconds UTC)."""
     document = _decode(data)
     return _by_key(document.g), document.r
+
+
+def heard_of(data: bytes) -> int:
+    """When the device of a document was last heard (milliseconds UTC)."""
+    return _decode_heard(data).r
 
 
 def _by_key(groups: list[Group]) -> Latest:

@@ -1,4 +1,4 @@
-"""``/api/v1/devices``: the registry, with each device's latest values."""
+"""``/api/v1/devices``: one device of the registry, with its latest values."""
 
 import json
 from secrets import token_hex, token_urlsafe
@@ -16,10 +16,10 @@ from relevo.domain.grants import Grant, Right
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.names import check_name
-from relevo.http.api.paging import decode_cursor, decode_numbers, encode_cursor
+from relevo.http.api.paging import decode_numbers, encode_cursor
 from relevo.http.api.taking import spent
 from relevo.http.api.times import iso
-from relevo.http.needs import MayView, Operator, Owns, Viewer
+from relevo.http.needs import MayView, Operator, Owns
 from relevo.http.services import Services, Wired
 from relevo.store import timeline
 
@@ -57,11 +57,6 @@ class DeviceCreated(DeviceOut):
     """The answer that creates a device: the only one that ever holds its key."""
 
     key: str
-
-
-class DevicePage(BaseModel):
-    items: list[DeviceOut]
-    next: str | None
 
 
 class NewDevice(BaseModel):
@@ -131,42 +126,6 @@ def find(wired: Services, device_id: str) -> Device:
     if device is None:
         raise NotFound(f"no device {device_id!r}")
     return device
-
-
-@router.get("/devices", response_model=DevicePage)
-async def list_devices(
-    wired: Wired,
-    identity: Viewer,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: str | None = None,
-    search: Annotated[str, Query(max_length=128)] = "",
-    contract: str = "",
-    tag: str = "",
-    site: str = "",
-    online: bool | None = None,
-) -> dict[str, Any]:
-    """The devices that one may view, ordered by id."""
-    position = decode_cursor(cursor, 1)
-    wanted = search.casefold()
-    found: list[dict[str, Any]] = []
-    for device in wired.registry.all():
-        if position is not None and device.id <= position[0]:
-            continue
-        right = wired.auth.people.right(identity, device)
-        if not right:
-            continue
-        if wanted and not any(wanted in text.casefold() for text in (device.id, device.name, device.external_id)):
-            continue
-        if (contract and device.contract != contract) or (tag and tag not in device.tags):
-            continue
-        if site and device.site != site:
-            continue
-        if online is not None and wired.online(device) is not online:
-            continue
-        if len(found) == limit:
-            return {"items": found, "next": encode_cursor(found[-1]["id"])}
-        found.append(render(wired, device, right))
-    return {"items": found, "next": None}
 
 
 @router.post("/devices", status_code=201, response_model=DeviceCreated)
