@@ -45,6 +45,59 @@ def describe(settings: Settings) -> list[Row]:
     return rows
 
 
+class Told(NamedTuple):
+    """A setting for whoever looks at it over the API; ``value`` of a secret is None, and ``set`` says whether it has
+    one. ``default`` is a text; ``least`` and ``most`` are bounds of numbers, where there are any."""
+
+    name: str
+    value: str | None
+    set: bool
+    secret: bool
+    default: str
+    origin: str
+    source: str
+    help: str
+    environment: str
+    least: int | float | None
+    most: int | float | None
+
+
+def tell(settings: Settings) -> list[Told]:
+    """Every setting as :func:`describe` has it, with its help and limits; nothing of a secret but whether it is set."""
+    fields = names()
+    told = []
+    for row in describe(settings):
+        field = fields[row.name]
+        extra = field.json_schema_extra or {}
+        secret = bool(extra.get("secret"))
+        default = extra.get("default_text")
+        if default is None:
+            default = "" if secret else _text(field.get_default(call_default_factory=True))
+        bounds = {type(m).__name__: m for m in field.metadata}
+        told.append(
+            Told(
+                row.name,
+                None if secret else row.value,
+                bool(row.value),
+                secret,
+                default.replace("`", ""),
+                row.origin,
+                source_of(row.origin),
+                field.description or "",
+                environment_name(row.name),
+                bounds["Ge"].ge if "Ge" in bounds else None,
+                bounds["Le"].le if "Le" in bounds else None,
+            )
+        )
+    return told
+
+
+def source_of(origin: str) -> str:
+    """The kind of an origin: ``default``, ``profile``, ``file``, ``environment`` or ``option``."""
+    kind = origin.partition(" ")[0]
+    return kind if kind in ("default", "profile", "environment", "option") else "file"
+
+
 def _masked(text: str, secret: Any) -> str:
     if secret == "url":  # noqa: S105 - the kind of the setting
         # Up to the last @: a password that should have been escaped must not show its tail.

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     Row,
+    Select,
     Table,
     Text,
     delete,
@@ -39,7 +40,8 @@ from relevo.domain.commands import (
 from relevo.domain.events import CommandQueued
 from relevo.store.db import metadata
 
-_WRONG: Final = text("state IN ('failed', 'timed_out', 'expired')")
+# Not those that it may be: SQLite would rather go by the state then, and sort what it finds.
+_WRONG: Final = text("state NOT IN ('queued', 'sent', 'confirmed', 'cancelled')")
 
 commands = Table(
     "commands",
@@ -195,11 +197,16 @@ def states_of(core: Connection, origin: str) -> dict[str, int]:
     return {state: int(n) for state, n in core.execute(query)}
 
 
+def gone_wrong_query(since: int, limit: int, devices: Sequence[str] | None = None) -> Select[Any]:
+    """What :func:`gone_wrong` asks."""
+    query = select(commands).where(_WRONG, commands.c.ended_at >= since)
+    if devices is not None:
+        # An expression, so that it is looked at along the newest and not gone by.
+        query = query.where(commands.c.device.concat("").in_(devices))
+    return query.order_by(commands.c.ended_at.desc()).limit(limit)
+
+
 def gone_wrong(core: Connection, since: int, limit: int, devices: Sequence[str] | None = None) -> list[Command]:
     """The newest ``limit`` commands that failed, timed out or expired at ``since`` (milliseconds UTC) or later, newest
     first; without ``devices`` of any device."""
-    query = select(commands).where(_WRONG, commands.c.ended_at >= since)
-    if devices is not None:
-        query = query.where(commands.c.device.in_(devices))
-    query = query.order_by(commands.c.ended_at.desc()).limit(limit)
-    return [of_row(row) for row in core.execute(query)]
+    return [of_row(row) for row in core.execute(gone_wrong_query(since, limit, devices))]

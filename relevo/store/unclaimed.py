@@ -132,3 +132,10 @@ def find(core: Connection, contract: str, external_id: str) -> dict[str, Any] | 
     same = (unclaimed.c.contract == contract) & (unclaimed.c.external_id == external_id)
     row = core.execute(select(unclaimed).where(same)).one_or_none()
     return dict(row._mapping) if row is not None else None
+
+
+def count_new(core: Connection) -> int:
+    """How many there are about whom nobody decided yet."""
+    same = (screenings.c.contract == unclaimed.c.contract) & (screenings.c.external_id == unclaimed.c.external_id)
+    query = select(func.count()).select_from(unclaimed).where(~exists().where(same))
+    return int(core.execute(query).scalar_one())

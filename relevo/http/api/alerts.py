@@ -21,7 +21,7 @@ router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 Id = Annotated[str, Path(max_length=64)]
 
 
-def _render(alert: Alert) -> dict[str, Any]:
+def render(alert: Alert) -> dict[str, Any]:
     return {
         "id": alert.id,
         "device": alert.device,
@@ -78,13 +78,13 @@ async def page(
     )
     following = encode_cursor(found[limit - 1][0]) if len(found) > limit else None
     unseen = sum(one.state == OPEN and _sees(wired, identity, one) for one in wired.alerts.live.values())
-    return {"items": [_render(one) for _, one in found[:limit]], "next": following, "open": unseen}
+    return {"items": [render(one) for _, one in found[:limit]], "next": following, "open": unseen}
 
 
 @router.get("/{alert_id}", response_model=AlertOut)
 async def one(wired: Wired, identity: Viewer, alert_id: Id) -> dict[str, Any]:
     """One alert."""
-    return _render(await _find(wired, identity, alert_id))
+    return render(await _find(wired, identity, alert_id))
 
 
 @router.post("/{alert_id}/acknowledge", response_model=AlertOut)
@@ -117,4 +117,4 @@ async def _live(wired: Services, identity: Identity, alert_id: str) -> Alert:
 async def _changed(request: Request, wired: Services, identity: Identity, event: AlertChanged) -> dict[str, Any]:
     audited = wired.audited(request, identity, f"alert.{event.change}", event.id, {"device": event.device})
     await wired.pipeline.accept([event, audited])
-    return _render(after(event))
+    return render(after(event))

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -100,7 +100,7 @@ class _Asked(NamedTuple):
     fits: Callable[[Device], bool]
 
 
-def _heard(wired: Services, device_id: str) -> int:
+def heard_at(wired: Services, device_id: str) -> int:
     """When a device was last heard (milliseconds UTC), 0 for never."""
     data = wired.pipeline.documents.get(device_id)
     return max(heard_of(data) if data else 0, wired.polled.get(device_id, 0))
@@ -132,23 +132,25 @@ def _filters(wired: Services, wanted: Filter) -> list[_Asked]:
         )
     if wanted.silent_s is not None:
         before = wired.clock.now_ms() - wanted.silent_s * 1000
-        found.append(_Asked("silent_s", lambda one: _heard(wired, one.id) <= before))
+        found.append(_Asked("silent_s", lambda one: heard_at(wired, one.id) <= before))
     return found
 
 
-def _visible(wired: Services, identity: Identity, devices: list[Device]) -> Iterator[Device]:
+def visible(wired: Services, identity: Identity, devices: list[Device] | None = None) -> list[Device]:
+    """Of ``devices``, without them of all by id, those that ``identity`` may view."""
+    found = wired.registry.all() if devices is None else devices
     if identity.role is Role.ADMINISTRATOR:
-        return iter(devices)
+        return found
     right = wired.auth.people.right
-    return (one for one in devices if right(identity, one))
+    return [one for one in found if right(identity, one)]
 
 
 def fitting(wired: Services, identity: Identity, wanted: Filter, devices: list[Device] | None = None) -> list[Device]:
     """Of ``devices``, without them of all by id, those that ``identity`` may view and that fit."""
-    found = _visible(wired, identity, wired.registry.all() if devices is None else devices)
+    found = visible(wired, identity, devices)
     tests = [one.fits for one in _filters(wired, wanted)]
     if not tests:
-        return list(found)
+        return found
     if len(tests) == 1:
         return list(filter(tests[0], found))
     return [one for one in found if all(test(one) for test in tests)]
@@ -180,7 +182,7 @@ def _row(wired: Services, identity: Identity, device: Device, fields: frozenset[
     if "online" in fields:
         row["online"] = wired.online(device)
     if "last_seen" in fields:
-        row["last_seen"] = iso(_heard(wired, device.id))
+        row["last_seen"] = iso(heard_at(wired, device.id))
     if "claimed" in fields:
         row["claimed"] = is_claimed(device)
     if "owner" in fields:
@@ -234,7 +236,7 @@ async def list_devices(
     found = fitting(wired, identity, wanted, by_name)
     total = len(found)
     if sort == "last_seen":
-        heard = {one.id: _heard(wired, one.id) for one in found}
+        heard = {one.id: heard_at(wired, one.id) for one in found}
         # Of the same moment by id.
         found.sort(key=lambda one: -heard[one.id])
         start = _after_heard(found, heard, position)
@@ -299,13 +301,13 @@ async def facets(
         silent_s=silent_s,
     )
     filters = _filters(wired, wanted)
-    visible = list(_visible(wired, identity, wired.registry.all()))
-    fitting_all = visible
+    seen = visible(wired, identity)
+    fitting_all = seen
     # What one filter alone keeps out is a choice of that filter.
     but_for: dict[str, list[Device]] = {}
     if filters:
         fitting_all = []
-        for device in visible:
+        for device in seen:
             failed = [one.name for one in filters if not one.fits(device)]
             if not failed:
                 fitting_all.append(device)

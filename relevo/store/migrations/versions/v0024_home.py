@@ -63,6 +63,6 @@ def upgrade() -> None:
         "commands_wrong",
         "commands",
         ["ended_at", "device"],
-        sqlite_where=sa.text("state IN ('failed', 'timed_out', 'expired')"),
-        postgresql_where=sa.text("state IN ('failed', 'timed_out', 'expired')"),
+        sqlite_where=sa.text("state NOT IN ('queued', 'sent', 'confirmed', 'cancelled')"),
+        postgresql_where=sa.text("state NOT IN ('queued', 'sent', 'confirmed', 'cancelled')"),
     )
