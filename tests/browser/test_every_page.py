@@ -102,7 +102,7 @@ def test_the_choice_of_language_and_theme_is_kept(visit: Visit, furnished: Runni
     page.locator("button.icon[aria-label*=':']").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
     page.reload()
-    expect(page.get_by_role("heading", name="Dispositivos", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="Dispositivos", exact=True).first).to_be_visible()
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
 
 

@@ -24,7 +24,7 @@ def test_a_wrong_password_says_so_and_the_right_one_signs_in(visit: Visit) -> No
     expect(page.get_by_role("alert")).to_have_text("User name or password is not right.")
     expect(page.get_by_label("Password")).to_have_value("")
     sign_in(page, ADMIN_PASSWORD)
-    expect(page.get_by_role("heading", name="Devices", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="Devices", exact=True).first).to_be_visible()
     wait_live(page)
     page.reload()
     wait_live(page)
@@ -66,13 +66,12 @@ def test_an_invented_link_signs_nobody_in(visit: Visit) -> None:
     expect(page.get_by_label("Password")).to_be_visible()
 
 
-def test_an_empty_home_shows_a_command_to_begin_with(home: Page) -> None:
-    expect(home.get_by_role("heading", name="No devices yet")).to_be_visible()
-    command = home.locator("code", has_text="mosquitto_pub")
-    expect(command).to_contain_text("-h 127.0.0.1")
-    expect(home.get_by_role("link", name="Look at the door")).to_be_visible()
-
-
-def test_the_command_of_an_empty_home_names_a_port_that_is_not_the_usual_one(home: Page, server: RunningServer) -> None:
-    command = home.locator("code", has_text="mosquitto_pub")
-    expect(command).to_contain_text(f"-p {server.mqtt_port}", timeout=1_000)
+def test_an_empty_home_shows_four_ways_to_begin(home: Page) -> None:
+    expect(home.get_by_role("heading", name="Nothing here yet")).to_be_visible()
+    for way in (
+        "Flash and pair a new board",
+        "A board that already speaks",
+        "Scan a label",
+        "Try it with demo devices",
+    ):
+        expect(home.get_by_role("link", name=way)).to_be_visible()
