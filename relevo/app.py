@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from relevo.attempts import Attempts
 from relevo.authority import Authority
+from relevo.boards import Boards
 from relevo.clock import Clock, SystemClock
 from relevo.dashboards import Dashboards
 from relevo.dialect import Said
@@ -242,6 +243,9 @@ class Application:
         dashboards = Dashboards(pipeline, keyring)
         road.recall(dashboards.apply)
         pipeline.event_followers.append(dashboards.follow)
+        boards = Boards(keyring, bus, self.directory.path)
+        road.recall(boards.apply)
+        boards.sweep()
         terms = tokens.TERMS | {CONTRACT: tokens.Terms(settings.hidrometro.token_minutes * 60, 0)}
         self.tokens = Tokens(
             people,
@@ -274,7 +278,7 @@ class Application:
         pipeline.record_followers += [people.apply, self._follow_credentials, claims.apply, bulks.apply]
         pipeline.record_followers += [scheduler.apply, self._follow_sites, self._follow_people]
         road.recall(self._follow_sites)
-        pipeline.record_followers += [self.tokens.apply, dashboards.apply, managed.apply]
+        pipeline.record_followers += [self.tokens.apply, dashboards.apply, boards.apply, managed.apply]
         told = settings.notifications
         self.notifications = notifications = Notifications(people, registry, pipeline, clock, told.language, told.zone)
         notifications.load(known, loaded.told)
@@ -466,6 +470,7 @@ class Application:
             claims=claims,
             notifications=notifications,
             dashboards=dashboards,
+            boards=boards,
             appearances=appearances,
             managed=managed,
             watchers=watchers,

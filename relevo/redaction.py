@@ -21,6 +21,7 @@ _SHAPES: Final = (
     re.compile(r"()(relevo_[0-9a-f]{12}_[A-Za-z0-9_-]{20,})"),
     re.compile(r"()(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"),
     re.compile(r"(://[^/\s:@]*:)([^@\s/]+)(?=@)"),
+    re.compile(r"()(wall_[A-Za-z0-9_-]{16,})"),
     re.compile(r"(/ui/enter/)([A-Za-z0-9_-]+)"),
     re.compile(r"()(-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$))"),
 )

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
+from relevo.domain.boards import Board, BoardTemplate, Picture, Wall
 from relevo.domain.bulk import Bulk
 from relevo.domain.capabilities import Appearance
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
@@ -53,6 +54,10 @@ Record: TypeAlias = (
     | Dashboard
     | Widget
     | TokenSalt
+    | Board
+    | BoardTemplate
+    | Wall
+    | Picture
     | Managed
     | Webhook
     | WebhookProgress

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from relevo.appearances import Appearances
 from relevo.attempts import Attempts
 from relevo.authority import Authority
+from relevo.boards import Boards
 from relevo.clock import Clock
 from relevo.dashboards import Dashboards
 from relevo.dialect import Dialect, Said
@@ -221,6 +222,7 @@ class Services:
     claims: Claims
     notifications: Notifications
     dashboards: Dashboards
+    boards: Boards
     appearances: Appearances
     managed: ManagedRecords
     watchers: Watchers

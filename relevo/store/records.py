@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from relevo.domain.accounts import Account, ApiKey, Secret, SignIn
+from relevo.domain.boards import Board, BoardTemplate, Picture, Wall
 from relevo.domain.bulk import Bulk
 from relevo.domain.capabilities import Appearance
 from relevo.domain.channels import Channel, ChannelHealth, OutboxEntry
@@ -363,6 +364,49 @@ appearances = Table(
     _text("by"),
 )
 token_salts = Table("token_salts", metadata, _text("id", primary_key=True), _text("salt"))
+boards = Table(
+    "boards",
+    metadata,
+    _text("id", primary_key=True),
+    _text("owner"),
+    _text("name"),
+    _time("version"),
+    Column("widgets", JSON, nullable=False),
+    Column("shared", JSON, nullable=False),
+    _time("created_at"),
+    _time("changed_at"),
+)
+board_templates = Table(
+    "board_templates",
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    Column("widgets", JSON, nullable=False),
+    _text("by"),
+    _time("changed_at"),
+)
+walls = Table(
+    "walls",
+    metadata,
+    _text("id", primary_key=True),
+    _text("board"),
+    _text("account"),
+    _text("name"),
+    _text("secret_hash"),
+    _time("created_at"),
+    _time("expires_at"),
+)
+pictures = Table(
+    "pictures",
+    metadata,
+    _text("id", primary_key=True),
+    _text("account"),
+    _text("type"),
+    _time("size"),
+    _time("width"),
+    _time("height"),
+    _time("created_at"),
+)
 managed = Table(
     "managed",
     metadata,
@@ -477,6 +521,10 @@ TABLES: Final[dict[type[Record], Table]] = {
     Dashboard: dashboards,
     Widget: widgets,
     TokenSalt: token_salts,
+    Board: boards,
+    BoardTemplate: board_templates,
+    Wall: walls,
+    Picture: pictures,
     Managed: managed,
     Webhook: webhook_table,
     WebhookProgress: webhook_progress,

@@ -238,6 +238,7 @@ def removal(
         *(Dropped(kind, one) for one in timed for kind in (Schedule, ScheduleProgress)),
         *wired.notifications.belongings(name),
         *wired.dashboards.belongings(name),
+        *wired.boards.belongings(name),
         *(Dropped(kind, one) for one in hooks for kind in (Webhook, WebhookProgress)),
         *(DeliveriesForgotten(one) for one in hooks),
         *(DeviceChanged(device.id, now, {"owner": ""}, identity.name) for device in owned),
