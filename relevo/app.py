@@ -243,7 +243,7 @@ class Application:
         dashboards = Dashboards(pipeline, keyring)
         road.recall(dashboards.apply)
         pipeline.event_followers.append(dashboards.follow)
-        boards = Boards(keyring, bus, self.directory.path)
+        boards = Boards(keyring, self.directory.path)
         road.recall(boards.apply)
         boards.sweep()
         terms = tokens.TERMS | {CONTRACT: tokens.Terms(settings.hidrometro.token_minutes * 60, 0)}

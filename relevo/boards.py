@@ -15,7 +15,6 @@ from typing import Final
 
 import msgspec
 
-from relevo.bus import Bus
 from relevo.domain.boards import Board, BoardTemplate, Picture, Wall
 from relevo.domain.keyring import Keyring
 from relevo.domain.records import Dropped, Kept, RecordChange
@@ -38,10 +37,9 @@ class View:
 class Boards:
     """:meth:`apply` sees every commit."""
 
-    def __init__(self, keyring: Keyring, bus: Bus, data: Path) -> None:
+    def __init__(self, keyring: Keyring, data: Path) -> None:
         """Pictures are in a folder of ``data``, the data directory."""
         self._keyring = keyring
-        self.bus = bus
         self._folder = data / FOLDER
         self.turn = asyncio.Lock()
         self.all: dict[str, Board] = {}

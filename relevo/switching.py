@@ -130,6 +130,11 @@ class Switching:
         """The channels of a device that has a board record, by number."""
         return [one for _, one in sorted(self._of_device.get(device, {}).items())]
 
+    def ends_at(self, device: str, channel: int) -> int:
+        """When a relay that is on goes off by itself (milliseconds UTC), 0 for one that stays as it is."""
+        run = self._runs.get((device, channel))
+        return run.record.on_at + run.record.lasts_ms if run is not None else 0
+
     def state(self, device: str, channel: int) -> bool | None:
         """Whether a relay is on; ``None`` while nothing is known or an answer is missing."""
         return None if (device, channel) in self._uncertain else self._told(device, channel)

@@ -275,24 +275,31 @@ def field(n: int, place: str) -> str:
     return _place(n, place)
 
 
-def shown_by(widget: Mapping[str, Any]) -> list[Shown]:
-    """What a widget shows of devices that it names; what it finds by a tag is not among them."""
+def named_by(widget: Mapping[str, Any]) -> list[tuple[str, Shown]]:
+    """What a widget shows of devices that it names, each with its place; what it finds by a tag is not among them."""
     options = widget["options"]
-    found: list[Shown] = []
-    device = widget["device"]
-    if device:
-        found.append(Shown(device, key_of(widget)))
+    found: list[tuple[str, Shown]] = []
+    if widget["device"]:
+        found.append(("device", Shown(widget["device"], key_of(widget))))
     match widget["type"]:
         case "chart":
-            found += [Shown(one["device"], one["key"]) for one in options["series"]]
+            lines = enumerate(options["series"])
+            found += [(f"options.series[{n}].device", Shown(one["device"], one["key"])) for n, one in lines]
         case "picture":
-            found += [Shown(one["device"], one["key"]) for one in options["pins"]]
+            pins = enumerate(options["pins"])
+            found += [(f"options.pins[{n}].device", Shown(one["device"], one["key"])) for n, one in pins]
         case "table":
+            rows = enumerate(options["devices"])
             keys = options["keys"] or [""]
-            found += [Shown(one, key) for one in options["devices"] for key in keys]
+            found += [(f"options.devices[{n}]", Shown(one, key)) for n, one in rows for key in keys]
         case "alerts":
-            found += [Shown(one, "") for one in options["devices"]]
-    return list(dict.fromkeys(found))
+            found += [(f"options.devices[{n}]", Shown(one, "")) for n, one in enumerate(options["devices"])]
+    return found
+
+
+def shown_by(widget: Mapping[str, Any]) -> list[Shown]:
+    """The same, each once."""
+    return list(dict.fromkeys(shown for _, shown in named_by(widget)))
 
 
 def charted_by(widget: Mapping[str, Any]) -> list[Shown]:

@@ -33,9 +33,7 @@ def look(data: bytes) -> Look:
     if found is None:
         raise refused("picture_invalid", "must be a PNG, JPEG or WebP picture")
     if not (0 < found.width <= SIDE_MOST and 0 < found.height <= SIDE_MOST):
-        raise refused(
-            "picture_invalid", f"is {found.width} x {found.height} pixels, must be 1 to {SIDE_MOST} each way"
-        )
+        raise refused("picture_invalid", f"is {found.width} x {found.height} pixels, must be 1 to {SIDE_MOST} each way")
     return found
 
 

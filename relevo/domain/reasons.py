@@ -53,6 +53,8 @@ REASONS: Final[dict[str, Advice]] = {
           "Put the key that the device was created with into the board, or rotate it and use the new one."),
     **_of("credential_expired", "The credential was good once and its time is over.",
           "Give the board the new key; a rotation leaves the old one working only for its grace period."),
+    **_of("wall_unknown", "Somebody opened a link to a wall that is revoked, over, or never was.",
+          "Make a new link for the dashboard and open it on that screen; many of these from one address are guesses."),
     **_of("unknown_device", "The MQTT user name is no device here.",
           "Create the device, or put its exact id into the board as user name; capitals matter."),
     **_of("device_unknown", "Readings came for a device that is not in the registry.",

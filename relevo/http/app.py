@@ -68,6 +68,19 @@ _STREAM_PATHS: dict[str, Any] = {
             },
         }
     },
+    "/api/v1/walls/{token}/stream": {
+        "get": {
+            "tags": ["dashboards"],
+            "summary": "What happens on a wall as server-sent events",
+            NEEDS: "who has the link of the wall",
+            "description": "`telemetry` and `state` of the keys on it, `presence`, `device`, `alert`, and `dashboard` "
+            "when the document is to be asked for again.",
+            "parameters": [{"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "responses": {
+                "200": {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            },
+        }
+    },
     "/stream/dispositivos": {
         "get": {
             "tags": ["alchemy"],
@@ -148,9 +161,13 @@ class SignedIn:
         self._app = app
         self._services = services
 
+    def _is_open(self, path: str) -> bool:
+        # The link of a wall is in its path.
+        return path in self._open or path.startswith("/api/v1/walls/")
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] == "http" and path.startswith("/api/v1/") and path not in self._open:
+        if scope["type"] == "http" and path.startswith("/api/v1/") and not self._is_open(path):
             connection = HTTPConnection(scope)
             reads = scope["method"] == "GET"
             takes_keys = (
@@ -247,7 +264,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         most=limits.http_body_bytes,
         seconds=limits.http_timeout_s,
         tell=services.refuse_at_door,
-        streamed=frozenset({"/api/v1/imports"}),
+        streamed=frozenset({"/api/v1/imports", "/api/v1/pictures"}),
     )
     app.add_middleware(Turnstile, blocked=services.auth.blocked)
     if services.settings.allowed_origins:

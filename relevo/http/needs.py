@@ -124,6 +124,7 @@ meter_commands: Final = Depends(
 )
 AdministratorByToken = Annotated[Identity, Depends(_Bearer("administrators, with a Bearer token", Role.ADMINISTRATOR))]
 open_to_all: Final = Depends(_Nobody("everybody"))
+wall_link: Final = Depends(_Nobody("who has the link of the wall"))
 device_token: Final = Depends(_Nobody("a device with its token"))
 refresh_token: Final = Depends(_Nobody("who has a refresh token"))
 mqtt_settings: Final = Depends(

@@ -16,12 +16,13 @@ from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import tokens
 from relevo.http.alchemy import access
 from relevo.http.alchemy.access import Onlooker
+from relevo.http.boards import walls as wall_looks
 from relevo.http.hidrometro.access import seen_by
 from relevo.http.services import Services, address_of
 from relevo.http.thingsnxt import rates as app_rates
 from relevo.http.thingsnxt import shapes as app_shapes
 from relevo.http.watching import Watching
-from relevo.realtime import alchemy, socketio, sse, websocket
+from relevo.realtime import alchemy, socketio, sse, walls, websocket
 from relevo.realtime import autocore as board_traffic
 from relevo.realtime import thingsnxt as app_streams
 from relevo.realtime.view import Views
@@ -59,6 +60,11 @@ class LiveViews:
         async def admit_alchemy(connection: HTTPConnection) -> Onlooker:
             return access.admit(connection, wired)
 
+        async def admit_wall(request: Request, token: str) -> wall_looks.Look:
+            look = wall_looks.look(wired, request, token)
+            look.check_room()
+            return look
+
         async def replay(seq: int, limit: int) -> list[Any]:
             return await wired.readers.run(journal.events_from, seq, limit)
 
@@ -66,6 +72,7 @@ class LiveViews:
         return [
             *sse.routes(*live),
             *websocket.routes(*live),
+            *walls.routes(self._bus, admit_wall, room),
             *alchemy.routes(self._updates, admit_alchemy, wired.settings.alchemy.ping_s),
             *app_streams.routes(_app_means(wired, self._bus), room),
             *socketio.routes(self._water),

@@ -14,7 +14,7 @@ from relevo.domain.devices import Registry
 from relevo.http.api import telemetry
 from relevo.http.errors import is_emqx
 from relevo.http.groups import GROUPS
-from relevo.realtime import alchemy, sse
+from relevo.realtime import alchemy, sse, walls
 from relevo.realtime.view import Views
 from relevo.web.pages import STATIC
 from tests.http.conftest import BODY_BYTES
@@ -22,6 +22,11 @@ from tests.http.problems import problem
 from tests.running import RunningServer
 
 OPEN_TO_ALL = {("post", f"/api/v1/auth/{name}") for name in ("login", "logout", "refresh")}
+# Whose credential is in the path.
+OPEN_TO_ALL |= {
+    ("get", f"/api/v1/walls/{{token}}{more}")
+    for more in ("", "/stream", "/telemetry/{device}/{key}", "/pictures/{picture_id}")
+}
 ENDLESS = ("/api/v1/stream", "/stream/dispositivos")
 built = pytest.mark.skipif(not (STATIC / "index.html").exists(), reason="the interface is not built")
 
@@ -34,6 +39,7 @@ def served() -> set[tuple[str, str]]:
     """Every route that answers requests of programs, with its method."""
     found = set()
     live = sse.routes(Bus(), never, int, Views(Registry()), never, 10)
+    live += walls.routes(Bus(), never, 10)
     live += alchemy.routes(alchemy.Updates(Registry(), never), never, 25)
     for route in [*(one for group in GROUPS for one in group.routes()), *telemetry.routes, *live]:
         for method in getattr(route, "methods", None) or ():
