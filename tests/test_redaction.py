@@ -25,6 +25,8 @@ JWT = f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.{SECRET}"
         f"mqtts://user:{SECRET}@broker.example:8883/x",
         f"postgresql://relevo:{SECRET}@db/relevo",
         f"GET /ui/enter/{SECRET}",
+        f"GET /api/v1/walls/wall_{SECRET}/stream",
+        f"GET /ui/wall/wall_{SECRET}",
         f"key relevo_0123456789ab_{SECRET}{SECRET} was used",
         f"token {JWT} is old",
         f"-----BEGIN EC PRIVATE KEY-----\n{SECRET}\n-----END EC PRIVATE KEY-----",

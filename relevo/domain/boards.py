@@ -15,7 +15,7 @@ BOARDS_MOST: Final = 100
 """Of one person."""
 WIDGETS_MOST: Final = 100
 """On one board."""
-DOCUMENT_BYTES_MOST: Final = 262_144
+DOCUMENT_BYTES_MOST: Final = 131_072
 """Of a board's widgets, as JSON."""
 SHARED_MOST: Final = 50
 WALLS_MOST: Final = 20

@@ -16,7 +16,6 @@ from relevo.errors import Forbidden, Unauthenticated
 from relevo.http import tokens
 from relevo.http.alchemy import access
 from relevo.http.alchemy.access import Onlooker
-from relevo.http.boards import walls as wall_looks
 from relevo.http.hidrometro.access import seen_by
 from relevo.http.services import Services, address_of
 from relevo.http.thingsnxt import rates as app_rates
@@ -60,8 +59,10 @@ class LiveViews:
         async def admit_alchemy(connection: HTTPConnection) -> Onlooker:
             return access.admit(connection, wired)
 
-        async def admit_wall(request: Request, token: str) -> wall_looks.Look:
-            look = wall_looks.look(wired, request, token)
+        async def admit_wall(request: Request, token: str) -> walls.Look:
+            from relevo.http.boards.walls import look as look_at
+
+            look = look_at(wired, request, token)
             look.check_room()
             return look
 

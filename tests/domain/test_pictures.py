@@ -97,6 +97,6 @@ def test_what_is_none_is_refused(data: bytes, reason: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 def test_pictures_of_another_program_are_read(name: str) -> None:
-    """Made with Pillow 12, of 21 x 13 pixels."""
+    """Made with Pillow, of 21 x 13 pixels."""
     kind = {"png": "png", "progressive": "jpeg"}.get(name, "webp")
     assert look(base64.b64decode(SAMPLES[name])) == Look(f"image/{kind}", 21, 13)

@@ -187,6 +187,7 @@ def test_who_may_edit_keeps_what_they_may_not_view_and_adds_none_of_it(person: A
 
     assert put(value(f"{name}-own", id="a", w=6)).status_code == 200
     assert put(value(f"{name}-own", "other", id="a")).status_code == 422
+    assert put(PLACE | {"type": "status", "device": f"{name}-own"}).status_code == 422
     # Neither its past nor whatever else the owner may view.
     assert put(value(f"{name}-own", id="a", options={"trend": True})).status_code == 422
     tagged = put(PLACE | {"type": "table", "options": {"tag": "x", "keys": ["t"]}})

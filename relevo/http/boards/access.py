@@ -83,7 +83,7 @@ def check_named(
     Walls show a board with its owner's rights. So nobody puts on one what they may not view themselves, nor, on
     somebody else's, what shows whatever its owner may view; what was there may stay. Raises :class:`Invalid`.
     """
-    had = {shown for one in before for _, shown in named_by(one)}
+    had = {(shown, one["type"] == "alerts") for one in before for _, shown in named_by(one)}
     spans: dict[Shown, int] = {}
     for one in before:
         for shown in charted_by(one):
@@ -95,7 +95,8 @@ def check_named(
         options = widget["options"]
         longer = {one for one in charted_by(widget) if span_ms(widget) > spans.get(one, 0)}
         for place, shown in named_by(widget):
-            if (shown not in had or shown in longer) and not views(wired, identity, shown.device):
+            new = (shown, widget["type"] == "alerts") not in had or shown in longer
+            if new and not views(wired, identity, shown.device):
                 problems.append(_problem(n, place, f"names no device of yours: no device {shown.device!r}"))
                 break
         else:
