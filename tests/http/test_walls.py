@@ -266,6 +266,51 @@ def test_a_table_by_tag_shows_those_of_the_owner_that_have_it(house: House) -> N
     assert [(one["id"], set(one["values"])) for one in document["devices"]] == [(house.shown, {"t"})]
 
 
+def test_a_wall_shows_alerts_of_its_devices_and_what_is_to_come(house: House) -> None:
+    hot = {"name": "Hot", "condition": {"value": {"key": "t", "op": ">", "than": 8}}}
+    action = {"alert": {"severity": "warning", "text": "too warm"}}
+    assert house.ana.post("/api/v1/rules", json=hot | {"actions": [action]}).status_code == 201
+    command = {"device": house.shown, "name": "relay", "params": {"state": "on"}}
+    timing = {"kind": "cron", "expression": "30 7 * * *"}
+    body = {"name": "Porch", "timing": timing, "action": {"command": command}, "zone": "Europe/Madrid"}
+    schedule = house.ana.post("/api/v1/schedules", json=body).json()
+    board = house.board(
+        PLACE | {"type": "alerts", "options": {"devices": [house.shown]}},
+        PLACE | {"type": "countdown", "options": {"schedule": schedule["id"]}},
+    )
+    address = f"/api/v1/walls/{house.hang(board)['token']}"
+    with house.nobody.stream("GET", f"{address}/stream") as answer:
+        frames = Frames(answer)
+        house.say(house.other, {"t": 9})
+        house.say(house.shown, {"t": 9})
+        told = frames.next()
+        while told["kind"] == "presence":
+            told = frames.next()
+        assert (told["kind"], told["device"], told["text"]) == ("alert", house.shown, "too warm")
+    document = house.nobody.get(address).json()
+    assert [(one["device"], one["severity"]) for one in document["alerts"]] == [(house.shown, "warning")]
+    assert document["widgets"][1]["due_at"] == schedule["next"]
+    assert schedule["id"] not in json.dumps(document)
+    # Somebody else's schedule is not theirs to show.
+    other = house.server.api.post(BOARDS, json={"name": "x", "widgets": [PLACE | {"type": "countdown"}]})
+    assert other.status_code == 422
+
+
+def test_a_wall_is_told_what_is_to_be(house: House) -> None:
+    board = house.board(PLACE | {"type": "switch", "device": house.shown, "key": "lamp"})
+    address = f"/api/v1/walls/{house.hang(board)['token']}"
+    with house.nobody.stream("GET", f"{address}/stream") as answer:
+        frames = Frames(answer)
+        desired = house.ana.patch(
+            f"/api/v1/devices/{house.shown}/desired", json={"values": {"lamp": True, "hidden": 1}}
+        )
+        assert desired.is_success, desired.text
+        told = frames.next()
+        assert (told["kind"], told["device"], told["values"]) == ("state", house.shown, {"lamp": True})
+    (device,) = house.nobody.get(address).json()["devices"]
+    assert device["values"] == {"lamp": {"value": True, "ts": None}}
+
+
 def test_no_wall_has_more_than_so_many_streams(house: House) -> None:
     board = house.board()
     address = f"/api/v1/walls/{house.hang(board)['token']}/stream"
