@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from relevo.domain.board_widgets import TYPES
 from relevo.domain.boards import COLUMNS, NAME_LIMIT, SHARED_MOST, WALL_DAYS_MOST, WIDGETS_MOST
@@ -43,7 +43,7 @@ Widget = Annotated[
     ),
 ]
 Widgets = Annotated[list[Widget], Field(max_length=WIDGETS_MOST)]
-Version = Annotated[int, Field(ge=1, le=2**53, description="The one that this change is of.")]
+Version = Annotated[int, Field(strict=True, ge=1, le=2**53, description="The one that this change is of.")]
 
 
 class ShareIn(BaseModel):
@@ -147,7 +147,7 @@ class FromDevice(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Name | None = None
-    template: bool = True
+    template: StrictBool = True
 
 
 class TemplateIn(BaseModel):
@@ -183,7 +183,7 @@ class WallIn(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Kitchen", "days": 365}]})
 
     name: Name
-    days: Annotated[int, Field(ge=1, le=WALL_DAYS_MOST)] | None = None
+    days: Annotated[int, Field(strict=True, ge=1, le=WALL_DAYS_MOST)] | None = None
 
 
 class PictureOut(BaseModel):
