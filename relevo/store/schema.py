@@ -36,7 +36,7 @@ __all__ = ["HEAD", "metadata", "prepare"]
 
 log = get_logger("relevo.store")
 
-HEAD: Final = "0025"
+HEAD: Final = "0024"
 TABLES: Final = (
     journal.journal,
     latest.latest,
