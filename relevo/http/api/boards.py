@@ -19,7 +19,7 @@ from relevo.http.api.devices import check_storable
 from relevo.http.api.paging import decode_cursor, encode_cursor
 from relevo.http.api.times import iso
 from relevo.http.boards import shapes
-from relevo.http.boards.access import board_for, check_named, only_writing
+from relevo.http.boards.access import board_for, check_named, keep, only_writing
 from relevo.http.boards.bodies import (
     BoardIn,
     BoardOut,
@@ -203,7 +203,7 @@ async def _make(
             raise Conflict(f"{identity.name!r} has {BOARDS_MOST} dashboards, which is the limit")
         now = wired.clock.now_ms()
         made = Board(new_id(), identity.name, name, 1, widgets, _shares(wired, identity.name, shared), now, now)
-        await wired.pipeline.accept([Kept(made), *_told(request, wired, identity, made, {})])
+        await keep(wired, made, _told(request, wired, identity, made, {}))
     response.headers["Location"] = f"/api/v1/dashboards/{made.id}"
     return shapes.board(wired, identity, made)
 
@@ -234,7 +234,7 @@ async def _change(
             version=board.version + 1,
             changed_at=wired.clock.now_ms(),
         )
-        await wired.pipeline.accept([Kept(changed), *_told(request, wired, identity, changed, board.shared)])
+        await keep(wired, changed, _told(request, wired, identity, changed, board.shared))
     return shapes.board(wired, identity, changed)
 
 

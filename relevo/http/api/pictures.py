@@ -9,10 +9,10 @@ from starlette.responses import Response
 from relevo.domain.board_widgets import pictures_of
 from relevo.domain.boards import PICTURES_MOST, Picture
 from relevo.domain.pictures import BYTES_MOST, TYPES, look, refused
-from relevo.domain.records import Dropped, Kept
+from relevo.domain.records import Dropped
 from relevo.errors import Conflict, NotFound, StoreUnavailable
 from relevo.http.boards import shapes
-from relevo.http.boards.access import only_writing, picture_for
+from relevo.http.boards.access import keep, only_writing, picture_for
 from relevo.http.boards.bodies import PictureOut, PicturePage
 from relevo.http.needs import Viewer
 from relevo.http.services import Services, Wired
@@ -50,7 +50,7 @@ async def upload(request: Request, response: Response, wired: Wired, identity: V
             boards.forget(made.id)
             raise StoreUnavailable(f"the picture cannot be written: {error.strerror or error}") from error
         try:
-            await wired.pipeline.accept([Kept(made)])
+            await keep(wired, made)
         except BaseException:
             if made.id not in boards.pictures:
                 boards.forget(made.id)

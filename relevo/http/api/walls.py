@@ -9,14 +9,14 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from relevo.domain.board_widgets import pictures_of
 from relevo.domain.boards import WALLS_MOST, BoardRight, Wall
-from relevo.domain.records import Dropped, Kept
+from relevo.domain.records import Dropped
 from relevo.errors import Conflict, NotFound
 from relevo.http.api.devices import check_storable
 from relevo.http.api.pictures import SHOWN, shown
 from relevo.http.api.questions import Aggregates, Chart, From, Names, PointsMost, To, asked
 from relevo.http.api.times import parse_time
 from relevo.http.boards import shapes
-from relevo.http.boards.access import board_for, only_person
+from relevo.http.boards.access import board_for, keep, only_person
 from relevo.http.boards.bodies import WallCreated, WallDocument, WallIn, WallPage
 from relevo.http.boards.walls import look, nothing
 from relevo.http.needs import Viewer, wall_link
@@ -45,7 +45,7 @@ async def create(
         now = wired.clock.now_ms()
         wall, token = wired.boards.new_wall(board, body.name, now, now + body.days * _DAY_MS if body.days else 0)
         detail = {"wall": wall.id, "name": wall.name, "days": body.days}
-        await wired.pipeline.accept([Kept(wall), wired.audited(request, identity, "wall.create", board.id, detail)])
+        await keep(wired, wall, [wired.audited(request, identity, "wall.create", board.id, detail)])
     response.headers["Cache-Control"] = "no-store"
     return shapes.wall(wall) | {"token": token, "url": f"/ui/wall/{token}"}
 

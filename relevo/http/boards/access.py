@@ -17,8 +17,10 @@ from relevo.domain.board_widgets import (
     span_ms,
     wrong,
 )
-from relevo.domain.boards import Board, BoardRight, Picture
+from relevo.domain.boards import Board, BoardRight, Picture, Wall
+from relevo.domain.events import Audited
 from relevo.domain.grants import Right
+from relevo.domain.records import Dropped, Kept
 from relevo.domain.schedules import Schedule
 from relevo.errors import FieldError, Forbidden, NotFound
 from relevo.http.services import Services
@@ -54,6 +56,25 @@ def board_for(wired: Services, identity: Identity, board_id: str, right: BoardRi
     if held < right:
         raise Forbidden(f"needs the right to {right.name.lower()} the dashboard {board_id!r}")
     return board
+
+
+async def keep(wired: Services, record: Board | Wall | Picture, more: Sequence[Audited] = ()) -> None:
+    """Keep ``record``, and nothing of it that belongs to somebody who was removed while it was on its way.
+
+    Raises :class:`NotFound` when that is its owner.
+    """
+    await wired.pipeline.accept([Kept(record), *more])
+    accounts = wired.auth.people.accounts
+    if isinstance(record, Board):
+        if record.owner not in accounts:
+            await wired.pipeline.accept(wired.boards.removal(record))
+            raise NotFound(f"no dashboard {record.id!r}")
+        left = {name: right for name, right in record.shared.items() if name in accounts}
+        if left != record.shared:
+            await wired.pipeline.accept([Kept(msgspec.structs.replace(record, shared=left))])
+    elif record.account not in accounts:
+        await wired.pipeline.accept([Dropped(type(record), record.id)])
+        raise NotFound(f"no user {record.account!r}")
 
 
 def views(wired: Services, identity: Identity, device_id: str) -> bool:
