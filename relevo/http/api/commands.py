@@ -6,7 +6,7 @@ A device without MQTT asks for its commands (``…/commands/next``) and answers 
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from relevo.dialects.native import check_answer, command_words, verdict_of
 from relevo.dispatch import Wish
@@ -45,7 +45,7 @@ class CommandIn(BaseModel):
     idempotency_key: str = Field(
         default="", max_length=KEY_LIMIT, description="The same key within a day is the same command."
     )
-    redeliver: bool = Field(
+    redeliver: StrictBool = Field(
         default=False,
         description="Send it again when the connection ends before the device's MQTT client acknowledged it. Only for "
         "devices that execute an id once.",
