@@ -79,7 +79,7 @@ def test_every_page_fits_and_is_accessible_in_every_language_and_theme(
     page.goto(address)
     page.locator(ready).first.wait_for()
     page.evaluate(AXE.read_text())
-    theme = page.locator("button.icon[aria-label*=':']")
+    theme = page.locator("header button.icon[aria-label*=':']")
     themes = set()
     for turn in range(3):
         theme.click()
@@ -99,7 +99,7 @@ def test_the_choice_of_language_and_theme_is_kept(visit: Visit, furnished: Runni
     page.goto("/ui/")
     furnish_language(page, "pt")
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    page.locator("button.icon[aria-label*=':']").click()
+    page.locator("header button.icon[aria-label*=':']").click()
     expect(page.locator("html")).to_have_attribute("data-theme", "light")
     page.reload()
     expect(page.get_by_role("link", name="Dispositivos", exact=True).first).to_be_visible()

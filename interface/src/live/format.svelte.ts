@@ -87,3 +87,7 @@ export function dateTime(at: number): string {
     new Intl.DateTimeFormat(language.locale, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' }),
   ).format(at);
 }
+
+export function day(at: number): string {
+  return keep('day', () => new Intl.DateTimeFormat(language.locale, { year: 'numeric', month: 'short', day: 'numeric' })).format(at);
+}

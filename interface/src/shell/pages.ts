@@ -24,6 +24,10 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   devices: { load: () => import('../pages/Devices.svelte') },
   device: { load: () => import('../pages/Device.svelte'), section: 'devices' },
   claim: { load: () => import('../pages/Claim.svelte'), section: 'join' },
+  account: { load: () => import('../areas/account/Account.svelte') },
+  people: { load: () => import('../areas/people/People.svelte'), need: 'administrator' },
+  audit: { load: () => import('../areas/audit/Audit.svelte'), need: 'administrator' },
+  api: { load: () => import('../areas/api/Api.svelte') },
   door: { load: () => import('../pages/Door.svelte'), need: 'administrator' },
 };
 
