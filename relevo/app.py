@@ -399,6 +399,7 @@ class Application:
         monitor = Monitor(settings.autocore.topic_prefix, clock)
         broker.observe = monitor.heard
         managed.renew = broker.renew
+        intake.raw = broker.raw
         broker.restore(loaded.sessions, loaded.retained)
         bus.tap(self._follow_keys)
         self.mqtt = MqttServer(broker)
@@ -489,6 +490,7 @@ class Application:
             imports=self._imports,
             room=room,
             monitor=monitor,
+            raw=broker.raw,
             announce=broker.announce,
             presence=presence,
             figures=figures.all,

@@ -38,6 +38,7 @@ from relevo.domain.redelivery import Redeliveries
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
 from relevo.pipeline import Entry
+from relevo.raw import Raw, exchange
 from relevo.refusals import Refusals
 from relevo.twins import Twins
 from relevo.wire.topics import matches
@@ -97,6 +98,8 @@ class Intake:
         # A client tells a device to switch a relay: registry id, channel, state, address; whether that is done for it.
         self.told: Callable[[str, int, bool | None, str], bool] = lambda device, channel, on, sender: False
         self.redeliveries = Redeliveries()
+        # Whether somebody watches what devices send; the application says who.
+        self.raw: Raw | None = None
         # What a device raises, with its message; the application says who keeps alerts.
         self.raised: Callable[[str, Alarm], AnyEvent] | None = None
 
@@ -238,7 +241,18 @@ class Intake:
         if decoded.refused:
             for external_id, problem in decoded.refused:
                 self.refuse(contract, external_id, where, problem, sender)
+        if self.raw is not None and self.raw.watched:
+            self._note(contract, decoded, out)
         return out
+
+    def _note(self, contract: str, decoded: Decoded, out: list[Entry]) -> None:
+        """Say which devices the request under way turned out to be about."""
+        under_way = exchange.get()
+        if under_way is not None:
+            under_way.devices |= {getattr(one, "device", "") for one in out}
+            under_way.devices |= {self.device_id(contract, one) for one, _ in decoded.refused}
+            if decoded.refused:
+                under_way.reason = decoded.refused[0][1].reason
 
     def _learn(self, dialect: Learns, decoded: Decoded, speaker: str, out: list[Entry]) -> None:
         """What devices are by what they say; remembered where it is something new."""

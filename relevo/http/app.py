@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from relevo import __version__
 from relevo.errors import Forbidden, Unauthenticated
 from relevo.exchange.protocol import FORMATS
-from relevo.http import errors
+from relevo.http import errors, exchanges
 from relevo.http.api import telemetry
 from relevo.http.description import Methods, complete
 from relevo.http.emqx.paths import Paths
@@ -182,6 +182,9 @@ class SignedIn:
             except (Unauthenticated, Forbidden) as error:
                 await errors.answer(path, error)(scope, receive, send)
                 return
+        if self._services.raw.watched and scope["type"] == "http":
+            await exchanges.show(self._services, self._app, scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
 

@@ -48,6 +48,7 @@ GROUPS: Final = (
     Group("api.twins", _DEVICE),
     Group("api.capabilities", _DEVICE),
     Group("api.credentials", ("/api/v1/credentials", *_DEVICE)),
+    Group("api.raw", _DEVICE),
     Group("api.certificates", _DEVICE),
     Group("api.grants", ("/api/v1/grants", *_DEVICE)),
     Group("api.ownership", _DEVICE),

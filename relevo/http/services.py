@@ -48,6 +48,7 @@ from relevo.notifications import Notifications
 from relevo.outbound import Guard
 from relevo.pairing import Pairing
 from relevo.pipeline import Pipeline
+from relevo.raw import Raw
 from relevo.refusals import Refusals
 from relevo.sending.process import Outcome as Sent
 from relevo.settings import Settings
@@ -246,6 +247,7 @@ class Services:
     imports: Imports
     room: Storage
     monitor: Monitor
+    raw: Raw
     # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
     announce: Callable[[str, bytes, int, bool], None]
     presence: Presence

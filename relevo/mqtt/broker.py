@@ -31,6 +31,7 @@ from relevo.mqtt.retained import RetainedMessages
 from relevo.mqtt.subscriptions import Delivery, Subscriptions, split_shared
 from relevo.mqtt.wills import Wills, as_publish
 from relevo.pipeline import Entry, Outcome, Pipeline
+from relevo.raw import NOT_REACHED, PASSED, REFUSED, SENT, STORED, Raw
 from relevo.refusals import Refusals
 from relevo.settings import Settings
 from relevo.twins import Twins
@@ -106,6 +107,8 @@ class Broker:
         self.counts: Counter[str] = Counter()
         # Shown every message: topic, payload, quality of service, whether it is retained.
         self.observe: Callable[[str, bytes, int, bool], None] | None = None
+        # Who watches what single devices send and get.
+        self.raw = Raw(clock)
         self._unflushed: list[Connection] = []
         self._tasks: set[asyncio.Future[None]] = set()
         # How many connections speak for a device: the first connects it, the last disconnects it.
@@ -388,6 +391,7 @@ class Broker:
         events: Sequence[Entry] = ()
         refused: Reason | None = None
         told = taken = False
+        why = ""
         dialect = route.dialect
         if dialect is not None:
             address = route.address
@@ -402,19 +406,51 @@ class Broker:
             except Invalid as problem:
                 self.intake.refuse(dialect.name, address.external_id, "mqtt", problem, sender)
                 refused = Reason.PAYLOAD_FORMAT_INVALID
+                why = problem.reason
             else:
                 speaker = connection.principal.device if connection.principal is not None else ""
                 events = self.intake.events(dialect, decoded, "mqtt", sender, speaker, packet.qos > 0)
                 # The first delivery may still be on its way to the disk: its repetition is acknowledged after it.
                 told, taken = bool(decoded.refused) or decoded.once is not None, decoded.taken
-                if decoded.refused and not decoded.events:
-                    refused = Reason.PAYLOAD_FORMAT_INVALID
+                if decoded.refused:
+                    why = decoded.refused[0][1].reason
+                    if not decoded.events:
+                        refused = Reason.PAYLOAD_FORMAT_INVALID
                 self._meet(connection, events, sender)
         elif route.refusal is not None:
             device = connection.principal.device if connection.principal else ""
             self.refusals.refuse(device, "mqtt", *route.refusal, sender)
             refused = Reason.NOT_AUTHORIZED
-        self._take(connection, packet, events, refused, told, taken=taken)
+            why = route.refusal[0]
+        travelling = self._take(connection, packet, events, refused, told, taken=taken)
+        if self.raw.watched:
+            self._show(connection, route, travelling, events, why)
+
+    def _show(
+        self, connection: "Connection", route: Route, travelling: _Travelling, events: Sequence[Entry], why: str
+    ) -> None:
+        """Show a message to whoever watches the device behind it, once it is known what became of it."""
+        devices = {getattr(one, "device", "") for one in events}
+        if connection.principal is not None:
+            devices.add(connection.principal.device)
+        if route.address is not None and route.address.external_id:
+            devices.add(self.intake.device_id(route.address.contract, route.address.external_id))
+        seen = self.raw.of(devices)
+        if seen:
+            # Behind the message itself.
+            self.pipeline.submit((), self._settled, (seen, travelling, bool(events), why))
+
+    def _settled(self, token: Any, _: Outcome) -> None:
+        seen, travelling, stored, why = token
+        packet, refused = travelling.packet, travelling.refused
+        if refused is Reason.IMPLEMENTATION_SPECIFIC:
+            why = "not_stored"
+        verdict = REFUSED if refused is not None or (why and not stored) else STORED if stored else PASSED
+        size = len(packet.payload)
+        self.raw.show(
+            seen,
+            self.raw.message("in", "mqtt", packet.topic, packet.payload, size, verdict, why, packet.qos, packet.retain),
+        )
 
     def publish_will(self, will: Will, principal: Principal, address: str) -> None:
         """Let a last will in; its right was checked when it was left here."""
@@ -457,7 +493,7 @@ class Broker:
         told: bool,
         origin: str = "",
         taken: bool = False,
-    ) -> None:
+    ) -> _Travelling:
         """The common way of all messages: over the road when something has to survive, otherwise straight on.
 
         A ``taken`` one goes to nobody: the server does what it wants.
@@ -478,6 +514,7 @@ class Broker:
             self.pipeline.submit([*events, *changes], self._stored, travelling)
         else:
             self._finish(travelling)
+        return travelling
 
     def _plan(self, travelling: _Travelling, origin: str) -> list[Change]:
         """Who gets the message. Kept sessions take it now, and what they changed has to be committed with it."""
@@ -487,6 +524,8 @@ class Broker:
         if not deliveries and not packet.retain:
             return []
         changes: list[Change] = []
+        if self.raw.watched and deliveries:
+            self._show_passed_on(packet, deliveries)
         if connection is not None and connection.principal is not None:
             origin = connection.principal.name
         message = travelling.message = self._message(packet, origin)
@@ -510,6 +549,19 @@ class Broker:
             if session.changes:
                 changes += session.take_changes()
         return changes
+
+    def _show_passed_on(self, packet: Publish, deliveries: Sequence[Delivery]) -> None:
+        """Show what others say to devices that somebody watches."""
+        devices = (one.session.owner[7:] for one in deliveries if one.session.owner.startswith("device:"))
+        seen = self.raw.of(devices)
+        if seen:
+            size = len(packet.payload)
+            self.raw.show(
+                seen,
+                self.raw.message(
+                    "out", "mqtt", packet.topic, packet.payload, size, SENT, "", packet.qos, packet.retain
+                ),
+            )
 
     def _stored(self, token: Any, outcome: Outcome) -> None:
         """After the commit."""
@@ -535,7 +587,7 @@ class Broker:
         if connection is not None and packet.qos:
             connection.acknowledge(packet, travelling.refused)
 
-    def _fan_out(self, message: Message, deliveries: list[Delivery]) -> None:
+    def _fan_out(self, message: Message, deliveries: Sequence[Delivery]) -> None:
         """Give a message to sessions that end with their connection; equal bytes are made once."""
         made: dict[tuple[int, bool], bytes] = {}
         for one in deliveries:
@@ -641,6 +693,10 @@ class Broker:
                 self.counts["sent"] += 1
                 receiver.send(data)
                 reached = reached or own
+        if device in self.raw.watched:
+            verdict, size = SENT if reached else NOT_REACHED, len(said.payload)
+            told = self.raw.message("out", "mqtt", said.topic, said.payload, size, verdict, "", said.qos)
+            self.raw.show((device,), told)
         return reached
 
     def _ear(self, one: Delivery, device: str, topic: str) -> "Connection | None":

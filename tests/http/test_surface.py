@@ -27,7 +27,7 @@ OPEN_TO_ALL |= {
     ("get", f"/api/v1/walls/{{token}}{more}")
     for more in ("", "/stream", "/telemetry/{device}/{key}", "/pictures/{picture_id}")
 }
-ENDLESS = ("/api/v1/stream", "/stream/dispositivos")
+ENDLESS = ("/api/v1/stream", "/stream/dispositivos", "/api/v1/devices/{device_id}/raw")
 built = pytest.mark.skipif(not (STATIC / "index.html").exists(), reason="the interface is not built")
 
 
