@@ -49,6 +49,7 @@ GROUPS: Final = (
     Group("api.capabilities", _DEVICE),
     Group("api.credentials", ("/api/v1/credentials", *_DEVICE)),
     Group("api.raw", _DEVICE),
+    Group("api.water", ("/api/v1/tariffs", *_DEVICE)),
     Group("api.certificates", _DEVICE),
     Group("api.grants", ("/api/v1/grants", *_DEVICE)),
     Group("api.ownership", _DEVICE),

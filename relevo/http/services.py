@@ -35,6 +35,7 @@ from relevo.domain.presence import Presence
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
+from relevo.domain.tariffs import Tariff
 from relevo.domain.webhooks import Webhook
 from relevo.exchange.exports import Exports
 from relevo.exchange.imports import Imports
@@ -142,6 +143,7 @@ class Consumption(Protocol):
     """What knows customers and what their meters used. See :class:`relevo.jobs.consumption.Consumption`."""
 
     customers: dict[int, Customer]
+    tariffs: dict[str, Tariff]
     promised: set[int]
 
     def months(self, device: str) -> dict[str, float]: ...

@@ -15,6 +15,7 @@ from relevo.domain.devices import Registry
 from relevo.domain.events import AnyEvent, DeviceRemoved, ReadingImported, TelemetryReceived
 from relevo.domain.meters import CONTRACT, Volume
 from relevo.domain.records import Dropped, Kept, RecordChange
+from relevo.domain.tariffs import Tariff
 from relevo.jobs.background import Background
 from relevo.log import get_logger
 from relevo.pipeline import Entry, Pipeline
@@ -39,6 +40,7 @@ class Consumption:
         self._replay = replay
         self._zone = zone
         self.customers: dict[int, Customer] = {}
+        self.tariffs: dict[str, Tariff] = {}
         # Numbers given since the start, so that two customers of the same moment get two.
         self.promised: set[int] = set()
         # device id -> month -> litres
@@ -61,6 +63,10 @@ class Consumption:
                 self.customers[customer.number] = customer
             case Dropped(kind, key) if kind is Customer:
                 self.customers.pop(int(key), None)
+            case Kept(Tariff() as tariff):
+                self.tariffs[tariff.id] = tariff
+            case Dropped(kind, key) if kind is Tariff:
+                self.tariffs.pop(key, None)
 
     def held_from(self) -> int:
         """The first event that a start at this moment would have to read."""

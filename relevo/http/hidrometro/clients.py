@@ -32,7 +32,7 @@ from relevo.domain.meters import (
     whole,
 )
 from relevo.domain.records import Dropped, Kept
-from relevo.errors import Conflict, NotFound
+from relevo.errors import Conflict, FieldError, Invalid, NotFound
 from relevo.http.api.times import iso
 from relevo.http.hidrometro.access import meters_of
 from relevo.http.needs import Administrator, Viewer
@@ -85,6 +85,7 @@ class CustomerIn(BaseModel):
     contact: str = Field(default="", max_length=CONTACT_LIMIT)
     price: float = Field(default=0, ge=0, le=PRICE_MOST, strict=True)
     currency: str = Field(default="BRL", pattern="^[A-Z]{3}$")
+    tariff: str = Field(default="", max_length=64, description="The id of a tariff, in the place of the price.")
 
 
 class MeterUse(BaseModel):
@@ -126,6 +127,7 @@ def render(wired: Services, identity: Identity, customer: Customer) -> dict[str,
         "contact": customer.contact,
         "price": customer.price,
         "currency": customer.currency,
+        "tariff": customer.tariff,
         "created": iso(customer.created_at),
         "meters": [use_of(wired, one, customer.price) for one in meters],
     }
@@ -190,6 +192,9 @@ async def keep(
     else:
         customer = msgspec.structs.replace(known, **fields)
     check_customer(customer)
+    if customer.tariff and customer.tariff not in wired.consumption.tariffs:
+        message = f"tariff {customer.tariff!r} is not there"
+        raise Invalid("tariff_unknown", message, [FieldError("tariff", message, "tariff_unknown")])
     done = "customer.change" if known else "customer.create"
     await wired.pipeline.accept([Kept(customer), wired.audited(request, identity, done, customer.id)])
     return customer
