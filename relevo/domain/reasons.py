@@ -193,6 +193,8 @@ REASONS: Final[dict[str, Advice]] = {
           "The answer names each field and its limit; see docs/retention.md."),
     **_of("customer_invalid", "What was said of a customer of a water utility breaks a limit.",
           "The answer names the field and its limit; see docs/hidrometro.md."),
+    **_of("tariff_invalid", "What was said of a tariff of water breaks a limit.",
+          "The answer names the field and its limit; see docs/water.md."),
     **_of("schedule_skipped", "A schedule did not run, or not for this device; the detail says which run and why.",
           "Runs that come too late are governed by late_limit_s and missed of the schedule; see docs/schedules.md."),
     **_of("schedule_left_out", "A schedule names this device, and its owner may not control it.",
