@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from starlette.responses import Response
 
 from relevo.domain.accounts import Identity, Role
@@ -89,8 +89,8 @@ class Filter(BaseModel):
     type: str = Field(default="", max_length=128)
     site: str = Field(default="", max_length=128)
     owner: str = Field(default="", max_length=128)
-    online: bool | None = None
-    silent_s: int | None = Field(default=None, ge=0, le=1_000_000_000)
+    online: StrictBool | None = None
+    silent_s: StrictInt | None = Field(default=None, ge=0, le=1_000_000_000)
 
 
 class _Asked(NamedTuple):

@@ -209,8 +209,8 @@ class StepBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    up_to_m3: float | None = Field(default=None, gt=0, le=VOLUME_MOST)
-    price: float = Field(ge=0, le=PRICE_MOST)
+    up_to_m3: float | None = Field(default=None, gt=0, le=VOLUME_MOST, strict=True)
+    price: float = Field(ge=0, le=PRICE_MOST, strict=True)
 
 
 class TariffBody(BaseModel):
@@ -221,9 +221,9 @@ class TariffBody(BaseModel):
     id: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
     name: str = Field(min_length=1, max_length=NAME_LIMIT)
     currency: str = Field(default="BRL", pattern="^[A-Z]{3}$")
-    base: float = Field(default=0, ge=0, le=PRICE_MOST)
+    base: float = Field(default=0, ge=0, le=PRICE_MOST, strict=True)
     steps: list[StepBody] = Field(min_length=1, max_length=STEPS_MOST)
-    taxes_percent: float = Field(default=0, ge=0, le=100)
+    taxes_percent: float = Field(default=0, ge=0, le=100, strict=True)
 
 
 class TariffPage(BaseModel):
