@@ -91,3 +91,12 @@ export function dateTime(at: number): string {
 export function day(at: number): string {
   return keep('day', () => new Intl.DateTimeFormat(language.locale, { year: 'numeric', month: 'short', day: 'numeric' })).format(at);
 }
+
+const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
+
+/** A size in the units that disks are sold in. */
+export function bytes(size: number): string {
+  const step = Math.min(BYTE_UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, size)) / 3)));
+  const value = size / 1000 ** step;
+  return `${number(value, step === 0 || value >= 100 ? 0 : 1)} ${BYTE_UNITS[step]}`;
+}

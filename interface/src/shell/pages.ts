@@ -27,6 +27,7 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   account: { load: () => import('../areas/account/Account.svelte') },
   people: { load: () => import('../areas/people/People.svelte'), need: 'administrator' },
   audit: { load: () => import('../areas/audit/Audit.svelte'), need: 'administrator' },
+  system: { load: () => import('../areas/system/System.svelte'), need: 'administrator' },
   api: { load: () => import('../areas/api/Api.svelte') },
   door: { load: () => import('../pages/Door.svelte'), need: 'administrator' },
 };
