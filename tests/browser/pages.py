@@ -16,6 +16,7 @@ PAGES: Final = {
     "settings": ("/ui/system/settings", "main li"),
     "switches": ("/ui/system/switches", "main li"),
     "signing keys": ("/ui/system/keys", "main li"),
+    "files": ("/ui/files", "form input[type=file]"),
     "api": ("/ui/api", "pre code"),
     "door": ("/ui/door", "main ol li"),
     "claim": ("/ui/claim?serial=HX-2041&code=ABCDE-FGHJK-23456", "form input"),

@@ -13,7 +13,8 @@ INTERFACE = REPOSITORY / "interface"
 LANGUAGES = ("en", "es", "pt")
 # Names, and words that the languages share.
 SHARED = {
-    "", "No", "Webhooks", "Webhook", "API", "5 min", "1 h", "6 h", "24 h", "Total", "Online", "Offline", "MQTT", "Backups",
+    "", "No", "Webhooks", "Webhook", "API", "5 min", "1 h", "6 h", "24 h", "Total", "Online", "Offline", "MQTT",
+    "Backups",
 }  # fmt: skip
 NAMES = {"Relevo", "· Relevo"}
 
