@@ -53,7 +53,28 @@ def furnished(server: RunningServer) -> RunningServer:
     meter.loop_stop()
     assert len(server.api.get("/api/v1/unclaimed").json()["items"]) == 3
     server.api.post("/api/v1/auth/login", json={"username": "x" * 120, "password": "wrong"})
+    furnish_water(server)
     return server
+
+
+def furnish_water(server: RunningServer) -> None:
+    step = {"up_to_m3": None, "price": 123_456.78}
+    tariff = {"id": "t" * 64, "name": LONG_WORD, "currency": "BRL", "base": 9_999.99, "steps": [step]}
+    assert server.api.put("/api/v1/tariffs", json=tariff).status_code == 200
+    customer = {"name": LONG_WORD, "contact": LONG_WORD, "tariff": tariff["id"]}
+    assert server.api.post("/api/v1/customers", json=customer).status_code == 201
+    meter = take_in_meter(server, "L0NG-METER", LONG_WORD)
+    server.api.patch(f"/api/v1/devices/{meter}", json={"attributes": {"id_cliente": 1}})
+    server.api.post(f"/api/v1/devices/{meter}/telemetry", json={"totalLiters": 1e9, "flowLmin": 1e4})
+
+
+def take_in_meter(server: RunningServer, serial: str, name: str) -> str:
+    """A meter of contract hidrometro that is somebody's; its id."""
+    made = server.api.post("/api/v1/claim-codes", json={"contract": "hidrometro", "external_id": serial})
+    assert made.status_code == 201, made.text
+    claimed = server.api.post("/api/v1/claims", json={"code": made.json()["code"], "name": name})
+    assert claimed.status_code in (200, 201), claimed.text
+    return str(claimed.json()["id"])
 
 
 def furnish_language(page: Page, code: str) -> None:

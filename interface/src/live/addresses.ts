@@ -15,7 +15,7 @@ export const addresses = {
   schedule: '/schedule/:id',
   join: '/join/:way?',
   claim: '/claim',
-  water: '/water',
+  water: '/water/:tab?',
   files: '/files',
   notifications: '/notifications/:tab?',
   webhooks: '/webhooks',

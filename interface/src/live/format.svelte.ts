@@ -100,3 +100,12 @@ export function bytes(size: number): string {
   const value = size / 1000 ** step;
   return `${number(value, step === 0 || value >= 100 ? 0 : 1)} ${BYTE_UNITS[step]}`;
 }
+
+export function money(amount: number, currency: string): string {
+  return keep(`money ${currency}`, () => new Intl.NumberFormat(language.locale, { style: 'currency', currency })).format(amount);
+}
+
+/** A month such as `2026-11`, in words. */
+export function monthName(month: string): string {
+  return keep('month', () => new Intl.DateTimeFormat(language.locale, { year: 'numeric', month: 'long', timeZone: 'UTC' })).format(new Date(`${month}-15T00:00:00Z`));
+}

@@ -25,6 +25,7 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   device: { load: () => import('../pages/Device.svelte'), section: 'devices' },
   claim: { load: () => import('../pages/Claim.svelte'), section: 'join' },
   account: { load: () => import('../areas/account/Account.svelte') },
+  water: { load: () => import('../areas/water/Water.svelte') },
   files: { load: () => import('../areas/files/Files.svelte') },
   people: { load: () => import('../areas/people/People.svelte'), need: 'administrator' },
   audit: { load: () => import('../areas/audit/Audit.svelte'), need: 'administrator' },
