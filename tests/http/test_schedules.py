@@ -271,3 +271,25 @@ def test_the_description_names_every_kind_of_timing(server: RunningServer) -> No
     timing = whole["components"]["schemas"]["ScheduleIn"]["properties"]["timing"]
     kinds = {one["properties"]["kind"]["enum"][0] for one in timing["anyOf"]}
     assert kinds == {"once", "countdown", "weekly", "cron", "sun", "every"}
+
+
+def test_the_runs_of_a_schedule_that_is_not_kept_are_told(api: httpx.Client, device: str) -> None:
+    window = {"days": ["mon"], "from": "18:30", "to": "23:00"}
+    wanted = body(device, timing={"kind": "weekly", "windows": [window]}, enabled=False)
+    del wanted["action"]
+    kept = len(api.get("/api/v1/schedules", params={"limit": 500}).json()["items"])
+    found = api.post("/api/v1/schedules/preview", params={"count": 2}, json=wanted)
+    assert found.status_code == 200, found.text
+    assert found.json()["zone"] == "Europe/Madrid"
+    assert [one["local"][11:16] for one in found.json()["items"]] == ["18:30", "18:30"]
+    whole = wanted | {"action": body(device)["action"], "end_action": body(device)["action"]}
+    both = api.post("/api/v1/schedules/preview", json=whole).json()["items"]
+    assert [one["steps"][0]["edge"] for one in both[:2]] in (["start", "end"], ["end", "start"])
+    assert field_of(api.post("/api/v1/schedules/preview", json=wanted | {"timing": {"kind": "cron", "expression": "x"}}))
+    assert len(api.get("/api/v1/schedules", params={"limit": 500}).json()["items"]) == kept
+
+
+def test_a_preview_says_why_nothing_will_run(api: httpx.Client, device: str) -> None:
+    past = api.post("/api/v1/schedules/preview", json=body(device, ends_at="2020-01-01T00:00"))
+    assert field_of(past) == "timing"
+    assert "ends_at" in past.json()["detail"]

@@ -180,9 +180,10 @@ class Coming(BaseModel):
 
 
 class Preview(BaseModel):
-    """The next runs, and why there are fewer or later ones than one might expect."""
+    """The next runs, whose clocks they follow, and why there are fewer or later ones than one might expect."""
 
     items: list[Coming]
+    zone: str
     note: str
 
 

@@ -29,6 +29,8 @@ SCHEDULES_MOST = 1_000
 Id = Annotated[str, Path(max_length=64)]
 # Whatever of these changes makes other moments.
 _TIMING = frozenset({"timing", "zone", "lat", "lon", "starts_at", "ends_at"})
+# Moments do not depend on what is done, but no schedule is sound that does nothing.
+_ANY_ACTION: dict[str, Any] = {"command": {"selection": {"tags": ["any"]}, "name": "any"}}
 
 
 def _render(wired: Services, schedule: Schedule) -> dict[str, Any]:
@@ -164,6 +166,20 @@ async def create(
     return _render(wired, schedule)
 
 
+@router.post("/preview", response_model=Preview)
+async def preview(
+    wired: Wired, identity: Operator, body: ScheduleIn, count: Annotated[int, Query(ge=1, le=100)] = 5
+) -> dict[str, Any]:
+    """When a schedule would run, before it is kept; an action is not needed for that."""
+    place = _place(wired, body)
+    now = wired.clock.now_ms()
+    given = _given(body, place["zone"]) | place | {"enabled": True}
+    given["action"] = given["action"] or _ANY_ACTION
+    schedule = Schedule(id="", owner=identity.name, by=identity.name, created_at=now, since=now, **given)
+    check_schedule(schedule)
+    return _coming(schedule, now, count)
+
+
 @router.get("", response_model=SchedulePage)
 async def page(
     wired: Wired,
@@ -242,7 +258,11 @@ async def coming(
 ) -> dict[str, Any]:
     """When it runs next, in local time and UTC, whether it is switched on or not; jitter is not part of it."""
     schedule = msgspec.structs.replace(_find(wired, identity, schedule_id), enabled=True)
-    now, zone = wired.clock.now_ms(), zone_of(schedule.zone)
+    return _coming(schedule, wired.clock.now_ms(), count)
+
+
+def _coming(schedule: Schedule, now: int, count: int) -> dict[str, Any]:
+    zone = zone_of(schedule.zone)
     first = next_occurrence(schedule, now)
     items = [
         {
@@ -252,7 +272,7 @@ async def coming(
         }
         for one in due(schedule, now, LAST_MS, count)
     ]
-    return {"items": items, "note": first.note if first else why_none(schedule, now)}
+    return {"items": items, "zone": schedule.zone, "note": first.note if first else why_none(schedule, now)}
 
 
 @router.post("/{schedule_id}/run", response_model=Ran)
