@@ -285,7 +285,8 @@ def test_the_runs_of_a_schedule_that_is_not_kept_are_told(api: httpx.Client, dev
     whole = wanted | {"action": body(device)["action"], "end_action": body(device)["action"]}
     both = api.post("/api/v1/schedules/preview", json=whole).json()["items"]
     assert [one["steps"][0]["edge"] for one in both[:2]] in (["start", "end"], ["end", "start"])
-    assert field_of(api.post("/api/v1/schedules/preview", json=wanted | {"timing": {"kind": "cron", "expression": "x"}}))
+    wrong = wanted | {"timing": {"kind": "cron", "expression": "x"}}
+    assert field_of(api.post("/api/v1/schedules/preview", json=wrong))
     assert len(api.get("/api/v1/schedules", params={"limit": 500}).json()["items"]) == kept
 
 
