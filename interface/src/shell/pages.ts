@@ -31,6 +31,8 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   audit: { load: () => import('../areas/audit/Audit.svelte'), need: 'administrator' },
   system: { load: () => import('../areas/system/System.svelte'), need: 'administrator' },
   api: { load: () => import('../areas/api/Api.svelte') },
+  rules: { load: () => import('../areas/rules/Rules.svelte'), need: 'operator' },
+  rule: { load: () => import('../areas/rules/Rule.svelte'), need: 'operator', section: 'rules' },
   door: { load: () => import('../pages/Door.svelte'), need: 'administrator' },
 };
 
