@@ -33,6 +33,8 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   api: { load: () => import('../areas/api/Api.svelte') },
   rules: { load: () => import('../areas/rules/Rules.svelte'), need: 'operator' },
   rule: { load: () => import('../areas/rules/Rule.svelte'), need: 'operator', section: 'rules' },
+  schedules: { load: () => import('../areas/schedules/Schedules.svelte'), need: 'operator' },
+  schedule: { load: () => import('../areas/schedules/Schedule.svelte'), need: 'operator', section: 'schedules' },
   door: { load: () => import('../pages/Door.svelte'), need: 'administrator' },
 };
 

@@ -72,7 +72,8 @@ export function daysText(words: AutomationWords, days: readonly string[]): strin
   return held.map((day) => (held.length === 1 ? words.dayNames[day] : words.dayShort[day])).join(', ');
 }
 
-export const lasting = (seconds: Value | undefined): string => duration(Number(seconds) || 0);
+/** A length of time without a part that is nothing: 5 min, not 5 min 0 s. */
+export const lasting = (seconds: Value | undefined): string => duration(Number(seconds) || 0).replace(/ 0 (h|min|s)$/, '');
 
 /** What a person typed as a number, also with a comma; null when it is none. */
 export function numberOf(text: string): number | null {
