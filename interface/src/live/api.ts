@@ -18,7 +18,7 @@ export class ApiError extends Error {
   }
 }
 
-export type Query = Record<string, string | number | boolean | undefined>;
+export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
 interface Options {
   query?: Query;
   body?: unknown;
@@ -36,7 +36,8 @@ export function whenUnauthorized(listener: () => void): void {
 export function address(path: string, query: Query = {}): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== '') parameters.set(name, String(value));
+    if (Array.isArray(value)) for (const one of value as readonly string[]) parameters.append(name, one);
+    else if (value !== undefined && value !== '') parameters.set(name, String(value));
   }
   const text = parameters.toString();
   return `/api/v1${path}${text ? `?${text}` : ''}`;

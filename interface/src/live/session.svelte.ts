@@ -1,3 +1,4 @@
+import { openAlerts } from './alerts.svelte';
 import { ApiError, get, post, whenUnauthorized } from './api';
 import { devices } from './devices.svelte';
 import { forget, recall, remember } from './memory';
@@ -34,6 +35,7 @@ class Session {
     whenUnauthorized(() => this.end());
     devices.start();
     unclaimed.start();
+    openAlerts.start();
     await this.fill();
   }
 
@@ -67,6 +69,7 @@ class Session {
       this.fresh = me.password_generated === true;
       remember('me', JSON.stringify({ name: me.name, role: me.role }));
       stream.open(system.info?.store.seq);
+      void openAlerts.load();
       if (this.role !== 'viewer') void unclaimed.load();
     } else {
       this.recallWho();
@@ -109,6 +112,7 @@ class Session {
     devices.clear();
     unclaimed.clear();
     newcomers.clear();
+    openAlerts.clear();
     system.clear();
     preferences.clear();
   }

@@ -31,6 +31,7 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   audit: { load: () => import('../areas/audit/Audit.svelte'), need: 'administrator' },
   system: { load: () => import('../areas/system/System.svelte'), need: 'administrator' },
   api: { load: () => import('../areas/api/Api.svelte') },
+  alerts: { load: () => import('../areas/alerts/Alerts.svelte') },
   rules: { load: () => import('../areas/rules/Rules.svelte'), need: 'operator' },
   rule: { load: () => import('../areas/rules/Rule.svelte'), need: 'operator', section: 'rules' },
   schedules: { load: () => import('../areas/schedules/Schedules.svelte'), need: 'operator' },
