@@ -145,6 +145,19 @@ export interface AlertEvent extends Numbered {
   by?: string;
   note?: string;
 }
+/** Comes to those alone to whom it is addressed. */
+export interface NotificationEvent extends Numbered {
+  kind: 'notification';
+  id: string;
+  device: string | null;
+  severity: string;
+  source: string;
+  title: string;
+  text: string;
+  /** The one that it is once more. */
+  repeats: string | null;
+  at: string | number;
+}
 export interface DeviceEvent extends Numbered {
   kind: 'device';
   device: string;
@@ -191,6 +204,7 @@ export type LiveEvent =
   | TwinEvent
   | RuleEvent
   | AlertEvent
+  | NotificationEvent
   | DeviceEvent
   | RefusedEvent
   | NoticeEvent

@@ -60,7 +60,7 @@ export class Story {
   }
 
   private itemOf(event: LiveEvent): TimelineItem | null {
-    if (event.kind === 'gap' || event.kind === 'telemetry' || event.kind === 'unclaimed') return null;
+    if (event.kind === 'gap' || event.kind === 'telemetry' || event.kind === 'unclaimed' || event.kind === 'notification') return null;
     if ((event.device || null) !== this.device) return null;
     if (event.kind === 'refused') return { ...event };
     if (event.kind === 'notice') return { ...event, kind: event.kind_of };

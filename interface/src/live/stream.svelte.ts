@@ -13,6 +13,7 @@ const KINDS: Record<LiveEvent['kind'], true> = {
   twin: true,
   rule: true,
   alert: true,
+  notification: true,
   device: true,
   refused: true,
   unclaimed: true,

@@ -36,6 +36,7 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   rule: { load: () => import('../areas/rules/Rule.svelte'), need: 'operator', section: 'rules' },
   schedules: { load: () => import('../areas/schedules/Schedules.svelte'), need: 'operator' },
   schedule: { load: () => import('../areas/schedules/Schedule.svelte'), need: 'operator', section: 'schedules' },
+  notifications: { load: () => import('../areas/notifications/Notifications.svelte') },
   door: { load: () => import('../pages/Door.svelte'), need: 'administrator' },
 };
 
