@@ -37,6 +37,8 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   schedules: { load: () => import('../areas/schedules/Schedules.svelte'), need: 'operator' },
   schedule: { load: () => import('../areas/schedules/Schedule.svelte'), need: 'operator', section: 'schedules' },
   notifications: { load: () => import('../areas/notifications/Notifications.svelte') },
+  webhooks: { load: () => import('../areas/webhooks/Webhooks.svelte'), need: 'operator' },
+  webhook: { load: () => import('../areas/webhooks/Webhook.svelte'), need: 'operator', section: 'webhooks' },
   door: { load: () => import('../pages/Door.svelte'), need: 'administrator' },
 };
 
