@@ -24,7 +24,23 @@ PAGES: Final = {
     "api": ("/ui/api", "pre code"),
     "door": ("/ui/door", "main ol li"),
     "claim": ("/ui/claim?serial=HX-2041&code=ABCDE-FGHJK-23456", "form input"),
+    "alerts": ("/ui/alerts", "main .list strong"),
+    "rules": ("/ui/rules", "main .list a"),
+    "new rule": ("/ui/rule/new", "main form select"),
+    "rule": ("/ui/rule/{rule}", "main form select"),
+    "schedules": ("/ui/schedules", "main .list a"),
+    "new schedule": ("/ui/schedule/new", "[role=gridcell]"),
+    "schedule": ("/ui/schedule/{schedule}", "main ol li"),
+    "inbox": ("/ui/notifications", "main .list strong"),
+    "channels": ("/ui/notifications/channels", "main .list strong"),
+    "notification preferences": ("/ui/notifications/preferences", "main form select"),
+    "webhooks": ("/ui/webhooks", "main .list a"),
+    "new webhook": ("/ui/webhook/new", "main form select"),
+    "webhook": ("/ui/webhook/{webhook}", "main form select"),
     "missing device": ("/ui/device/nobody", "main h1"),
     "missing page": ("/ui/nowhere/at/all", "main a"),
     "sign-in": ("/ui/signin", "form input"),
 }
+
+# What the addresses name in braces, once it has been made.
+MADE: Final[dict[str, str]] = {}

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Conduct, Visit, wait_live
-from tests.browser.pages import PAGES
+from tests.browser.pages import MADE, PAGES
 from tests.running import REPOSITORY, RunningServer
 
 pytestmark = pytest.mark.browser
@@ -54,6 +54,7 @@ def furnished(server: RunningServer) -> RunningServer:
     assert len(server.api.get("/api/v1/unclaimed").json()["items"]) == 3
     server.api.post("/api/v1/auth/login", json={"username": "x" * 120, "password": "wrong"})
     furnish_water(server)
+    furnish_automation(server)
     return server
 
 
@@ -77,6 +78,30 @@ def take_in_meter(server: RunningServer, serial: str, name: str) -> str:
     return str(claimed.json()["id"])
 
 
+def furnish_automation(server: RunningServer) -> None:
+    """A rule that has fired, a schedule that has run, a channel, a webhook: each as long as people make them."""
+    api = server.api
+    webhook = {"name": LONG_WORD[:64], "url": "https://example.org/" + "x" * 200, "kinds": ["alert"], "tags": ["roof"]}
+    MADE["webhook"] = api.post("/api/v1/webhooks", json=webhook).json()["id"]
+    above = {"value": {"key": "temperature_c", "op": ">", "than": 30, "hysteresis": 1}}
+    condition = {"any": [above, {"all": [{"presence": {"online": False}}, {"absent": {"for_s": 86_400}}]}]}
+    switch = {"desired": {"device": "fitted", "values": {"relay_1": True}}}
+    actions = [{"alert": {"severity": "critical", "text": "{name} has {temperature_c}"}}, switch]
+    rule = {"name": LONG_WORD, "scope": {"devices": ["fitted"]}, "condition": condition, "actions": actions}
+    MADE["rule"] = api.post("/api/v1/rules", json=rule).json()["id"]
+    window = {"days": ["mon", "fri"], "from": "18:30", "to": "01:15"}
+    off = {"desired": {"device": "fitted", "values": {"relay_1": False}}}
+    timing = {"kind": "weekly", "windows": [window]}
+    schedule = {"name": LONG_WORD, "timing": timing, "action": switch, "end_action": off, "zone": "Europe/Madrid"}
+    MADE["schedule"] = api.post("/api/v1/schedules", json=schedule).json()["id"]
+    api.post(f"/api/v1/schedules/{MADE['schedule']}/run").raise_for_status()
+    channel = {"name": LONG_WORD[:64], "url": "ntfy://my-topic"}
+    api.post("/api/v1/notifications/channels", json=channel).raise_for_status()
+    api.post("/api/v1/notifications/test", json={"title": LONG_WORD, "text": LONG_WORD}).raise_for_status()
+    for value in (20, 40):
+        api.post("/api/v1/devices/fitted/telemetry", json={"values": {"temperature_c": value}}).raise_for_status()
+
+
 def furnish_language(page: Page, code: str) -> None:
     page.locator(".language select").select_option(code)
     expect(page.locator("html")).to_have_attribute("lang", code)
@@ -95,6 +120,7 @@ def test_every_page_fits_and_is_accessible_in_every_language_and_theme(
     visit: Visit, furnished: RunningServer, name: str, width: int
 ) -> None:
     address, ready = PAGES[name]
+    address = address.format_map(MADE)
     # Colours that are on their way from one to another have no contrast to judge.
     page = visit(signed_in=name != "sign-in", viewport={"width": width, "height": 844}, reduced_motion="reduce")
     page.goto(address)
@@ -150,7 +176,7 @@ def test_pages_and_the_api_viewer_ask_no_other_host_and_break_no_policy(
 ) -> None:
     page = visit()
     for address, ready in PAGES.values():
-        page.goto(address)
+        page.goto(address.format_map(MADE))
         if "signin" not in address:
             page.locator(ready).first.wait_for()
     page.goto("/docs")

@@ -2,6 +2,7 @@
 import { dateTime, number } from '../../live/format.svelte';
 import { toMs, type Value } from '../../live/shapes';
 import { DAYS, daysText, lasting, type Action, type Day } from '../automation/documents';
+import { language } from '../../words/words.svelte';
 import type { AutomationWords } from '../automation/words';
 import type { SchedulesWords } from './words';
 import type { Window } from './week';
@@ -75,6 +76,17 @@ export function localOf(instant: string | null, zone: string): string {
     return new Intl.DateTimeFormat('sv-SE', { timeZone: zone, dateStyle: 'short', timeStyle: 'short' }).format(toMs(instant)).replace(' ', 'T');
   } catch {
     return instant.slice(0, 16);
+  }
+}
+
+/** When something is, by the clocks of its place. */
+export function there(at: number, zone: string): string {
+  const how: Intl.DateTimeFormatOptions = { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+  try {
+    return new Intl.DateTimeFormat(language.locale, { ...how, timeZone: zone }).format(at);
+  } catch {
+    // The server knows a zone that this browser does not.
+    return new Intl.DateTimeFormat(language.locale, how).format(at);
   }
 }
 
