@@ -51,7 +51,7 @@ export const es: Words = {
     automation: 'Automatización',
     rules: 'Reglas',
     schedules: 'Horarios',
-    notifications: 'Avisos',
+    notifications: 'Notificaciones',
     webhooks: 'Webhooks',
     manage: 'Gestión',
     join: 'Conectar una placa',
