@@ -90,8 +90,10 @@ export function dateTime(at: number): string {
 
 export function day(at: number): string {
   return keep('day', () => new Intl.DateTimeFormat(language.locale, { year: 'numeric', month: 'short', day: 'numeric' })).format(at);
+}
+
 export function dayOfMonth(at: number): string {
-  return keep('day', () => new Intl.DateTimeFormat(language.locale, { month: 'short', day: 'numeric' })).format(at);
+  return keep('day of month', () => new Intl.DateTimeFormat(language.locale, { month: 'short', day: 'numeric' })).format(at);
 }
 
 const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB'] as const;
