@@ -74,6 +74,26 @@ def test_a_drag_paints_and_a_second_one_wipes(server: RunningServer, visit: Visi
     assert page.evaluate("document.scrollingElement.scrollWidth") <= width
 
 
+def test_a_finger_paints_without_moving_the_page(server: RunningServer, visit: Visit) -> None:
+    page = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto("/ui/schedule/new")
+    hours = ("09:00 to 10:00", "10:00 to 11:00", "11:00 to 12:00")
+    cells = [page.get_by_role("gridcell", name=f"Wednesday, {hour}") for hour in hours]
+    cells[1].scroll_into_view_if_needed()
+    page.evaluate("scrollBy(0, 200)")
+    boxes = [cell.bounding_box() for cell in cells]
+    before = page.evaluate("scrollY")
+    touch = page.context.new_cdp_session(page)
+    points = [{"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2} for box in boxes if box is not None]
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
+    for point in points[1:]:
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    for cell in cells:
+        expect(cell).to_have_attribute("aria-selected", "true")
+    assert page.evaluate("scrollY") == before
+
+
 def test_other_kinds_are_foreseen_and_wrong_ones_are_told(server: RunningServer, visit: Visit) -> None:
     server.register("valve", name="Valve")
     page = visit(timezone_id="America/Lima")

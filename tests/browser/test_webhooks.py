@@ -6,12 +6,20 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Visit
 from tests.running import RunningServer
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def server(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One that gives a delivery up after a second, where others try for a day."""
+    hasty = {"RELEVO_WEBHOOKS__GIVE_UP_S": "1", "RELEVO_WEBHOOKS__RETRY_FIRST_S": "0.05"}
+    with RunningServer(tmp_path_factory.mktemp("browser") / "data", env={"RELEVO_PROFILE": "lab"} | hasty) as running:
+        yield running
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -87,3 +95,21 @@ def test_a_test_that_nobody_takes_says_why(server: RunningServer, visit: Visit) 
     page.get_by_role("dialog").get_by_role("button", name="Eliminar el webhook").click()
     expect(page).to_have_url(re.compile("/ui/webhooks$"))
     assert server.api.get(f"/api/v1/webhooks/{made['id']}").status_code == 404
+
+
+def test_what_was_given_up_is_sent_again(server: RunningServer, visit: Visit, receiver: ThreadingHTTPServer) -> None:
+    body = {"name": "Late", "url": "http://127.0.0.1:9/hook", "kinds": ["device"], "allow_private": True}
+    made = server.api.post("/api/v1/webhooks", json=body).json()
+    server.register("missed", name="Missed")
+    page = visit()
+    page.goto(f"/ui/webhook/{made['id']}")
+    deliveries = page.get_by_role("region", name="Deliveries").first
+    row = deliveries.get_by_role("row").filter(has_text="Missed")
+    expect(row).to_contain_text("given up")
+    page.get_by_label("Address").fill(f"http://127.0.0.1:{receiver.server_port}/hook")
+    page.get_by_role("button", name="Save the webhook").click()
+    expect(page.get_by_text("Late is saved.")).to_be_visible()
+    row.get_by_role("button", name=re.compile("Try delivery .+ again")).click()
+    expect(page.get_by_text("1 are tried again; 0 are left.")).to_be_visible()
+    expect(row).to_contain_text("arrived")
+    assert len(receiver.kinds) == 1  # type: ignore[attr-defined]
