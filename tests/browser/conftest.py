@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
+from tests.browser.furnishing import furnish
 from tests.running import REPOSITORY, RunningServer
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -77,6 +78,13 @@ def server(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The lab profile; the browser comes first so that nothing is started for tests that will be skipped."""
     with RunningServer(tmp_path_factory.mktemp("browser") / "data", env={"RELEVO_PROFILE": "lab"}) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def furnished(server: RunningServer) -> RunningServer:
+    """The server of this module with something of everything, with names and values as long as people make them."""
+    furnish(server)
+    return server
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
-from tests.browser.test_every_page import take_in_meter
+from tests.browser.furnishing import take_in_meter
 from tests.running import RunningServer
 
 pytestmark = pytest.mark.browser

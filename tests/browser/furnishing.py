@@ -1,0 +1,86 @@
+"""What a home is filled with before its pages are looked at: something of everything, as long as people make it."""
+
+import json
+import time
+from typing import Final
+
+import paho.mqtt.client as paho
+
+from tests.browser.pages import MADE
+from tests.running import RunningServer
+
+LONG_WORD: Final = "Bewässerungspumpensteuerungsgerät" * 3
+
+
+def furnish(server: RunningServer) -> None:
+    """Devices, strangers, water, rules, schedules and what follows from them; ids that addresses need go to MADE."""
+    furnish_devices(server)
+    furnish_water(server)
+    furnish_automation(server)
+
+
+def furnish_devices(server: RunningServer) -> None:
+    server.register("fitted", name=LONG_WORD)
+    now = int(time.time() * 1000)
+    values = {
+        "temperature_c": 21.5, "total_energy_since_the_beginning_kwh": 123_456_789.123, "relay_1": True,
+        "firmware_version": "v" + "1.2.3-" * 20, "a" * 64: 0.000_001, "nested": {"deep": [1, 2, 3] * 20},
+    }  # fmt: skip
+    rows = [{"ts": now - 60_000 + n * 1_000, "values": {**values, "temperature_c": 20 + n / 10}} for n in range(50)]
+    assert server.api.post("/api/v1/devices/fitted/telemetry", json=rows).json()["stored"] == 50
+    server.api.post("/api/v1/devices/fitted/telemetry", content="{" + "x" * 500)
+    server.register("plain", name="Plain")
+    meter = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="meter")
+    meter.connect("127.0.0.1", server.mqtt_port)
+    meter.loop_start()
+    for n in range(3):
+        reading = {"totalLiters": 10.0**9 + n, "flowLmin": 4.6, "numeroSerie": f"LONGSERIAL{n}" + "X" * 20}
+        meter.publish("hidrometro/dados", json.dumps(reading), qos=1).wait_for_publish(5)
+    meter.disconnect()
+    meter.loop_stop()
+    assert len(server.api.get("/api/v1/unclaimed").json()["items"]) == 3
+    server.api.post("/api/v1/auth/login", json={"username": "x" * 120, "password": "wrong"})
+
+
+def furnish_water(server: RunningServer) -> None:
+    step = {"up_to_m3": None, "price": 123_456.78}
+    tariff = {"id": "t" * 64, "name": LONG_WORD, "currency": "BRL", "base": 9_999.99, "steps": [step]}
+    assert server.api.put("/api/v1/tariffs", json=tariff).status_code == 200
+    customer = {"name": LONG_WORD, "contact": LONG_WORD, "tariff": tariff["id"]}
+    assert server.api.post("/api/v1/customers", json=customer).status_code == 201
+    meter = take_in_meter(server, "L0NG-METER", LONG_WORD)
+    server.api.patch(f"/api/v1/devices/{meter}", json={"attributes": {"id_cliente": 1}})
+    server.api.post(f"/api/v1/devices/{meter}/telemetry", json={"totalLiters": 1e9, "flowLmin": 1e4})
+
+
+def take_in_meter(server: RunningServer, serial: str, name: str) -> str:
+    """A meter of contract hidrometro that is somebody's; its id."""
+    made = server.api.post("/api/v1/claim-codes", json={"contract": "hidrometro", "external_id": serial})
+    assert made.status_code == 201, made.text
+    claimed = server.api.post("/api/v1/claims", json={"code": made.json()["code"], "name": name})
+    assert claimed.status_code in (200, 201), claimed.text
+    return str(claimed.json()["id"])
+
+
+def furnish_automation(server: RunningServer) -> None:
+    """A rule that has fired, a schedule that has run, a channel, a webhook: each as long as people make them."""
+    api = server.api
+    webhook = {"name": LONG_WORD[:64], "url": "https://example.org/" + "x" * 200, "kinds": ["alert"], "tags": ["roof"]}
+    MADE["webhook"] = api.post("/api/v1/webhooks", json=webhook).json()["id"]
+    above = {"value": {"key": "temperature_c", "op": ">", "than": 30, "hysteresis": 1}}
+    condition = {"any": [above, {"all": [{"presence": {"online": False}}, {"absent": {"for_s": 86_400}}]}]}
+    switch = {"desired": {"device": "fitted", "values": {"relay_1": True}}}
+    actions = [{"alert": {"severity": "critical", "text": "{name} has {temperature_c}"}}, switch]
+    rule = {"name": LONG_WORD, "scope": {"devices": ["fitted"]}, "condition": condition, "actions": actions}
+    MADE["rule"] = api.post("/api/v1/rules", json=rule).json()["id"]
+    window = {"days": ["mon", "fri"], "from": "18:30", "to": "01:15"}
+    off = {"desired": {"device": "fitted", "values": {"relay_1": False}}}
+    timing = {"kind": "weekly", "windows": [window]}
+    schedule = {"name": LONG_WORD, "timing": timing, "action": switch, "end_action": off, "zone": "Europe/Madrid"}
+    MADE["schedule"] = api.post("/api/v1/schedules", json=schedule).json()["id"]
+    api.post(f"/api/v1/schedules/{MADE['schedule']}/run").raise_for_status()
+    channel = {"name": LONG_WORD[:64], "url": "ntfy://my-topic"}
+    api.post("/api/v1/notifications/channels", json=channel).raise_for_status()
+    api.post("/api/v1/notifications/test", json={"title": LONG_WORD, "text": LONG_WORD}).raise_for_status()
+    for value in (20, 40):
+        api.post("/api/v1/devices/fitted/telemetry", json={"values": {"temperature_c": value}}).raise_for_status()

@@ -1,0 +1,58 @@
+"""Looks at one page as every person might meet it."""
+
+from typing import Final
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.browser.pages import MADE, PAGES
+from tests.running import REPOSITORY
+
+LANGUAGES: Final = ["en", "es", "pt"]
+AXE: Final = REPOSITORY / "interface/node_modules/axe-core/axe.min.js"
+
+# Elements that are cut off on purpose do not widen the page; the page itself must not scroll.
+OVERFLOW: Final = """
+() => {
+  const room = document.documentElement.clientWidth;
+  if (document.scrollingElement.scrollWidth <= room) return [];
+  return [...document.querySelectorAll('body *')]
+    .filter((element) => element.getBoundingClientRect().right > room + 0.5)
+    .map((element) => `${element.tagName}.${element.className} ${element.textContent.trim().slice(0, 40)}`);
+}
+"""
+
+# What WCAG 2.2 AA asks for, and axe's own good practice, without anything left out.
+VIOLATIONS: Final = """
+async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
+  .map(({ id, help, nodes }) => [id, help, nodes.map((node) => node.html.slice(0, 200))])
+"""
+
+
+def choose_language(page: Page, code: str) -> None:
+    page.locator(".language select").select_option(code)
+    expect(page.locator("html")).to_have_attribute("lang", code)
+
+
+def look(visit: Visit, name: str, width: int) -> None:
+    """Page ``name`` fits into ``width`` pixels and is accessible, in every language and theme."""
+    address, ready = PAGES[name]
+    address = address.format_map(MADE)
+    # Colours that are on their way from one to another have no contrast to judge.
+    page = visit(signed_in=name != "sign-in", viewport={"width": width, "height": 844}, reduced_motion="reduce")
+    page.goto(address)
+    page.locator(ready).first.wait_for()
+    page.evaluate(AXE.read_text())
+    theme = page.locator("header button.icon[aria-label*=':']")
+    themes = set()
+    for turn in range(3):
+        theme.click()
+        themes.add(page.locator("html").get_attribute("data-theme"))
+        for code in LANGUAGES:
+            choose_language(page, code)
+            assert page.evaluate(OVERFLOW) == [], f"{name} at {width} in {code}"
+        # Colours are the theme's and names the language's: each is judged once.
+        if turn < 2:
+            choose_language(page, LANGUAGES[turn])
+            assert page.evaluate(VIOLATIONS) == [], f"{name} at {width}"
+    assert themes == {"light", "dark"}
