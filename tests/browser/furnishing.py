@@ -17,6 +17,7 @@ def furnish(server: RunningServer) -> None:
     furnish_devices(server)
     furnish_water(server)
     furnish_automation(server)
+    furnish_brokers(server)
 
 
 def furnish_devices(server: RunningServer) -> None:
@@ -84,3 +85,10 @@ def furnish_automation(server: RunningServer) -> None:
     api.post("/api/v1/notifications/test", json={"title": LONG_WORD, "text": LONG_WORD}).raise_for_status()
     for value in (20, 40):
         api.post("/api/v1/devices/fitted/telemetry", json={"values": {"temperature_c": value}}).raise_for_status()
+
+
+def furnish_brokers(server: RunningServer) -> None:
+    broker = {"nombre": LONG_WORD[:100], "host": "broker." + "x" * 50 + ".example", "is_active": True}
+    assert server.api.post("/api/mqtt/brokers/", json=broker).status_code == 201
+    topic = {"nombre": LONG_WORD[:100], "topic_pattern": "iot/" + "y" * 60 + "/{device_id}/data"}
+    assert server.api.post("/api/mqtt/topics/", json=topic).status_code == 201

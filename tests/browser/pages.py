@@ -21,6 +21,8 @@ PAGES: Final = {
     "bills": ("/ui/water/bills", "main h2"),
     "customers": ("/ui/water/customers", "main li"),
     "tariffs": ("/ui/water/tariffs", "main li"),
+    "brokers": ("/ui/brokers", "main li"),
+    "topics": ("/ui/brokers/topics", "main li"),
     "api": ("/ui/api", "pre code"),
     "door": ("/ui/door", "main ol li"),
     "claim": ("/ui/claim?serial=HX-2041&code=ABCDE-FGHJK-23456", "form input"),

@@ -14,7 +14,7 @@ LANGUAGES = ("en", "es", "pt")
 # Names, and words that the languages share.
 SHARED = {
     "", "No", "Webhooks", "Webhook", "API", "5 min", "1 h", "6 h", "24 h", "Total", "Online", "Offline", "MQTT",
-    "Backups",
+    "Backups", "Broker", "Brokers", "E-mail",
 }  # fmt: skip
 NAMES = {"Relevo", "· Relevo"}
 

@@ -28,6 +28,7 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   water: { load: () => import('../areas/water/Water.svelte') },
   files: { load: () => import('../areas/files/Files.svelte') },
   people: { load: () => import('../areas/people/People.svelte'), need: 'administrator' },
+  brokers: { load: () => import('../areas/brokers/Brokers.svelte'), need: 'operator' },
   audit: { load: () => import('../areas/audit/Audit.svelte'), need: 'administrator' },
   system: { load: () => import('../areas/system/System.svelte'), need: 'administrator' },
   api: { load: () => import('../areas/api/Api.svelte') },

@@ -51,8 +51,8 @@ export const apiWords = area({
   },
   pt: {
     lead: 'Tudo o que esta página faz passa pela API, então você também pode. Escolha o que quer fazer e copie.',
-    device: 'O dispositivo',
-    key: 'O valor',
+    device: 'Dispositivo',
+    key: 'Valor',
     task: 'O que você quer fazer?',
     tasks: {
       latest: 'Ler os últimos valores',
