@@ -8,7 +8,8 @@ from tests.running import REPOSITORY
 # Each is megabytes, or the door to them, that a server at rest has no use for.
 UNNEEDED = (
     "alembic", "argon2", "click", "cryptography", "greenlet", "multiprocessing", "prometheus_client",
-    "pydantic.v1", "rich", "segno", "sqlalchemy.orm", "tomllib", "urllib.request", "wrapt", "zxcvbn",
+    "pydantic.v1", "rich", "segno", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm",
+    "tomllib", "urllib.request", "wrapt", "zxcvbn",
     # What only some installations use comes with its first use.
     "relevo.http.alchemy.routes", "relevo.http.api.devices", "relevo.http.api.rules", "relevo.http.thingsnxt.accounts",
     "relevo.http.hidrometro.asking", "relevo.http.hidrometro.pages", "relevo.http.hidrometro.words",

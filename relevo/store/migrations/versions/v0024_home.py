@@ -64,5 +64,4 @@ def upgrade() -> None:
         "commands",
         ["ended_at", "device"],
         sqlite_where=sa.text("state NOT IN ('queued', 'sent', 'confirmed', 'cancelled')"),
-        postgresql_where=sa.text("state NOT IN ('queued', 'sent', 'confirmed', 'cancelled')"),
     )
