@@ -9,7 +9,9 @@ import paho.mqtt.client as paho
 from tests.browser.pages import MADE
 from tests.running import RunningServer
 
-LONG_WORD: Final = "Bewässerungspumpensteuerungsgerät" * 3
+MARKUP: Final = "<img src=x onerror=alert(1)>"
+"""Stands in every name; a page that took it for markup would have this picture."""
+LONG_WORD: Final = MARKUP + "Bewässerungspumpensteuerungsgerät" * 2
 
 
 def furnish(server: RunningServer) -> None:
