@@ -19,6 +19,9 @@ export interface DeviceInfo {
   last_seen: string | null;
   claimed: boolean;
   owner: string | null;
+  site: string;
+  /** What the one who asks may do with it. */
+  right: 'view' | 'control' | 'own';
   tags: string[];
   attributes: Record<string, Value>;
   latest: Record<string, Latest>;

@@ -59,7 +59,7 @@ export class Story {
     if (chapters !== this.chapters) this.chapters = chapters.slice(0, KEPT);
   }
 
-  private itemOf(event: LiveEvent): TimelineItem | null {
+  itemOf(event: LiveEvent): TimelineItem | null {
     if (event.kind === 'gap' || event.kind === 'telemetry' || event.kind === 'unclaimed' || event.kind === 'notification') return null;
     if ((event.device || null) !== this.device) return null;
     if (event.kind === 'refused') return { ...event };
