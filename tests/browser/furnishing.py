@@ -17,6 +17,7 @@ LONG_WORD: Final = MARKUP + "Bewässerungspumpensteuerungsgerät" * 2
 def furnish(server: RunningServer) -> None:
     """Devices, strangers, water, rules, schedules and what follows from them; ids that addresses need go to MADE."""
     furnish_devices(server)
+    furnish_a_device(server)
     furnish_water(server)
     furnish_automation(server)
     furnish_brokers(server)
@@ -43,6 +44,24 @@ def furnish_devices(server: RunningServer) -> None:
     meter.loop_stop()
     assert len(server.api.get("/api/v1/unclaimed").json()["items"]) == 3
     server.api.post("/api/v1/auth/login", json={"username": "x" * 120, "password": "wrong"})
+
+
+def furnish_a_device(server: RunningServer) -> None:
+    """What the parts of a device's page show: commands, desired state, shares, keys, and water for months."""
+    api = server.api
+    long = {"channel": 3, "text": "x" * 200}
+    assert api.post("/api/v1/devices/fitted/commands", json={"name": "relay", "params": long}).status_code == 202
+    wanted = {"values": {"target": 21.5, "mode": LONG_WORD, "nested": {"deep": [1, 2, 3] * 20}}}
+    assert api.patch("/api/v1/devices/fitted/desired", json=wanted).status_code == 200
+    account = {"name": "n" * 64, "password": "correct-horse-battery", "role": "viewer"}
+    assert api.post("/api/v1/users", json=account).status_code == 201
+    assert api.post("/api/v1/devices/fitted/grants", json={"account": account["name"]}).status_code == 201
+    key = {"username": "u" * 64, "label": LONG_WORD}
+    assert api.post("/api/v1/devices/fitted/credentials/passwords", json=key).status_code == 201
+    server.register("tapped", name=LONG_WORD)
+    now = int(time.time() * 1000)
+    rows = [{"ts": now - n * 86_400_000, "values": {"total_liters": 1e6 - n * 1e4}} for n in range(60, -1, -1)]
+    assert api.post("/api/v1/devices/tapped/telemetry", json=rows).json()["stored"] == 61
 
 
 def furnish_water(server: RunningServer) -> None:

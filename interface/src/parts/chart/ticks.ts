@@ -1,5 +1,5 @@
 // How moments are written along the time axis: as short as they can be and still be told apart.
-import { clockTime, shortTime } from '../../live/format.svelte';
+import { clockTime, dayOfMonth, shortTime } from '../../live/format.svelte';
 import { language } from '../../words/words.svelte';
 
 const DAY_S = 86_400;
@@ -12,7 +12,6 @@ function format(at: number, name: string, options: Intl.DateTimeFormatOptions): 
   return one.format(at);
 }
 
-const day = (at: number): string => format(at, 'day', { day: 'numeric', month: 'short' });
 const month = (at: number): string => format(at, 'month', { month: 'short', year: 'numeric' });
 const year = (at: number): string => format(at, 'year', { year: 'numeric' });
 
@@ -27,7 +26,7 @@ export function tickLabels(ticks: readonly number[], step: number, now: number):
   if (step >= 27 * DAY_S) return ticks.map((t) => month(t * 1000));
   const today = new Date(now).toDateString();
   const thisYear = new Date(now).getFullYear();
-  const dated = (at: number) => (new Date(at).getFullYear() === thisYear ? day(at) : format(at, 'day of year', { day: 'numeric', month: 'short', year: '2-digit' }));
+  const dated = (at: number) => (new Date(at).getFullYear() === thisYear ? dayOfMonth(at) : format(at, 'day of year', { day: 'numeric', month: 'short', year: '2-digit' }));
   if (step >= DAY_S) return ticks.map((t) => dated(t * 1000));
   let before = today;
   return ticks.map((t) => {
