@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, wait_live
+from tests.journeys.relayboard import RelayBoard
 from tests.running import RunningServer
 
 pytestmark = pytest.mark.browser
@@ -120,6 +121,33 @@ def test_a_switch_that_the_device_does_not_follow_says_what_happened(
     expect(section.get_by_role("switch", name="Pump")).to_have_attribute("aria-checked", was or "")
     actor.obeys.set()
     actor.waiting.clear()
+
+
+def test_a_relay_of_a_board_is_asked_sent_and_confirmed_or_its_silence_told(
+    visit: Visit, server: RunningServer
+) -> None:
+    with RelayBoard(server, "shed-board", relays=2).register() as board:
+        board.announce()
+        page = opened(visit, device=board.id)
+        section = page.get_by_role("region", name="Switches")
+        first = section.get_by_role("listitem").filter(has=page.get_by_text("Relay 1", exact=True))
+        first.get_by_role("button", name="Switch on: Relay 1").click()
+        expect(first.get_by_role("status")).to_contain_text("Sent")
+        expect(first.get_by_role("status")).to_contain_text("Confirmed by the device")
+        expect(first.get_by_role("switch")).to_have_attribute("aria-checked", "true")
+        assert board.commands() == [{"type": "relay", "channel": 1, "state": True}]
+        # What was asked before the page was opened is told as well, with when it left.
+        page.reload()
+        expect(first.get_by_role("status")).to_contain_text("Sent")
+        expect(first.get_by_role("status")).to_contain_text("Confirmed by the device")
+        board.answers = False
+        first.get_by_role("switch").click()
+        expect(first.get_by_role("status")).to_contain_text("Sent")
+        expect(first.get_by_role("status")).to_contain_text("Waiting for the device to say so")
+        expect(first.get_by_role("switch")).to_have_attribute("aria-checked", "true")
+        board.say("response", type="relay_response", channel=1, state=False)
+        expect(first.get_by_role("switch")).to_have_attribute("aria-checked", "false")
+        expect(first.get_by_role("status")).to_contain_text("Confirmed by the device")
 
 
 def test_commands_are_sent_confirmed_failed_and_taken_back(visit: Visit, server: RunningServer, actor: Actor) -> None:
@@ -352,4 +380,6 @@ def test_a_meter_shows_what_flowed_and_what_it_costs(visit: Visit, server: Runni
     expect(bill).to_contain_text("By the tariff house.")
     expect(bill).to_contain_text("R$")
     # A thermometer has no such part.
-    assert opened(visit, "").get_by_role("link", name="Water").count() == 0
+    parts = opened(visit).get_by_role("navigation", name="Parts of this device")
+    expect(parts.get_by_role("link", name="Charts")).to_be_visible()
+    expect(parts.get_by_role("link", name="Water")).to_have_count(0)
