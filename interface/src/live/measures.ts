@@ -83,8 +83,8 @@ function guess(key: string): Measure {
     label = words.slice(0, -1);
   } else if (words.length > 1 && ENDINGS[last]) {
     unit = ENDINGS[last];
-    // "total liters" needs its second word, "temperature c" does not.
-    label = last.length > 4 ? words : words.slice(0, -1);
+    // "total liters" needs its second word; "temperature c" and "humidity percent" do not.
+    label = last.length > 4 && last !== 'percent' && last !== 'celsius' ? words : words.slice(0, -1);
   } else {
     unit = NAMES[words[0] ?? ''] && words.length === 1 ? NAMES[words[0] ?? ''] : undefined;
   }
