@@ -99,6 +99,7 @@ from relevo.switching import Switching
 from relevo.twins import Twins
 from relevo.watchers import Watchers
 from relevo.web import pages
+from relevo.wiring.demo import Demo
 from relevo.wiring.figures import Figures
 from relevo.wiring.live import LiveViews, origin_allowed
 from relevo.wiring.road import open_road
@@ -131,6 +132,7 @@ class Application:
         # These are 0 without a certificate.
         self.mqtts_port = 0
         self.https_port = 0
+        self.demo = Demo(self)
         self._stack = contextlib.ExitStack()
         self._sockets: list[socket.socket] = []
         self._http: HttpDoor | None = None
@@ -440,7 +442,7 @@ class Application:
             bus,
             compactor,
             backups,
-            lambda: self.mqtt_port,
+            lambda: (self.mqtt_port, self.mqtts_port),
         )
         services = Services(
             settings=settings,
@@ -491,6 +493,7 @@ class Application:
             room=room,
             monitor=monitor,
             raw=broker.raw,
+            demo=self.demo,
             announce=broker.announce,
             presence=presence,
             figures=figures.all,
@@ -710,6 +713,7 @@ class Application:
         self._stopped = True
         begun = self.clock.monotonic()
         withdraw(self.directory.path)
+        await self.demo.stop()
         await self._stop_jobs()
         await self.mqtt.stop_accepting()
         self.pairing.stop()

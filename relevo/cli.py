@@ -126,14 +126,7 @@ def demo(data: Data = None, http: Http = None, mqtt: Mqtt = None, config: Config
     settings = read_settings(config, data=place, http=http, mqtt=mqtt, profile="lab")
 
     async def devices(application: "Application", stop: asyncio.Event) -> None:
-        from relevo.simulator.demo import run_demo_devices
-
-        await run_demo_devices(
-            f"http://127.0.0.1:{application.http_port}",
-            f"127.0.0.1:{application.mqtt_port}",
-            application.local_key(),
-            stop,
-        )
+        application.demo.start()
 
     _serve(settings, devices)
 

@@ -33,6 +33,8 @@ _POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
+# The interface's reader of QR codes is WebAssembly.
+_INTERFACE_POLICY = _POLICY.replace("script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'")
 # The API page's component writes style elements into its shadow tree.
 _DOCS_POLICY = _POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
@@ -139,7 +141,8 @@ class SecurityHeaders:
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Referrer-Policy", "same-origin")
                 if headers.get("content-type", "").startswith("text/html"):
-                    headers.setdefault("Content-Security-Policy", _POLICY)
+                    ours = scope["path"].startswith("/ui/")
+                    headers.setdefault("Content-Security-Policy", _INTERFACE_POLICY if ours else _POLICY)
             await send(message)
 
         await self._app(scope, receive, with_headers)

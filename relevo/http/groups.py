@@ -58,6 +58,7 @@ GROUPS: Final = (
     Group("api.sites", ("/api/v1/sites",)),
     Group("api.schedules", ("/api/v1/schedules",)),
     Group("api.rules", ("/api/v1/rules",)),
+    Group("api.demo", ("/api/v1/demo",)),
     Group("api.attention", ("/api/v1/attention",)),
     Group("api.alerts", ("/api/v1/alerts",)),
     Group("api.webhooks", ("/api/v1/webhooks",)),

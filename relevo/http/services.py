@@ -193,6 +193,21 @@ class Schedules(Protocol):
         """Run out of turn: the command asked for by device, and why none could be."""
 
 
+class Demo(Protocol):
+    """The demo's devices. See :class:`relevo.wiring.demo.Demo`."""
+
+    error: str
+
+    @property
+    def running(self) -> bool: ...
+
+    def identities(self) -> set[tuple[str, str]]: ...
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Services:
     """One per process."""
@@ -250,6 +265,7 @@ class Services:
     room: Storage
     monitor: Monitor
     raw: Raw
+    demo: Demo
     # Publishes in the server's name: topic, payload, quality of service, whether it is retained.
     announce: Callable[[str, bytes, int, bool], None]
     presence: Presence

@@ -20,16 +20,20 @@ from relevo.simulator.http_client import HttpClient
 from relevo.simulator.mqtt_client import ConnectionRefusedByServer, Login, MqttClient
 from relevo.simulator.packets import Message
 
+TAG = "demo"
+"""What the demo's devices are tagged with, so that they can be told from one's own."""
+
 _SLEEP_SECONDS = 60.0
 _CLUMSY_ONE_IN = 20
 _COMMANDS_REMEMBERED = 100
 
 
 async def run_demo_devices(http: str, mqtt: str, token: str, stop: asyncio.Event) -> None:
-    """Enrol the demo's devices and let them live until ``stop``.
+    """Enrol the demo's devices, tagged ``demo``, and let them live until ``stop``.
 
-    ``http`` is the base address, ``mqtt`` is ``host:port``, ``token`` a bearer token of the administrator. Raises
-    ``HttpFailed`` when the server declines to enrol one.
+    A device of that name which is somebody's own, without the tag, is left alone. ``http`` is the base address,
+    ``mqtt`` is ``host:port``, ``token`` a bearer token of the administrator. Raises ``HttpFailed`` when the server
+    declines to enrol one.
     """
     host, _, port = mqtt.rpartition(":")
     boot = int(time.time())
@@ -37,9 +41,10 @@ async def run_demo_devices(http: str, mqtt: str, token: str, stop: asyncio.Event
         client.token = token
         cast = [(member, await _enrol(client, member)) for member in members()]
     lives = []
-    for member, key in cast:
-        username = member.id if key else ""
-        login = Login(host or "127.0.0.1", int(port), f"demo-{member.id}", username, key, clean=True)
+    for member, account in cast:
+        if account is None:
+            continue
+        login = Login(host or "127.0.0.1", int(port), f"demo-{member.id}", *account, clean=True)
         lives.append(asyncio.create_task(_live(_Actor(member, login, boot), stop), name=f"demo {member.id}"))
     try:
         await asyncio.gather(*lives)
@@ -49,23 +54,33 @@ async def run_demo_devices(http: str, mqtt: str, token: str, stop: asyncio.Event
         await asyncio.gather(*lives, return_exceptions=True)
 
 
-async def _enrol(http: HttpClient, member: Member) -> str:
-    """Make the device known; returns its key, empty for one that connects without."""
+async def _enrol(http: HttpClient, member: Member) -> tuple[str, str] | None:
+    """Make the device known; returns its user name and key, both empty for one that connects without.
+
+    ``None`` when somebody has a device of that name.
+    """
     if member.manner == "stranger":
-        return ""
+        return "", ""
+    body: dict[str, object] = {"name": member.name, "type": member.kind, "tags": [TAG]}
     if member.manner == "meter":
-        claim = {"contract": "hidrometro", "external_id": member.id, "name": member.name}
-        (await http.post("/api/v1/claims", claim)).expect(200, 201, 409)
-        return ""
-    body: dict[str, object] = {"id": member.id, "name": member.name, "type": member.kind}
-    if member.manner == "sleeper":
-        # It is not gone when it sleeps.
-        body["attributes"] = {"expected_every_s": _SLEEP_SECONDS}
-    answer = await http.post("/api/v1/devices", body)
-    # A demo that is started again on yesterday's data finds its devices there, and their keys are shown only once.
+        answer = await http.post("/api/v1/claims", body | {"contract": "hidrometro", "external_id": member.id})
+    else:
+        if member.manner == "sleeper":
+            # It is not gone when it sleeps.
+            body["attributes"] = {"expected_every_s": _SLEEP_SECONDS}
+        answer = await http.post("/api/v1/devices", body | {"id": member.id})
+    found = answer.expect(200, 201, 409)
     if answer.status == 409:
-        return ""
-    return str(answer.expect(201)["key"])
+        # A demo that is started again on yesterday's data finds its devices there.
+        page = (await http.get("/api/v1/devices", {"search": member.id, "tag": TAG})).expect(200)
+        found = next((one for one in page["items"] if one["external_id"] == member.id), None)
+        if found is None:
+            return None
+    elif "key" in found:
+        return str(found["id"]), str(found["key"])
+    # Keys are shown only once.
+    rotated = await http.post(f"/api/v1/devices/{found['id']}/credentials/key/rotate", {"grace_s": 0})
+    return str(found["id"]), str(rotated.expect(200)["key"])
 
 
 async def _live(actor: "_Actor", stop: asyncio.Event) -> None:

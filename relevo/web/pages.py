@@ -17,7 +17,7 @@ _MISSING: Final = """<!doctype html><html lang="en"><meta charset="utf-8"><title
 <h1>The interface is not built</h1><p>Run <code>make setup</code> in the project's folder, or install a released
 wheel. The API works: see <a href="/openapi.json">/openapi.json</a>.</p></html>"""
 
-_COMPRESSIBLE: Final = ("text/", "application/javascript", "application/json", "image/svg+xml")
+_COMPRESSIBLE: Final = ("text/", "application/javascript", "application/json", "application/wasm", "image/svg+xml")
 
 # ticket -> redirection that signs its holder in, or None
 Redeem = Callable[[Request, str], Awaitable[Response | None]]

@@ -34,7 +34,8 @@ class Figures(NamedTuple):
     bus: Bus
     compactor: Compactor
     backups: Backups
-    mqtt_port: Callable[[], int]
+    # Plain and TLS, 0 where nothing listens.
+    mqtt_ports: Callable[[], tuple[int, int]]
 
     def problems(self) -> list[str]:
         """Why the server is not ready; empty when it is."""
@@ -50,6 +51,7 @@ class Figures(NamedTuple):
         """Everything, for ``/api/v1/system`` and ``/metrics``."""
         pipeline, counts = self.pipeline, self.broker.counts
         state = pipeline.state
+        port, tls_port = self.mqtt_ports()
         return {
             "store": {
                 "state": state.name,
@@ -58,7 +60,8 @@ class Figures(NamedTuple):
                 "waiting": pipeline.waiting,
             },
             "mqtt": {
-                "port": self.mqtt_port(),
+                "port": port,
+                "tls_port": tls_port or None,
                 "connections": len(self.mqtt.connections),
                 "sessions": len(self.broker.sessions),
                 "subscriptions": self.broker.subscriptions.count,
