@@ -20,6 +20,8 @@ export class ApiError extends Error {
 
 export type Query = Record<string, string | number | boolean | readonly string[] | undefined>;
 interface Options {
+  /** The contracts' own paths are beside the API's. */
+  root?: '' | '/api/v1';
   query?: Query;
   body?: unknown;
   signal?: AbortSignal;
@@ -33,21 +35,21 @@ export function whenUnauthorized(listener: () => void): void {
 }
 
 /** The address of what the API has at `path`, for links and downloads. */
-export function address(path: string, query: Query = {}): string {
+export function address(path: string, query: Query = {}, root = '/api/v1'): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
     if (Array.isArray(value)) for (const one of value as readonly string[]) parameters.append(name, one);
     else if (value !== undefined && value !== '') parameters.set(name, String(value));
   }
   const text = parameters.toString();
-  return `/api/v1${path}${text ? `?${text}` : ''}`;
+  return `${root}${path}${text ? `?${text}` : ''}`;
 }
 
 async function problemOf(response: Response): Promise<ApiError> {
   const line = `${response.status} ${response.statusText}`.trim();
   try {
     const body = (await response.json()) as Record<string, unknown>;
-    const told = [body.detail, body.title].find((one) => typeof one === 'string');
+    const told = [body.detail, body.error, body.title].find((one) => typeof one === 'string');
     const fields = Array.isArray(body.errors) ? (body.errors as FieldProblem[]) : [];
     return new ApiError(response.status, (told as string | undefined) ?? line, fields, body);
   } catch {
@@ -56,8 +58,8 @@ async function problemOf(response: Response): Promise<ApiError> {
   }
 }
 
-async function call<T>(method: string, path: string, { query, body, signal }: Options = {}): Promise<T> {
-  const response = await fetch(address(path, query), {
+async function call<T>(method: string, path: string, { root, query, body, signal }: Options = {}): Promise<T> {
+  const response = await fetch(address(path, query, root), {
     method,
     credentials: 'same-origin',
     headers: { accept: 'application/json', ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
@@ -80,3 +82,7 @@ export const post = <T>(path: string, body: unknown = {}, query: Query = {}): Pr
 export const put = <T>(path: string, body: unknown): Promise<T> => call<T>('PUT', path, { body });
 export const patch = <T>(path: string, body: unknown): Promise<T> => call<T>('PATCH', path, { body });
 export const remove = <T = null>(path: string, query: Query = {}): Promise<T> => call<T>('DELETE', path, { query });
+
+/** A path of one of the contracts, such as `/api/sensors/`. */
+export const ofContract = <T>(method: 'GET' | 'POST', path: string, options: { query?: Query; body?: unknown } = {}): Promise<T> =>
+  call<T>(method, path, { ...options, root: '' });

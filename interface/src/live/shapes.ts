@@ -67,7 +67,7 @@ export interface SystemInfo {
   store: { state: string; seq: number };
   devices: number;
   /** The port is told by servers that listen elsewhere than the tools assume. */
-  mqtt: { connections: number; received: number; port?: number };
+  mqtt: { connections: number; received: number; port?: number; tls_port?: number | null };
   /** Some are numbers, some are tables of numbers by name. */
   counters: Record<string, number | Record<string, number>>;
   switches: Record<string, boolean>;
