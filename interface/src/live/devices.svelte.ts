@@ -191,6 +191,11 @@ class Devices {
     return this.learn(await get<DeviceInfo>(`/devices/${encodeURIComponent(id)}`));
   }
 
+  /** Devices that somebody else fetched. */
+  take(infos: readonly DeviceInfo[]): Device[] {
+    return infos.map((info) => this.learn(info));
+  }
+
   peek(id: string): Device | undefined {
     return this.known.get(id);
   }

@@ -21,8 +21,7 @@ const home = Promise.resolve({ default: Home as Component<never> });
 
 export const pages: Partial<Record<PageName, PageEntry>> = {
   home: { load: () => home },
-  devices: { load: () => import('../pages/Devices.svelte') },
-  devices: { load: () => import('../pages/Devices.svelte') },
+  devices: { load: () => import('../areas/devices/Devices.svelte') },
   device: { load: () => import('../areas/device/Device.svelte'), section: 'devices' },
   join: { load: () => import('../areas/join/Join.svelte'), need: 'operator' },
   claim: { load: () => import('../pages/Claim.svelte'), section: 'join' },
