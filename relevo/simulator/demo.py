@@ -13,6 +13,7 @@ import contextlib
 import json
 import random
 import time
+from collections.abc import Coroutine
 
 from relevo.simulator.cast import SEED, Member, Values, members, telemetry, words
 from relevo.simulator.generators import source
@@ -102,9 +103,10 @@ class _Actor:
         self._started = time.monotonic()
         self._seq = 0
         self._answers: set[asyncio.Task[None]] = set()
-        self._mqtt = MqttClient(login, rng=self._rng, on_message=self._commanded)
+        self._mqtt = MqttClient(login, rng=self._rng, on_message=self._told)
         if self._settings:
             self._mqtt.subscribe(f"relevo/{member.id}/command")
+            self._mqtt.subscribe(f"relevo/{member.id}/desired")
 
     async def live(self, stop: asyncio.Event) -> None:
         """Measure and send until ``stop``. Raises :class:`ConnectionRefusedByServer`."""
@@ -168,6 +170,20 @@ class _Actor:
 
     # Obeying
 
+    def _told(self, message: Message) -> None:
+        if message.topic.endswith("/desired"):
+            self._become(message)
+        else:
+            self._commanded(message)
+
+    def _become(self, message: Message) -> None:
+        try:
+            values = dict(json.loads(message.payload)["values"])
+        except (ValueError, KeyError, TypeError):
+            return
+        self._settings |= {key: value for key, value in values.items() if key in self._settings}
+        self._later(self._report_slowly())
+
     def _commanded(self, message: Message) -> None:
         try:
             command = json.loads(message.payload)
@@ -187,9 +203,17 @@ class _Actor:
         else:
             known = ", ".join(self._settings)
             answer["error"] = f"unknown: {', '.join(unknown)}" if unknown else f"nothing to set; there are {known}"
-        task = asyncio.create_task(self._answer(answer), name=f"{self._member.id} answer")
+        self._later(self._answer(answer))
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work, name=f"{self._member.id} answer")
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+
+    async def _report_slowly(self) -> None:
+        await asyncio.sleep(self._rng.uniform(0.3, 0.8))
+        with contextlib.suppress(ConnectionRefusedByServer):
+            await self._report_settings()
 
     async def _answer(self, answer: dict[str, object]) -> None:
         await asyncio.sleep(self._rng.uniform(0.1, 0.6))

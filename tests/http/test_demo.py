@@ -29,6 +29,19 @@ def test_they_live_are_ended_come_back_and_are_removed_and_nothing_else_is(serve
     devices = server.api.get("/api/v1/demo").json()["devices"]
     assert {"solar-inverter", "hidrometro-HX2041", "relay-board"} <= set(devices)
     assert "boiler" not in devices
+    # A relay follows what is asked of it, and says so itself.
+    eventually(lambda: heard("relay-board"), 30)
+
+    def relay() -> bool:
+        items = server.api.get("/api/v1/devices/relay-board/capabilities").json()["items"]
+        return any(one["key"] == "relay_3" and one["value"] is True for one in items)
+
+    eventually(lambda: "relay_3" in server.api.get("/api/v1/devices/relay-board/capabilities").text, 30)
+    assert not relay()
+    asked = server.api.put("/api/v1/devices/relay-board/switches/relay_3", json={"on": True}).json()
+    assert (asked["reported"], asked["pending"]) == (False, True)
+    eventually(relay, 30)
+
     # Asked for twice they are there once.
     server.api.post("/api/v1/demo")
     ended = server.api.delete("/api/v1/demo").json()
