@@ -5,7 +5,14 @@ from typing import Final
 # page -> (address, selector that tells that its content is there)
 PAGES: Final = {
     "home": ("/ui/", "article .value"),
-    "devices": ("/ui/devices", "article .value"),
+    "devices": ("/ui/devices", "td .figure"),
+    "devices as cards": ("/ui/devices?view=cards", "article .value"),
+    "no device fits": ("/ui/devices?search=nobody-has-this&tag=none", "main h2"),
+    "join": ("/ui/join", "main ul a"),
+    "a new board": ("/ui/join/new", "ol button.main, ol p"),
+    "a board that speaks": ("/ui/join/speaks?kind=hidrometro", "form input"),
+    "a label": ("/ui/join/scan", "form input"),
+    "the demo": ("/ui/join/demo", "section button.main"),
     "device": ("/ui/device/fitted", ".readout strong"),
     "device charts": ("/ui/device/fitted/charts?key=temperature_c&key=relay_1", ".readout strong"),
     "device water": ("/ui/device/tapped/water", "main svg .bar"),
