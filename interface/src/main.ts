@@ -2,13 +2,11 @@ import { mount } from 'svelte';
 import './app.css';
 import App from './App.svelte';
 import { clock } from './live/clock.svelte';
-import { rate } from './live/rate.svelte';
 import { router } from './live/route.svelte';
 import { theme } from './live/theme.svelte';
 
 theme.start();
 clock.start();
-rate.start();
 router.start();
 mount(App, { target: document.getElementById('app')! });
 

@@ -22,6 +22,8 @@ const nameOf = (contract: string, externalId: string) => `${contract}\n${externa
 class Unclaimed {
   list: Stranger[] = $state.raw([]);
   private known = new Map<string, Stranger>();
+  /** Put aside here: they go on speaking, and are not news any more. */
+  private aside = new Set<string>();
 
   start(): void {
     stream.read((batch) => {
@@ -58,7 +60,23 @@ class Unclaimed {
     this.publish();
   }
 
+  /** Ignored ones are not listed, blocked ones are not heard either. */
+  async putAside(stranger: Stranger, how: 'ignore' | 'block'): Promise<void> {
+    await post(`/unclaimed/${how}`, { contract: stranger.contract, external_id: stranger.externalId });
+    const name = nameOf(stranger.contract, stranger.externalId);
+    this.aside.add(name);
+    this.known.delete(name);
+    this.publish();
+  }
+
+  async restore(contract: string, externalId: string): Promise<void> {
+    await post('/unclaimed/restore', { contract, external_id: externalId });
+    this.aside.delete(nameOf(contract, externalId));
+    await this.load();
+  }
+
   clear(): void {
+    this.aside.clear();
     this.known.clear();
     this.publish();
   }
@@ -78,6 +96,7 @@ class Unclaimed {
 
   private see(contract: string, externalId: string, at: number, reason = '', values: Values = {}, count = 0): void {
     const name = nameOf(contract, externalId);
+    if (this.aside.has(name)) return;
     const held = this.known.get(name);
     // A flood of invented serials must not fill the browser's memory.
     if (!held && this.known.size >= REMEMBERED) return;
