@@ -1,4 +1,4 @@
-"""The first five minutes of somebody new: from the line that the server prints to a board that has a name."""
+"""The first five minutes of somebody new: from the line that the server prints to a relay that is switched."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ def arrived(visit: Visit, server: RunningServer) -> Page:
 
 
 @needs_mosquitto
-def test_from_the_printed_link_to_a_named_meter(arrived: Page, server: RunningServer) -> None:
+def test_from_the_printed_link_to_a_switched_relay(arrived: Page, server: RunningServer) -> None:
     page = arrived
     # One line, one link: signed in, and asked for a password of one's own and a language.
     page.goto(printed_link(server))
@@ -84,3 +84,18 @@ def test_from_the_printed_link_to_a_named_meter(arrived: Page, server: RunningSe
     news.get_by_label("What shall it be called?").fill("Kitchen meter")
     news.get_by_role("button", name="Keep the name").click()
     expect(page.get_by_role("heading", name="Kitchen meter says 12.4 L/min")).to_be_visible()
+
+    # One tap switches a relay of a demo device, and the page is honest about how far that got.
+    page.goto("/ui/join/demo")
+    wait_live(page)
+    page.get_by_role("button", name="Start the demo devices").click()
+    page.get_by_role("link", name="Switch a relay").click()
+    expect(page.get_by_role("heading", name="Relay board, workshop")).to_be_visible()
+    relay = page.get_by_role("switch", name="Relay 3")
+    expect(relay).to_have_attribute("aria-checked", "false")
+    relay.click()
+    expect(page.get_by_text("Asked to be on")).to_be_visible()
+    expect(page.get_by_text("Confirmed by the device")).to_be_visible()
+    expect(relay).to_have_attribute("aria-checked", "true")
+    states = server.api.get("/api/v1/devices/relay-board/capabilities").json()["items"]
+    assert [one["value"] for one in states if one["key"] == "relay_3"] == [True]
