@@ -12,7 +12,7 @@ from tests.running import RunningServer
 
 pytestmark = pytest.mark.fault
 
-RATES = (1_500, 1_000, 750)
+RATES = (1_500, 1_000, 750, 400, 250)
 SILENT_S = 5.0
 # Room for a third of a second, so that a busy machine does not make the others late enough to lose something too.
 QUEUED_BYTES = 2 * 1024 * 1024
