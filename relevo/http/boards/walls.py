@@ -175,6 +175,9 @@ class Look:
                 options[name] = [each for each in options[name] if each["device"] in shown]
         if "devices" in options:
             options["devices"] = [each for each in options["devices"] if each in shown]
+        if options.get("tag"):
+            # Whoever looks has no list of devices to find them in.
+            options["devices"] = [each.id for each in shown.values() if options["tag"] in each.tags]
         due = {}
         if one["type"] == "countdown":
             options.pop("schedule")
