@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import Final
+from typing import Any, Final
 
 import paho.mqtt.client as paho
 
@@ -21,6 +21,7 @@ def furnish(server: RunningServer) -> None:
     furnish_water(server)
     furnish_automation(server)
     furnish_brokers(server)
+    furnish_dashboards(server)
 
 
 def furnish_devices(server: RunningServer) -> None:
@@ -113,3 +114,33 @@ def furnish_brokers(server: RunningServer) -> None:
     assert server.api.post("/api/mqtt/brokers/", json=broker).status_code == 201
     topic = {"nombre": LONG_WORD[:100], "topic_pattern": "iot/" + "y" * 60 + "/{device_id}/data"}
     assert server.api.post("/api/mqtt/topics/", json=topic).status_code == 201
+
+
+def furnish_dashboards(server: RunningServer) -> None:
+    """One with a widget of each type, some of which have nothing to show."""
+    key = "total_energy_since_the_beginning_kwh"
+    of = {"device": "fitted", "key": "temperature_c", "title": LONG_WORD}
+    sizes: list[dict[str, Any]] = [
+        {"type": "value", "device": "fitted", "key": key, "options": {"trend": True}},
+        of | {"type": "gauge", "h": 4, "options": {"min": 0, "max": 50, "warn": 20, "critical": 40}},
+        {"type": "chart", "h": 5, "title": LONG_WORD, "options": {"series": [{"device": "fitted", "key": key}]}},
+        of | {"type": "switch", "key": "relay_1", "options": {"on_label": LONG_WORD, "off_label": LONG_WORD}},
+        of | {"type": "slider", "options": {"min": 5, "max": 30}},
+        of | {"type": "button", "key": "", "options": {"command": "restart", "label": LONG_WORD}},
+        {"type": "status", "device": "plain"},
+        {"type": "text", "options": {"text": f"# {LONG_WORD}\n- {LONG_WORD}\n**{LONG_WORD}**"}},
+        {"type": "picture", "h": 3, "title": "Plan"},
+        {"type": "table", "h": 3, "options": {"devices": ["fitted", "plain"], "keys": [key, "nested"]}},
+        {"type": "alerts", "h": 3},
+        {"type": "countdown", "options": {"schedule": MADE["schedule"]}},
+    ]
+    place = {"x": 0, "y": 0, "w": 3, "h": 2}
+    widgets = [place | {"x": number % 4 * 3, "y": number // 4 * 5} | one for number, one in enumerate(sizes)]
+    made = server.api.post("/api/v1/dashboards", json={"name": LONG_WORD[:128], "widgets": widgets})
+    assert made.status_code == 201, made.text
+    MADE["dashboard"] = made.json()["id"]
+    walls = f"/api/v1/dashboards/{MADE['dashboard']}/walls"
+    server.canaries.plant(server.api.post(walls, json={"name": LONG_WORD[:128]}).json()["token"])
+    alone = {"name": LONG_WORD[:128], "widgets": [place | {"type": "status", "device": "plain"}]}
+    template = {"dashboard": server.api.post("/api/v1/dashboards", json=alone).json()["id"]}
+    assert server.api.put("/api/v1/dashboards/templates/pump", json=template).status_code == 200

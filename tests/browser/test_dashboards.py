@@ -1,6 +1,8 @@
 """Dashboards: built by keyboard, mouse and on a phone, switched honestly, hung on walls, kept in spite of others."""
 
 import json
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Visit, wait_live
-from tests.browser.test_every_page import AXE, OVERFLOW, VIOLATIONS
+from tests.browser.looking import AXE, OVERFLOW, VIOLATIONS
 from tests.running import RunningServer
 
 pytestmark = pytest.mark.browser
@@ -357,3 +359,67 @@ def test_somebody_it_is_shared_with_sees_it_without_devices_of_others(visit: Vis
     expect(other.get_by_text("This shows a device that is not shared with you.")).to_be_visible()
     expect(other.get_by_role("button", name="Edit", exact=True)).to_have_count(0)
     expect(other.get_by_text("77.5")).to_have_count(0)
+
+
+def test_the_form_of_every_widget_can_be_used_by_everybody(visit: Visit, server: RunningServer) -> None:
+    made = board(server, {"type": "text", "title": "Note"}, name="Forms")
+    page = visit(viewport={"width": 390, "height": 844}, reduced_motion="reduce")
+    page.goto(f"/ui/dashboard/{made}?edit=yes")
+    page.evaluate(AXE.read_text())
+    add = page.get_by_role("toolbar").get_by_role("button", name="Add a widget")
+    add.click()
+    kinds = page.get_by_role("dialog").locator("li strong").all_inner_texts()
+    assert len(kinds) == 13
+    for kind in kinds:
+        page.get_by_role("dialog").get_by_role("button", name=kind).first.click()
+        form = page.get_by_role("dialog", name=kind)
+        form.get_by_label("Heading").wait_for()
+        if kind == "Chart":
+            form.get_by_role("button", name="Add a line").click()
+        found = page.evaluate(VIOLATIONS)
+        assert found == [], f"{kind}: {found}"
+        form.get_by_role("button", name="Cancel").click()
+        add.click()
+
+
+def test_values_are_pinned_to_a_picture_by_mouse_and_by_keyboard(visit: Visit, server: RunningServer) -> None:
+    server.register("cellar", name="Cellar")
+    say(server, "cellar", temperature_c=9.5)
+    made = board(server, name="Plan")
+    page = visit(viewport={"width": 1280, "height": 900})
+    page.goto(f"/ui/dashboard/{made}?edit=yes")
+    page.get_by_role("toolbar").get_by_role("button", name="Add a widget").click()
+    page.get_by_role("dialog").get_by_role("button", name="Picture map").click()
+    form = page.get_by_role("dialog", name="Picture map")
+    plan = {"name": "plan.png", "mimeType": "image/png", "buffer": png(400, 300)}
+    form.get_by_label("Picture", exact=True).set_input_files(plan)  # type: ignore[arg-type]
+    form.get_by_role("button", name="Add a pin").click()
+    form.get_by_role("combobox", name="Device").fill("Cellar")
+    form.get_by_role("option", name="Cellar").click()
+    form.get_by_label("Value", exact=True).fill("temperature_c")
+    pin = form.get_by_role("button", name="Move temperature_c")
+    box = form.get_by_role("img", name="Picture").bounding_box()
+    assert box is not None
+    pin.hover()
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4, steps=3)
+    page.mouse.up()
+    pin.press("ArrowRight")
+    pin.press("Shift+ArrowDown")
+    expect(form.get_by_role("status")).to_have_text("temperature_c: 26 % from the left, 30 % from the top.")
+    form.get_by_role("button", name="Done").click()
+    page.get_by_role("toolbar").get_by_role("button", name="Save").click()
+    expect(page.locator("main section .value").filter(has_text="9.5 °C")).to_be_visible()
+    (only,) = widgets(server, made)[0]["options"]["pins"]
+    assert (only["x"], only["y"], only["device"]) == (26, 30, "cellar")
+
+
+def png(width: int, height: int) -> bytes:
+    """A grey picture."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = (b"\0" + b"\xcc" * width) * height
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")

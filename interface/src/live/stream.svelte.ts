@@ -2,6 +2,7 @@
 // second then cost as many renders as one. Browsers stop animation frames in hidden tabs, so there a slow timer
 // takes over, otherwise the queue would grow for as long as nobody looks.
 import { get } from './api';
+import { Pace } from './pace';
 import type { LiveEvent } from './shapes';
 
 // A table, so that the compiler misses the one that is forgotten.
@@ -21,8 +22,6 @@ const KINDS: Record<LiveEvent['kind'], true> = {
   gap: true,
 };
 const HIDDEN_INTERVAL_MS = 500;
-const BUSY_BATCH = 40;
-const BUSY_INTERVAL_MS = 100;
 const LONG_SILENCE_MS = 20_000;
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 30_000;
@@ -38,8 +37,7 @@ class Stream {
   private readers = new Set<Reader>();
   private refetchers = new Set<() => void>();
   private scheduled = false;
-  private lastFlush = 0;
-  private lastBatch = 0;
+  private pace = new Pace();
   private lostSince = 0;
   /** Number of the last event that is known here, by whichever way it came. */
   private since: number | undefined;
@@ -122,7 +120,7 @@ class Stream {
       setTimeout(this.flush, HIDDEN_INTERVAL_MS);
       return;
     }
-    const rest = this.lastBatch > BUSY_BATCH ? this.lastFlush + BUSY_INTERVAL_MS - performance.now() : 0;
+    const rest = this.pace.rest();
     if (rest > 0) setTimeout(() => this.nextFrame(), rest);
     else this.nextFrame();
   }
@@ -144,8 +142,7 @@ class Stream {
     this.scheduled = false;
     const batch = this.queue;
     this.queue = [];
-    this.lastFlush = performance.now();
-    this.lastBatch = batch.length;
+    this.pace.flushed(batch.length);
     if (!batch.length) return;
     for (const reader of this.readers) reader(batch);
     if (batch.some((event) => event.kind === 'gap')) this.stale();

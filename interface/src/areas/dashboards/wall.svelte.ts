@@ -1,6 +1,7 @@
 // What a wall's link tells its widgets: the document, then what happens to the devices and keys on it. It needs nobody to
 // be signed in, comes back by itself after an interruption, and tells apart a server that is away and a link that is over.
 import { ApiError, address, get } from '../../live/api';
+import { Pace } from '../../live/pace';
 import { toMs, type Latest, type Value, type Values } from '../../live/shapes';
 import type { AlertBrief, Widget } from './shapes';
 import type { Answer, Hearer, Question, Seen, Source } from './source';
@@ -33,8 +34,6 @@ const REST_MS = 300;
 /** Countdowns move on, and whatever an interruption hid comes to light. */
 const AGAIN_MS = 60_000;
 const HIDDEN_INTERVAL_MS = 500;
-const BUSY_BATCH = 40;
-const BUSY_INTERVAL_MS = 100;
 
 class WallSeen implements Seen {
   title = $state('');
@@ -66,8 +65,7 @@ export class WallSource implements Source {
   private hearers = new Set<Hearer>();
   private queue: Told[] = [];
   private scheduled = false;
-  private lastFlush = 0;
-  private lastBatch = 0;
+  private pace = new Pace();
   private source: EventSource | null = null;
   private retry = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -182,7 +180,7 @@ export class WallSource implements Source {
     this.queue.push({ ...(JSON.parse(message.data) as Told), kind: message.type } as Told);
     if (this.scheduled) return;
     this.scheduled = true;
-    const rest = this.lastBatch > BUSY_BATCH ? this.lastFlush + BUSY_INTERVAL_MS - performance.now() : 0;
+    const rest = this.pace.rest();
     // A frame that a hidden page asked for never comes; the timer is its substitute.
     setTimeout(this.flush, HIDDEN_INTERVAL_MS);
     if (rest > 0) setTimeout(this.flush, rest);
@@ -194,8 +192,7 @@ export class WallSource implements Source {
     this.scheduled = false;
     const batch = this.queue;
     this.queue = [];
-    this.lastFlush = performance.now();
-    this.lastBatch = batch.length;
+    this.pace.flushed(batch.length);
     for (const event of batch) {
       if (event.kind === 'telemetry' || event.kind === 'state') {
         const at = event.kind === 'telemetry' ? event.ts : toMs(event.at);
