@@ -265,6 +265,8 @@ def test_a_table_by_tag_shows_those_of_the_owner_that_have_it(house: House) -> N
     board = house.board(PLACE | {"type": "table", "options": {"tag": tag, "keys": ["t"]}})
     document = house.nobody.get(f"/api/v1/walls/{house.hang(board)['token']}").json()
     assert [(one["id"], set(one["values"])) for one in document["devices"]] == [(house.shown, {"t"})]
+    # Whoever looks has no list of devices to find them in.
+    assert document["widgets"][0]["options"]["devices"] == [house.shown]
 
 
 def test_a_wall_shows_alerts_of_its_devices_and_what_is_to_come(house: House) -> None:
