@@ -68,3 +68,7 @@ PAGES: Final = {
 
 # What the addresses name in braces, once it has been made.
 MADE: Final[dict[str, str]] = {}
+
+# Two workers look at them beside each other.
+FIRST_HALF: Final = list(PAGES)[: len(PAGES) // 2]
+SECOND_HALF: Final = list(PAGES)[len(PAGES) // 2 :]

@@ -134,7 +134,7 @@ def test_a_dashboard_is_built_by_keyboard_alone(visit: Visit, server: RunningSer
     page.keyboard.press("Control+z")
     expect(handle).to_be_focused()
     page.keyboard.press("Control+s")
-    expect(page.get_by_role("heading", name="By hand")).to_be_visible()
+    expect(page.get_by_role("button", name="Edit", exact=True)).to_be_visible()
     expect(tile(page, "41.5")).to_be_visible()
     (made,) = [one for one in server.api.get(BOARDS).json()["items"] if one["name"] == "By hand"]
     gauge, text = made["widgets"]
@@ -409,6 +409,7 @@ def test_values_are_pinned_to_a_picture_by_mouse_and_by_keyboard(visit: Visit, s
     expect(form.get_by_role("status")).to_have_text("temperature_c: 26 % from the left, 30 % from the top.")
     form.get_by_role("button", name="Done").click()
     page.get_by_role("toolbar").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Edit", exact=True)).to_be_visible()
     expect(page.locator("main section .value").filter(has_text="9.5 °C")).to_be_visible()
     (only,) = widgets(server, made)[0]["options"]["pins"]
     assert (only["x"], only["y"], only["device"]) == (26, 30, "cellar")
