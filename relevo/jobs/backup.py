@@ -140,9 +140,17 @@ class Backups:
             # Whoever began it need not wait for it.
             task.exception()
 
+    def _free_name(self, now: int) -> Path:
+        """Where one that begins at ``now`` (milliseconds UTC) goes; of two in a second, the next second's name."""
+        while True:
+            file = self.folder / f"relevo-{datetime.fromtimestamp(now / 1000, UTC):{_TIME}}{SUFFIX}"
+            if not file.exists():
+                return file
+            now += 1_000
+
     async def _make(self) -> Made:
         now = self._clock.now_ms()
-        file = self.folder / f"relevo-{datetime.fromtimestamp(now / 1000, UTC):{_TIME}}{SUFFIX}"
+        file = await asyncio.to_thread(self._free_name, now)
         log.info("backup_began", file=str(file))
         try:
             await asyncio.to_thread(self._prepare)

@@ -105,7 +105,9 @@ def visit(chromium: Browser, server: RunningServer, conduct: Conduct) -> Iterato
     conduct.hosts.add(urlsplit(server.http).netloc)
 
     def open_page(*, signed_in: bool = True, **options: object) -> Page:
-        context = chromium.new_context(**{"base_url": server.http, "locale": "en-GB", **options})  # type: ignore[arg-type]
+        # What moves is drawn by the processor here, in every page that is open.
+        usual = {"base_url": server.http, "locale": "en-GB", "reduced_motion": "reduce"}
+        context = chromium.new_context(**{**usual, **options})  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(10_000)
         conduct.watch(context)

@@ -73,6 +73,18 @@ async def test_one_is_made_when_it_is_due_and_old_ones_go(tmp_path: Path) -> Non
         assert restore(newest, tmp_path / "elsewhere", clock.now_ms()).manifest.users == 1
 
 
+async def test_two_in_the_same_second_are_two(tmp_path: Path) -> None:
+    async with running(tmp_path, ManualClock(MIDNIGHT_MS)) as one:
+        backups = await job(one)
+        for _ in range(2):
+            await backups.begin()
+        assert backups.error == ""
+        assert sorted(await names(backups)) == [
+            "relevo-2026-01-01T00-00-00Z.relevo",
+            "relevo-2026-01-01T00-00-01Z.relevo",
+        ]
+
+
 async def test_a_restart_knows_what_there_is(tmp_path: Path) -> None:
     clock = ManualClock(MIDNIGHT_MS)
     async with running(tmp_path, clock) as one:
