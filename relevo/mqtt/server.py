@@ -17,6 +17,7 @@ from relevo.wire.mqtt_errors import Reason
 log = get_logger("relevo.mqtt")
 
 _SWEEP_S: Final = 0.5
+_CERTIFICATES_S: Final = 2.0
 
 
 class MqttServer:
@@ -133,10 +134,10 @@ class MqttServer:
             self._per_address.pop(connection.address, None)
 
     async def _sweep(self) -> None:
-        """Twice a second: end what never said CONNECT and what fell silent."""
+        """Twice a second: end what never said CONNECT and what fell silent. Changed certificates are seen in 2 s."""
         limit = self._broker.settings.limits.connect_timeout_s
         clock = self._broker.clock
-        started = told = clock.monotonic()
+        started = told = looked = clock.monotonic()
         while True:
             await asyncio.sleep(_SWEEP_S)
             now = clock.monotonic()
@@ -145,6 +146,8 @@ class MqttServer:
             if now - told >= statistics.EVERY_S:
                 told = now
                 statistics.publish(self._broker, len(self.connections), now - started)
+            if now - looked >= _CERTIFICATES_S:
+                looked = now
                 for tls in self._certificates:
                     tls.reload_if_changed()
 
