@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
@@ -13,10 +12,6 @@ from relevo.errors import FieldError, Invalid
 from relevo.realtime.follow import Follower, Replay, Watcher
 from relevo.realtime.view import KINDS, Views, kind_of, wants
 from relevo.wire import sse
-
-# How often a silent view asks whether its watcher may still watch, and after how many such times it gives a sign.
-LOOK_S: Final = 5.0
-_AWAKE_EVERY: Final = 3
 
 # Raises Unauthenticated or Forbidden.
 Admit = Callable[[HTTPConnection], Awaitable[Watcher]]
@@ -58,8 +53,8 @@ def routes(
             _frames(
                 Follower(bus, replay, wants(watcher.sees, devices, kinds), room), since, committed, views, watcher.good
             ),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            media_type=sse.MEDIA_TYPE,
+            headers=sse.HEADERS,
         )
 
     return [Route("/api/v1/stream", stream, methods=["GET"])]
@@ -76,11 +71,11 @@ async def _frames(
         silent = 0
         try:
             while good():
-                done, _ = await asyncio.wait((following,), timeout=LOOK_S)
+                done, _ = await asyncio.wait((following,), timeout=sse.LOOK_S)
                 if not done:
                     silent += 1
-                    if silent % _AWAKE_EVERY == 0:
-                        yield sse.comment("awake")
+                    if sign := sse.awake(silent):
+                        yield sign
                     continue
                 try:
                     batch = following.result()

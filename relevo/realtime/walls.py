@@ -17,8 +17,6 @@ from relevo.bus import Bus, Delivered
 from relevo.domain.events import AnyEvent
 from relevo.wire import sse
 
-LOOK_S: Final = 5.0
-_AWAKE_EVERY: Final = 3
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -57,8 +55,8 @@ def routes(bus: Bus, admit: Admit, room: int) -> list[Route]:
         look = await admit(request, request.path_params["token"])
         return StreamingResponse(
             _frames(bus, look, room),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Referrer-Policy": "no-referrer"},
+            media_type=sse.MEDIA_TYPE,
+            headers={**sse.HEADERS, "Referrer-Policy": "no-referrer"},
         )
 
     return [Route("/api/v1/walls/{token}/stream", stream, methods=["GET"])]
@@ -74,13 +72,15 @@ async def _frames(bus: Bus, look: Look, room: int) -> AsyncIterator[bytes]:
         try:
             yield sse.retry(2_000)
             while look.good():
-                done, _ = await asyncio.wait((following, waking), timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    (following, waking), timeout=sse.LOOK_S, return_when=asyncio.FIRST_COMPLETED
+                )
                 if not look.good():
                     return
                 if not done:
                     silent += 1
-                    if silent % _AWAKE_EVERY == 0:
-                        yield sse.comment("awake")
+                    if sign := sse.awake(silent):
+                        yield sign
                     continue
                 frames = []
                 if waking in done:

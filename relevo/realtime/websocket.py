@@ -9,8 +9,9 @@ from starlette.websockets import WebSocket
 from relevo.bus import Bus
 from relevo.errors import Forbidden, Invalid, Unauthenticated
 from relevo.realtime.follow import Follower, Replay, Watcher
-from relevo.realtime.sse import LOOK_S, Admit, parse_filters, parse_since
+from relevo.realtime.sse import Admit, parse_filters, parse_since
 from relevo.realtime.view import Views, wants
+from relevo.wire.sse import LOOK_S
 
 # RFC 6455 section 7.4: 1008 is a policy violation, 1012 a service restart.
 _POLICY, _RESTART = 1008, 1012

@@ -146,7 +146,7 @@ async def test_what_is_committed_after_the_stream_said_hello_is_shown() -> None:
 
 
 async def test_a_silent_stream_says_that_it_lives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sse, "LOOK_S", 0.005)
+    monkeypatch.setattr("relevo.wire.sse.LOOK_S", 0.005)
     past = Past()
     frames = sse._frames(past.follower(), None, lambda: past.committed, Views(Registry()), lambda: True)
     assert (await anext(frames)).startswith(b"retry:")

@@ -16,8 +16,6 @@ from relevo.wire import sse
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 
-LOOK_S: Final = 5.0
-_AWAKE_EVERY: Final = 3
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -34,8 +32,8 @@ async def raw(wired: Wired, held: MayControl) -> Response:
     watcher = wired.raw.watch(held.device.id)
     return StreamingResponse(
         _frames(wired, held.identity, watcher),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        media_type=sse.MEDIA_TYPE,
+        headers=sse.HEADERS,
     )
 
 
@@ -44,11 +42,11 @@ async def _frames(wired: Services, identity: Identity, watcher: Watcher) -> Asyn
         yield sse.retry(2_000)
         silent = 0
         while wired.auth.people.good(identity) and wired.auth.may(identity, watcher.device, Right.CONTROL):
-            found, missed = await watcher.take(LOOK_S)
+            found, missed = await watcher.take(sse.LOOK_S)
             if not found:
                 silent += 1
-                if silent % _AWAKE_EVERY == 0:
-                    yield sse.comment("awake")
+                if sign := sse.awake(silent):
+                    yield sign
                 continue
             if not wired.auth.may(identity, watcher.device, Right.CONTROL):
                 return
