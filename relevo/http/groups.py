@@ -39,6 +39,7 @@ _DEVICE: Final = ("/api/v1/devices/",)
 # first.
 GROUPS: Final = (
     Group("api.fleet", ("/api/v1/devices",)),
+    Group("api.fleet_changes", ("/api/v1/devices/bulk",)),
     Group("api.devices", ("/api/v1/devices",)),
     Group("api.history", _DEVICE),
     Group("api.across", ("/api/v1/telemetry", "/api/v1/latest")),

@@ -1,4 +1,4 @@
-"""``/api/v1/devices`` as a list: filters, order, what there is to filter by, and changes to many at once."""
+"""``/api/v1/devices`` as a list: filters, order, and what there is to filter by."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -7,36 +7,27 @@ from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from starlette.responses import Response
 
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.devices import Device, is_claimed
-from relevo.domain.events import DeviceChanged
-from relevo.domain.grants import Right
-from relevo.errors import FieldError, Forbidden, Invalid, NotFound
-from relevo.http.api.devices import DeviceOut, check_storable, removal, render
+from relevo.errors import FieldError, Invalid
+from relevo.http.api.devices import DeviceOut, render
 from relevo.http.api.paging import decode_cursor, encode_cursor
 from relevo.http.api.times import iso
-from relevo.http.needs import OfDevices, Viewer
+from relevo.http.needs import Viewer
 from relevo.http.services import Services, Wired
-from relevo.pipeline import Entry
 from relevo.store.latest import heard_of
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 
-BULK_MOST: Final = 1_000
-TAGS_MOST: Final = 32
-# Devices in one submission: others' readings commit in between.
-_TOGETHER: Final = 100
 _FIELDS: Final = frozenset(DeviceOut.model_fields)
 _HEAVY: Final = frozenset({"latest", "attributes"})
 _FACETS: Final = ("contract", "tag", "type", "site", "online")
 _encode: Final = msgspec.json.Encoder().encode
 
-Tag = Annotated[str, Field(min_length=1, max_length=64)]
-Id = Annotated[str, Field(min_length=1, max_length=64)]
 Text = Annotated[str, Query(max_length=128)]
 
 
@@ -91,6 +82,33 @@ class Filter(BaseModel):
     owner: str = Field(default="", max_length=128)
     online: StrictBool | None = None
     silent_s: StrictInt | None = Field(default=None, ge=0, le=1_000_000_000)
+
+
+async def _asked_for(
+    search: Annotated[str, Query(max_length=128, description="Part of id, name or external id.")] = "",
+    contract: Text = "",
+    tag: Text = "",
+    site: Text = "",
+    online: bool | None = None,
+    of_type: Annotated[str, Query(alias="type", max_length=128)] = "",
+    owner: Text = "",
+    silent_s: Annotated[
+        int | None, Query(ge=0, le=1_000_000_000, description="No reading for so many seconds, or never one.")
+    ] = None,
+) -> Filter:
+    return Filter(
+        search=search,
+        contract=contract,
+        tag=tag,
+        type=of_type,
+        site=site,
+        owner=owner,
+        online=online,
+        silent_s=silent_s,
+    )
+
+
+Wanted = Annotated[Filter, Depends(_asked_for)]
 
 
 class _Asked(NamedTuple):
@@ -199,18 +217,9 @@ _PLAIN: Final = ("id", "name", "type", "contract", "external_id", "site", "tags"
 async def list_devices(
     wired: Wired,
     identity: Viewer,
+    wanted: Wanted,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: str | None = None,
-    search: Annotated[str, Query(max_length=128, description="Part of id, name or external id.")] = "",
-    contract: Text = "",
-    tag: Text = "",
-    site: Text = "",
-    online: bool | None = None,
-    of_type: Annotated[str, Query(alias="type", max_length=128)] = "",
-    owner: Text = "",
-    silent_s: Annotated[
-        int | None, Query(ge=0, le=1_000_000_000, description="No reading for so many seconds, or never one.")
-    ] = None,
     sort: Annotated[
         Literal["id", "name", "last_seen"], Query(description="`last_seen` is the newest first, never seen ones last.")
     ] = "id",
@@ -218,16 +227,6 @@ async def list_devices(
     fields: Annotated[str, Query(max_length=256, description="Only these, by commas; `id` always.")] = "",
 ) -> Response:
     """The devices that one may view."""
-    wanted = Filter(
-        search=search,
-        contract=contract,
-        tag=tag,
-        type=of_type,
-        site=site,
-        owner=owner,
-        online=online,
-        silent_s=silent_s,
-    )
     shown = _fields(fields, brief)
     position = decode_cursor(cursor, 3)
     if position is not None and position[0] != sort:
@@ -277,29 +276,8 @@ def _foreign_cursor() -> Invalid:
 
 
 @router.get("/devices/facets", response_model=Facets)
-async def facets(
-    wired: Wired,
-    identity: Viewer,
-    search: Text = "",
-    contract: Text = "",
-    tag: Text = "",
-    site: Text = "",
-    online: bool | None = None,
-    of_type: Annotated[str, Query(alias="type", max_length=128)] = "",
-    owner: Text = "",
-    silent_s: Annotated[int | None, Query(ge=0, le=1_000_000_000)] = None,
-) -> dict[str, Any]:
+async def facets(wired: Wired, identity: Viewer, wanted: Wanted) -> dict[str, Any]:
     """What one may filter by, and how many devices each choice would show beside the other filters."""
-    wanted = Filter(
-        search=search,
-        contract=contract,
-        tag=tag,
-        type=of_type,
-        site=site,
-        owner=owner,
-        online=online,
-        silent_s=silent_s,
-    )
     filters = _filters(wired, wanted)
     seen = visible(wired, identity)
     fitting_all = seen
@@ -327,140 +305,3 @@ def _counted(wired: Services, name: str, devices: list[Device]) -> dict[str, int
     else:
         found = Counter(map(attrgetter(name), devices))
     return dict(sorted(found.items()))
-
-
-class BulkChange(BaseModel):
-    """Either ``devices`` or ``filter`` says which; tags are added and removed, the others replaced."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    devices: list[Id] | None = Field(default=None, min_length=1, max_length=BULK_MOST)
-    filter: Filter | None = None
-    add_tags: list[Tag] = Field(default=[], max_length=TAGS_MOST)
-    remove_tags: list[Tag] = Field(default=[], max_length=TAGS_MOST)
-    site: str | None = Field(default=None, max_length=64)
-    type: str | None = Field(default=None, min_length=1, max_length=64)
-
-
-class BulkRemoval(BaseModel):
-    """Each device by its id: no filter removes anything."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    devices: list[Id] = Field(min_length=1, max_length=BULK_MOST)
-
-
-class Result(BaseModel):
-    """``state`` is `changed`, `unchanged`, `removed` or `refused`, the last with a reason and a sentence."""
-
-    device: str
-    state: str
-    reason: str = ""
-    detail: str = ""
-
-
-class Results(BaseModel):
-    """One for each device, in the order in which they were named."""
-
-    items: list[Result]
-    changed: int
-    refused: int
-
-
-def _refused(device_id: str, reason: str, detail: str) -> dict[str, str]:
-    return {"device": device_id, "state": "refused", "reason": reason, "detail": detail}
-
-
-def _own(
-    request: Request, wired: Services, identity: Identity, device_id: str, what: str
-) -> tuple[Device | None, dict[str, str]]:
-    try:
-        return wired.auth.device_for(identity, device_id, Right.OWN), {}
-    except NotFound as error:
-        return None, _refused(device_id, "not_found", str(error))
-    except Forbidden as error:
-        wired.refuse_person(request, identity, device_id, f"{what} needs the right to OWN")
-        return None, _refused(device_id, "not_allowed", str(error))
-
-
-@router.post("/devices/bulk", response_model=Results)
-async def change_many(request: Request, wired: Wired, identity: OfDevices, body: BulkChange) -> dict[str, Any]:
-    """Change tags, site or type of many devices of one's own; what is refused keeps nothing else back."""
-    if (body.devices is None) is (body.filter is None):
-        message = "give either devices or filter"
-        raise Invalid("selection_invalid", message, [FieldError("devices", message, "selection_invalid")])
-    if not (body.add_tags or body.remove_tags or body.site is not None or body.type is not None):
-        message = "nothing to change: give add_tags, remove_tags, site or type"
-        raise Invalid("empty", message, [FieldError("body", message)])
-    check_storable([*body.add_tags, *body.remove_tags, body.site or "", body.type or ""], "body")
-    if body.filter is not None:
-        ids = [one.id for one in fitting(wired, identity, body.filter)]
-        if len(ids) > BULK_MOST:
-            message = f"filter fits {len(ids)} devices, the limit is {BULK_MOST}"
-            raise Invalid("too_many_devices", message, [FieldError("filter", message, "too_many_devices")])
-    else:
-        ids = list(dict.fromkeys(body.devices or ()))
-
-    def prepare(device: Device) -> tuple[list[Entry], dict[str, str]]:
-        changes: dict[str, Any] = {}
-        tags = [one for one in device.tags if one not in body.remove_tags]
-        tags += [one for one in dict.fromkeys(body.add_tags) if one not in tags]
-        if len(tags) > TAGS_MOST:
-            return [], _refused(device.id, "too_many_tags", f"would have {len(tags)} tags, the limit is {TAGS_MOST}")
-        if tags != device.tags:
-            changes["tags"] = tags
-        if body.site is not None and body.site != device.site:
-            changes["site"] = body.site
-        if body.type is not None and body.type != device.type:
-            changes["type"] = body.type
-        if not changes:
-            return [], {"device": device.id, "state": "unchanged"}
-        told = wired.audited(request, identity, "device.change", device.id, {"changes": sorted(changes)})
-        event = DeviceChanged(device.id, wired.clock.now_ms(), changes, identity.name)
-        return [event, told], {"device": device.id, "state": "changed"}
-
-    return await _each(request, wired, identity, ids, "changing", prepare)
-
-
-@router.post("/devices/bulk/remove", response_model=Results)
-async def remove_many(request: Request, wired: Wired, identity: OfDevices, body: BulkRemoval) -> dict[str, Any]:
-    """Remove devices of one's own with everything that is theirs, each named by its id."""
-
-    def prepare(device: Device) -> tuple[list[Entry], dict[str, str]]:
-        told = wired.audited(request, identity, "device.delete", device.id)
-        entries: list[Entry] = [*removal(wired, device, identity.name), told]
-        return entries, {"device": device.id, "state": "removed"}
-
-    return await _each(request, wired, identity, list(dict.fromkeys(body.devices)), "removing", prepare)
-
-
-async def _each(
-    request: Request,
-    wired: Services,
-    identity: Identity,
-    ids: list[str],
-    what: str,
-    prepare: Callable[[Device], tuple[list[Entry], dict[str, str]]],
-) -> dict[str, Any]:
-    """Do with each device what ``prepare`` says, as the device is at that moment."""
-    items: list[dict[str, str]] = []
-    for start in range(0, len(ids), _TOGETHER):
-        entries: list[Entry] = []
-        begins: list[tuple[int, int]] = []
-        for device_id in ids[start : start + _TOGETHER]:
-            device, result = _own(request, wired, identity, device_id, what)
-            if device is not None:
-                more, result = prepare(device)
-                if more:
-                    begins.append((len(entries), len(items)))
-                    entries += more
-            items.append(result)
-        if entries:
-            lost = set((await wired.pipeline.accept(entries)).lost)
-            for n, (first, at) in enumerate(begins):
-                end = begins[n + 1][0] if n + 1 < len(begins) else len(entries)
-                if lost.intersection(range(first, end)):
-                    items[at] = _refused(items[at]["device"], "not_stored", "could not be stored")
-    refused = sum(one["state"] == "refused" for one in items)
-    changed = sum(one["state"] in ("changed", "removed") for one in items)
-    return {"items": items, "changed": changed, "refused": refused}
