@@ -16,10 +16,10 @@ from relevo.http.api.commands import CommandOut
 from relevo.http.api.commands import render as render_command
 from relevo.http.api.fleet import heard_at, visible
 from relevo.http.api.rule_bodies import AlertOut
+from relevo.http.api.system import switches
 from relevo.http.api.times import iso
 from relevo.http.needs import Viewer
 from relevo.http.services import Services, Wired
-from relevo.settings import SWITCHES
 from relevo.store import commands, unclaimed
 
 router = APIRouter(prefix="/api/v1", tags=["system"])
@@ -121,7 +121,7 @@ async def attention(wired: Wired, identity: Viewer) -> dict[str, Any]:
         "commands": {"items": [render_command(one) for one in stored.wrong]},
         "unclaimed": stored.strangers if identity.at_least(Role.OPERATOR) else None,
         "storage": _storage(wired, now) if administers else None,
-        "switches": _switches(wired) if administers else None,
+        "switches": [name for name, on in switches(wired).items() if on] if administers else None,
         "backup": _backup(wired, now) if administers else None,
     }
 
@@ -177,12 +177,6 @@ def _storage(wired: Services, now: int) -> dict[str, Any] | None:
     if not (room.short or soon or (room.max_disk and taken > room.max_disk * _NEARLY_FULL)):
         return None
     return {"limit_bytes": room.max_disk, "taken_bytes": taken, "full_at": iso(full_at or 0), "short": room.short}
-
-
-def _switches(wired: Services) -> list[str]:
-    """The names of those that are open."""
-    settings = wired.settings
-    return [name for name in SWITCHES if (settings.reads_open if name == "open_reads" else getattr(settings, name))]
 
 
 def _backup(wired: Services, now: int) -> dict[str, Any] | None:

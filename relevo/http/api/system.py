@@ -37,11 +37,19 @@ async def system(wired: Wired, identity: Viewer) -> dict[str, Any]:
         "started_at": iso(wired.started_at),
         "uptime_s": (now - wired.started_at) // 1000,
         "profile": settings.profile,
-        "switches": {name: bool(getattr(settings, name)) for name in SWITCHES}
-        | {"open_reads": settings.reads_open, "token_in_query": _tokens_in_query(wired)},
+        "switches": switches(wired),
         "pairing": pairing_state(wired),
         "devices": len(wired.registry),
     } | wired.figures()
+
+
+def switches(wired: Services) -> dict[str, bool]:
+    """Which of the open switches are on at this moment, by whatever made them so."""
+    settings = wired.settings
+    return {name: bool(getattr(settings, name)) for name in SWITCHES} | {
+        "open_reads": settings.reads_open,
+        "token_in_query": _tokens_in_query(wired),
+    }
 
 
 def _tokens_in_query(wired: Services) -> bool:
