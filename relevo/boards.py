@@ -74,8 +74,7 @@ class Boards:
                     self._wake(wall_gone.board, key)
             case Dropped(kind, key) if kind is Picture:
                 if self.pictures.pop(key, None) is not None:
-                    with contextlib.suppress(OSError):
-                        (self._folder / key).unlink()
+                    self.forget(key)
 
     # Looking
 
@@ -161,13 +160,13 @@ class Boards:
     def write(self, picture: str, data: bytes) -> None:
         """Bring the bytes of a picture onto the disk. Blocks; raises :class:`OSError`."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        write_file(self._folder / picture, data, new=True)
+        write_file(self.file(picture), data, new=True)
         sync(self._folder)
 
     def forget(self, picture: str) -> None:
-        """The record of a picture that is written could not be kept."""
+        """Remove the bytes of a picture that no record names, or none any more."""
         with contextlib.suppress(OSError):
-            (self._folder / picture).unlink()
+            self.file(picture).unlink()
 
     def sweep(self) -> None:
         """Remove files that no record names: what a crash left."""
@@ -175,5 +174,4 @@ class Boards:
             return
         for one in self._folder.iterdir():
             if _FILE.fullmatch(one.name) and one.name not in self.pictures:
-                with contextlib.suppress(OSError):
-                    one.unlink()
+                self.forget(one.name)

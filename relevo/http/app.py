@@ -75,8 +75,8 @@ _STREAM_PATHS: dict[str, Any] = {
             "tags": ["dashboards"],
             "summary": "What happens on a wall as server-sent events",
             NEEDS: "who has the link of the wall",
-            "description": "`telemetry` and `state` of the keys on it, `presence`, `device`, `alert`, and `dashboard` "
-            "when the document is to be asked for again.",
+            "description": "`telemetry` and `state` of the keys on it, `presence`, `alert`, `dashboard` when "
+            "the document is to be asked for again, and `gap`.",
             "parameters": [{"name": "token", "in": "path", "required": True, "schema": {"type": "string"}}],
             "responses": {
                 "200": {"description": "The stream", "content": {"text/event-stream": {"schema": {"type": "string"}}}},

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
+from relevo.domain.devices import Device
 from relevo.http.api.devices import removal
 from relevo.http.needs import Administrator
 from relevo.http.services import Services, Wired
@@ -27,14 +28,16 @@ class DemoOut(BaseModel):
     error: str
 
 
-def _registered(wired: Services) -> list[str]:
+def _registered(wired: Services) -> list[Device]:
+    """By id."""
     found = (wired.registry.find(*identity) for identity in wired.demo.identities())
     # One of that name without the tag is somebody's own.
-    return sorted(one.id for one in found if one is not None and TAG in one.tags)
+    return sorted((one for one in found if one is not None and TAG in one.tags), key=lambda one: one.id)
 
 
 def _standing(wired: Services) -> dict[str, Any]:
-    return {"running": wired.demo.running, "devices": _registered(wired), "error": wired.demo.error}
+    devices = [one.id for one in _registered(wired)]
+    return {"running": wired.demo.running, "devices": devices, "error": wired.demo.error}
 
 
 @router.get("/demo", response_model=DemoOut)
@@ -65,11 +68,9 @@ async def stop_demo(
     await wired.demo.stop()
     wired.audit(request, identity, "demo.stop", "demo", {"remove": remove})
     entries: list[Entry] = []
-    for device_id in _registered(wired) if remove else []:
-        device = wired.registry.get(device_id)
-        if device is not None:
-            entries += removal(wired, device, identity.name)
-            entries.append(wired.audited(request, identity, "device.delete", device_id))
+    for device in _registered(wired) if remove else []:
+        entries += removal(wired, device, identity.name)
+        entries.append(wired.audited(request, identity, "device.delete", device.id))
     if entries:
         await wired.pipeline.accept(entries)
     return _standing(wired)

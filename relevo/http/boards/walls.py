@@ -204,9 +204,7 @@ class Look:
     def _sees_alerts_of(self, device_id: str) -> bool:
         _ = self.board
         device = self._wired.registry.get(device_id)
-        return (
-            device is not None and (self._all_alerts or device_id in self._about) and self._views(device)
-        )  # fmt: skip
+        return device is not None and (self._all_alerts or device_id in self._about) and self._views(device)
 
     # The past
 
@@ -255,14 +253,7 @@ class Look:
         if isinstance(event, ev.AlertChanged):
             if not self._sees_alerts_of(event.device):
                 return None
-            return {
-                "kind": "alert",
-                "device": event.device,
-                "severity": event.severity,
-                "state": event.state,
-                "text": event.text,
-                "opened": iso(event.opened_at),
-            }
+            return {"kind": "alert"} | _alert(event)
         if isinstance(event, _REGISTRY):
             # A device came, went, or is called or owned otherwise: the document is to be asked for again.
             concerned = bool(self._tags) or event.device in self._keys
@@ -298,7 +289,7 @@ def _fits(widget: dict[str, Any], alert: Alert) -> bool:
     )
 
 
-def _alert(one: Alert) -> dict[str, Any]:
+def _alert(one: Alert | ev.AlertChanged) -> dict[str, Any]:
     return {
         "device": one.device,
         "severity": one.severity,
