@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from relevo.announcing import Announcer
 from relevo.attempts import Attempts
 from relevo.authority import Authority
 from relevo.boards import Boards
@@ -158,6 +159,7 @@ class Application:
         self._history: History | None = None
         self._exports: Exports | None = None
         self._imports: Imports | None = None
+        self._announcer: Announcer | None = None
 
     async def start(self) -> None:
         """Come up in full, or raise :class:`ConfigurationError` and leave nothing behind."""
@@ -574,6 +576,7 @@ class Application:
             self._exports,
             self._imports,
             self._history,
+            self._announcer,
         ):
             if job is not None:
                 await job.stop()
@@ -663,6 +666,16 @@ class Application:
             shown = ServerTls(settings.tls_cert, settings.tls_key, None)
             self.mqtt.keep_fresh(shown)
             await self._http.start([secure], shown.context)
+        self._say_where()
+
+    def _say_where(self) -> None:
+        listen = self.settings.http_listen
+        if self.settings.announce == "off" or (self.settings.announce == "auto" and listen.loopback):
+            return
+        doors = {"mqtt": self.mqtt_port, "mqtts": self.mqtts_port, "https": self.https_port}
+        told = {name: str(port) for name, port in doors.items() if port}
+        self._announcer = Announcer(listen.host, self.http_port, told)
+        self._announcer.start()
 
     def _follow_keys(self, seq: int, events: list[AnyEvent]) -> None:
         """A removed device loses everything at once; one with another key, what came in with the old one.

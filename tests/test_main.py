@@ -9,7 +9,7 @@ from tests.running import REPOSITORY
 UNNEEDED = (
     "alembic", "argon2", "click", "cryptography", "greenlet", "multiprocessing", "prometheus_client",
     "pydantic.v1", "rich", "segno", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm",
-    "tomllib", "urllib.request", "wrapt", "zxcvbn",
+    "tomllib", "urllib.request", "wrapt", "zeroconf", "zxcvbn",
     # What only some installations use comes with its first use.
     "relevo.http.alchemy.routes", "relevo.http.api.devices", "relevo.http.api.rules", "relevo.http.thingsnxt.accounts",
     "relevo.http.hidrometro.asking", "relevo.http.hidrometro.pages", "relevo.http.hidrometro.words",

@@ -591,6 +591,11 @@ class Settings(Table):
         "codes and links of labels; its host is a trusted one and its pages are the server's own.",
         json_schema_extra={"default_text": "the address of whoever asks"},
     )
+    announce: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Whether the server says on the local network where it is (mDNS, `_relevo._tcp`), so that boards "
+        "find it by themselves: `auto` where HTTP can be reached from other machines. Takes 5 MB.",
+    )
     trusted_hosts: Annotated[list[str], BeforeValidator(_listed)] = Field(
         default=[],
         description="Public host names of this server, such as `relevo.example.org` or `*.example.org`; addresses and "
