@@ -19,6 +19,10 @@ class Damaged(RelevoError):
     """Stored bytes that are not what this version, or any, wrote; the text says how."""
 
 
+class Unbuildable(RelevoError):
+    """What is to go onto a board cannot be made; the text says why and what helps."""
+
+
 class QueueFull(RelevoError):
     """A bounded queue has no room; the sender should slow down and try again."""
 
