@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from relevo import __version__, cli_authority, cli_backup, cli_command, cli_history, cli_joining, cli_signing, cli_why
+from relevo import (
+    __version__,
+    cli_authority,
+    cli_backup,
+    cli_command,
+    cli_flash,
+    cli_history,
+    cli_joining,
+    cli_signing,
+    cli_why,
+)
 from relevo.console import Config, Data, read_settings, say
 from relevo.errors import ConfigurationError, RelevoError
 from relevo.log import set_up
@@ -32,6 +42,7 @@ app.add_typer(cli_command.app)
 app.add_typer(cli_signing.app)
 app.add_typer(cli_backup.app)
 app.add_typer(cli_history.app)
+app.add_typer(cli_flash.app)
 
 Http = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where HTTP listens (0.0.0.0:8000).")]
 Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where MQTT listens (0.0.0.0:1883).")]

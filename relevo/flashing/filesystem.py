@@ -12,8 +12,6 @@ from relevo.errors import Unbuildable
 from relevo.flashing import sources
 
 BLOCK: Final = 4096
-# What MicroPython's port for the ESP32 makes of a flash of 4 MB.
-USUAL_KB: Final = 2048
 NVS_BLOCK: Final = 4096
 _NVS_KEY_MOST: Final = 15
 _NVS_TEXT_MOST: Final = 4000
@@ -26,7 +24,7 @@ def launcher() -> list[tuple[str, bytes]]:
     return [(name, (sources.place() / "launcher" / name).read_bytes()) for name in ("boot.py", "main.py")]
 
 
-def littlefs(files: list[tuple[str, bytes]], size_kb: int = USUAL_KB) -> bytes:
+def littlefs(files: list[tuple[str, bytes]], size_kb: int) -> bytes:
     """A littlefs of ``size_kb`` KiB with ``files``, whose names may have folders.
 
     Raises :class:`Unbuildable` when they do not fit, or littlefs-python is missing.
