@@ -218,3 +218,43 @@ export function toMs(time: string | number | null | undefined): number {
   if (time == null) return 0;
   return typeof time === 'number' ? time : Date.parse(time) || 0;
 }
+
+export type CommandState = 'queued' | 'sent' | 'confirmed' | 'failed' | 'timed_out' | 'expired' | 'cancelled';
+
+export interface CommandOut {
+  id: string;
+  name: string;
+  params: Record<string, Value>;
+  state: CommandState;
+  reason: string;
+  result: Value;
+  by: string;
+  origin: string;
+  created: string;
+  expires: string;
+  sent: string | null;
+  ended: string | null;
+  /** Whether an answer can come at all. */
+  answers: boolean;
+  transitions: { at: string; state: string; reason: string }[];
+}
+
+export interface Change {
+  at: string;
+  by: string;
+  version: number;
+}
+
+export interface DesiredOut {
+  version: number;
+  values: Values;
+  delta: Values;
+  effective: Values;
+  changed: Record<string, Change & { state: 'pending' | 'agreed' | 'failed'; since: string }>;
+}
+
+export interface ReportedOut {
+  version: number;
+  values: Values;
+  changed: Record<string, Change>;
+}

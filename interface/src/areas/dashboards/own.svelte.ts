@@ -7,7 +7,7 @@ import type { DeviceInfo, LiveEvent, Page } from '../../live/shapes';
 import { stream } from '../../live/stream.svelte';
 import { devicesOf, type AlertBrief, type Widget } from './shapes';
 import type { Answer, Hearer, Question, Seen, Source } from './source';
-import { Wishes } from './wishes.svelte';
+import { Wishes } from '../../live/wishes.svelte';
 
 const AT_ONCE = 4;
 const REST_MS = 400;

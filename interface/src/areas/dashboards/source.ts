@@ -2,7 +2,7 @@
 import { getContext, setContext } from 'svelte';
 import type { Latest, Value, Values } from '../../live/shapes';
 import type { AlertBrief } from './shapes';
-import type { Wishes } from './wishes.svelte';
+import type { Wishes } from '../../live/wishes.svelte';
 
 export interface Seen {
   readonly id: string;

@@ -1,24 +1,14 @@
 // What is desired of one device, key by key, told honestly: what it says that it is, what was asked, how far that got.
-import { get, patch, put } from '../../live/api';
-import { clock } from '../../live/clock.svelte';
-import { toMs, type CommandEvent, type LiveEvent, type Value, type Values } from '../../live/shapes';
-import { problemOf } from '../../live/submission.svelte';
-
-interface Change {
-  at: string;
-}
-interface DesiredOut {
-  values: Values;
-  changed: Record<string, Change & { state: 'pending' | 'agreed' | 'failed'; since: string }>;
-}
-interface ReportedOut {
-  values: Values;
-  changed: Record<string, Change>;
-}
+import { get, patch, put } from './api';
+import { clock } from './clock.svelte';
+import { toMs, type CommandEvent, type CommandOut, type DesiredOut, type LiveEvent, type Page, type ReportedOut, type Value } from './shapes';
+import { problemOf } from './submission.svelte';
 
 export interface Wish {
   value: Value;
   at: number;
+  /** Who asked; empty while nobody said. */
+  by: string;
   /** When it left for the device; 0 while nobody knows. */
   sent: number;
   state: 'asking' | 'pending' | 'agreed' | 'failed' | 'refused';
@@ -28,8 +18,18 @@ export interface Wish {
   reason: string;
 }
 
+/** What was asked just now, of which nobody has heard yet. */
+export function asked(value: Value): Wish {
+  const at = clock.read();
+  return { value, at, by: '', sent: 0, state: 'asking', since: at, reason: '' };
+}
+
+/** What the state of a command means for the wish that it carries. */
+export const become = (state: string): Wish['state'] => (state === 'confirmed' ? 'agreed' : state === 'queued' || state === 'sent' ? 'pending' : 'failed');
+
 /** The relay boards carry out what is desired of a relay by a command for its channel. */
-const keyOf = (event: CommandEvent): string => (event.name === 'relay' && event.params?.channel !== undefined ? `relay_${String(event.params.channel)}` : '');
+const keyOf = (name: string | undefined, params: Record<string, unknown> | undefined): string =>
+  name === 'relay' && params?.channel !== undefined ? `relay_${String(params.channel)}` : '';
 
 export class Wishes {
   reported: Record<string, { value: Value; at: number }> = $state.raw({});
@@ -45,11 +45,22 @@ export class Wishes {
     const [desired, reported] = await Promise.all([get<DesiredOut>(`${this.path}/desired`), get<ReportedOut>(`${this.path}/reported`)]);
     this.reported = Object.fromEntries(Object.entries(reported.values).map(([key, value]) => [key, { value, at: toMs(reported.changed[key]?.at) }]));
     const wishes: Record<string, Wish> = {};
-    for (const [key, { at, state, since }] of Object.entries(desired.changed)) {
+    for (const [key, { at, by, state, since }] of Object.entries(desired.changed)) {
       const held = this.wishes[key];
-      wishes[key] = { value: desired.values[key] ?? null, at: toMs(at), sent: held?.sent ?? 0, state, since: toMs(since), reason: held?.reason ?? '' };
+      wishes[key] = { value: desired.values[key] ?? null, at: toMs(at), by, sent: held?.sent ?? 0, state, since: toMs(since), reason: held?.reason ?? '' };
     }
     this.wishes = wishes;
+  }
+
+  /** When what was asked before this page was opened left. */
+  async recollect(): Promise<void> {
+    const page = await get<Page<CommandOut>>(`${this.path}/commands`, { limit: 50 });
+    for (const command of page.items) {
+      const key = keyOf(command.name, command.params);
+      const held = this.wishes[key];
+      if (!held || held.sent || toMs(command.created) < held.at) continue;
+      this.learn(key, { ...held, sent: toMs(command.sent), reason: held.reason || command.reason });
+    }
   }
 
   /** Asks for a relay or switch of any contract. What is shown changes when the device says so, not before. */
@@ -66,15 +77,15 @@ export class Wishes {
   }
 
   private async ask(key: string, value: Value, work: () => Promise<boolean>): Promise<void> {
-    const at = clock.read();
-    this.learn(key, { value, at, sent: 0, state: 'asking', since: at, reason: '' });
+    const mine = asked(value);
+    this.learn(key, mine);
     try {
       const pending = await work();
       const held = this.wishes[key];
       // The stream may have told already what became of it.
       if (held?.state === 'asking') this.learn(key, { ...held, state: pending ? 'pending' : 'agreed', since: clock.read() });
     } catch (error) {
-      this.learn(key, { value, at, sent: 0, state: 'refused', since: clock.read(), reason: problemOf(error) });
+      this.learn(key, { ...mine, state: 'refused', since: clock.read(), reason: problemOf(error) });
     }
   }
 
@@ -86,7 +97,7 @@ export class Wishes {
     if (event.change === 'desired') {
       for (const [key, value] of Object.entries(event.values ?? {})) {
         const held = this.wishes[key];
-        this.learn(key, { value: value as Value, at, sent: held && held.sent >= at ? held.sent : 0, state: 'pending', since: at, reason: '' });
+        this.learn(key, { value: value as Value, at, by: event.by ?? '', sent: held && held.sent >= at ? held.sent : 0, state: 'pending', since: at, reason: '' });
       }
     }
     if (event.change === 'agreed' || event.change === 'failed') {
@@ -110,7 +121,7 @@ export class Wishes {
   }
 
   private carry(event: CommandEvent): void {
-    const key = keyOf(event) || this.carried.get(event.command) || '';
+    const key = keyOf(event.name, event.params) || this.carried.get(event.command) || '';
     if (!key) return;
     this.carried.set(event.command, key);
     const held = this.wishes[key];
