@@ -69,6 +69,7 @@ class Sketch:
         self._reader = threading.Thread(target=self._read, args=(self._process,))
         self._reader.start()
         self.wait(lambda: "@started" in self.lines)
+        self.rounds(1)
 
     def _read(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
@@ -103,6 +104,11 @@ class Sketch:
         """So many rounds of the loop, in which no time passes."""
         for _ in range(count):
             self.advance(0)
+
+    def level(self, pin: int) -> int:
+        """What an output shows now."""
+        self.rounds(1)
+        return self.pins[pin]
 
     def pin(self, pin: int, level: int) -> None:
         self._send(f"!pin {pin} {level}")

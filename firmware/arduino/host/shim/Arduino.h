@@ -37,6 +37,7 @@ int digitalRead(uint8_t pin);
 inline uint8_t digitalPinToInterrupt(uint8_t pin) { return pin; }
 void attachInterrupt(uint8_t pin, void (*handler)(), int mode);
 uint32_t esp_random();
+float temperatureRead();
 void configTime(long offset_s, int daylight_s, const char* server);
 
 // As FreeRTOS has it: on a computer nothing interrupts, but who leaves must have entered.

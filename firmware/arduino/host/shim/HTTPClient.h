@@ -31,7 +31,7 @@ class HTTPClient {
   void setConnectTimeout(int32_t ms) { connect_ms_ = ms; }
   void setReuse(bool) {}
   void addHeader(const char* name, const char* value) { sent_ += std::string(name) + ": " + value + "\r\n"; }
-  void collectHeaders(const char* const names[], size_t count) {
+  void collectHeaders(const char* names[], size_t count) {
     wanted_.assign(names, names + count);
   }
   String header(const char* name) { return found_.count(name) ? String(found_[name]) : String(); }

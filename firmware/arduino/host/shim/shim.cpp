@@ -147,6 +147,7 @@ uint32_t esp_random() {
   state ^= state << 17;
   return static_cast<uint32_t>(state >> 32);
 }
+float temperatureRead() { return strtof(shim::environment("SHIM_TEMPERATURE", "20.5"), nullptr); }
 void configTime(long, int, const char*) {}
 
 uint64_t EspClass::getEfuseMac() {

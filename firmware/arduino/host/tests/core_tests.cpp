@@ -267,7 +267,7 @@ TEST(hidrometro_15_firmware_arithmetic) {
   CHECK(fabs(flow.total_l() - 815.25 - 0.1667) < 0.0001);
   flow.take(75, 0);
   CHECK(fabs(flow.total_l() - 815.4167) < 0.0001);
-  for (const double bad : {0.0, -1.0, 1e9, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+  for (const double bad : {0.0, -1.0, 5e-324, 1e9, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
     CHECK(!flow.calibrate(bad) && !flow.simulate(bad));
     Flow kept;
     kept.begin(bad, -bad);

@@ -44,7 +44,8 @@ class Flow {
   bool simulating() const { return simulated_lmin_ > 0; }
 
  private:
-  static bool usable(double value) { return isfinite(value) && value > 0 && value < 1e6; }
+  // Above 0, and not so little that a pulse would be more than a lake.
+  static bool usable(double value) { return isfinite(value) && value >= 1e-6 && value < 1e6; }
 
   double factor_ = FACTOR, total_l_ = 0, flow_lmin_ = 0, simulated_lmin_ = 0;
 };
