@@ -1,9 +1,9 @@
-"""Sketches of ``firmware/arduino`` as processes of this machine: built with sanitizers, their clock and pins in our hands.
+"""Sketches of ``firmware/arduino`` as processes of this machine, built with sanitizers, clock and pins in our hands.
 
     with Sketch("relay_mqtt", tmp_path) as board:
         board.enter("wifi home secret")
         board.advance(30_000)
-        assert board.pins[2] == 0
+        assert board.level(2) == 0
 
 Nothing waits on wall time: a sketch's clock stands still until :meth:`Sketch.advance` moves it.
 """
@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import pytest
 
+from tests.journeys.live import eventually
 from tests.running import REPOSITORY
 
 ARDUINO = REPOSITORY / "firmware" / "arduino"
@@ -29,6 +30,11 @@ BUILD = REPOSITORY / ".cache" / "arduino"
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None or shutil.which("make") is None, reason="needs g++ and make to build the sketches"
 )
+
+
+def soon(probe: Callable[[], Any]) -> Any:
+    """The first true answer of ``probe``; programs with sanitizers may take their time."""
+    return eventually(probe, 30.0)
 
 
 @functools.cache
@@ -122,7 +128,7 @@ class Sketch:
     def wifi(self, on: bool) -> None:
         self._send(f"!wifi {'on' if on else 'off'}")
 
-    def wait(self, probe: Callable[[], Any], seconds: float = 10.0) -> None:
+    def wait(self, probe: Callable[[], Any], seconds: float = 30.0) -> None:
         """Until ``probe`` is true of what the board wrote so far."""
         with self._changed:
             assert self._changed.wait_for(lambda: probe() or self._ended, seconds), self.told()

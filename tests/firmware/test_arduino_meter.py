@@ -11,8 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.firmware.arduino import ARDUINO, Sketch, needs_compiler
-from tests.journeys.live import eventually
+from tests.firmware.arduino import ARDUINO, Sketch, needs_compiler, soon
 from tests.journeys.meters import Meter as Listener
 from tests.journeys.meters import claim, rows, sign_in
 from tests.running import RunningServer
@@ -59,19 +58,19 @@ def test_hidrometro_15_75_pulses_in_a_second_are_10_litres_a_minute(
         set_up(board, server, " ar0001 ")
         board.pulse(SENSOR, 75)
         board.advance(1000)
-        shown = eventually(lambda: (one := current(admin, "AR0001")) and one.get("flowLmin") and one)
+        shown = soon(lambda: (one := current(admin, "AR0001")) and one.get("flowLmin") and one)
         assert shown["flowLmin"] == 10.0
         assert shown["totalLiters"] == pytest.approx(0.1667, abs=0.0001)
         assert shown["numero_serie"] == "AR0001"
         assert board.level(LED) == 1
         board.advance(1000)
-        eventually(lambda: current(admin, "AR0001")["flowLmin"] == 0)
+        soon(lambda: current(admin, "AR0001")["flowLmin"] == 0)
         assert board.level(LED) == 0
         assert rows(server, device)[-1] == pytest.approx(0.1667, abs=0.0001)
         # An interval that took longer than it should is counted as what it was.
         board.pulse(SENSOR, 150)
         board.advance(2000)
-        eventually(lambda: current(admin, "AR0001")["flowLmin"] == 10.0)
+        soon(lambda: current(admin, "AR0001")["flowLmin"] == 10.0)
 
 
 @needs_compiler
@@ -90,7 +89,7 @@ def test_a_meter_obeys_the_server(server: RunningServer, admin: httpx.Client, tm
                 board.enter("stats")
                 return board.says(f"commands obeyed: {count},")
 
-            eventually(look)
+            soon(look)
 
         def tell(**body: Any) -> None:
             answer = admin.post("/api/cmd", json=body)
@@ -102,17 +101,17 @@ def test_a_meter_obeys_the_server(server: RunningServer, admin: httpx.Client, tm
         assert number(board, "factor") == 15.0
         board.pulse(SENSOR, 75)
         board.advance(1000)
-        eventually(lambda: current(admin, "AR0002").get("flowLmin") == 5.0)
+        soon(lambda: current(admin, "AR0002").get("flowLmin") == 5.0)
         tell(action="simulate", value=6, numeroSerie="AR0002")
         obeyed(2)
         board.advance(1000)
-        eventually(lambda: current(admin, "AR0002")["flowLmin"] == 6.0)
+        soon(lambda: current(admin, "AR0002")["flowLmin"] == 6.0)
         tell(action="simOff", numeroSerie="AR0002")
         obeyed(3)
         tell(action="reset", numeroSerie="AR0002")
         obeyed(4)
         board.advance(1000)
-        eventually(lambda: current(admin, "AR0002")["totalLiters"] == 0)
+        soon(lambda: current(admin, "AR0002")["totalLiters"] == 0)
         # All of it reached the neighbour, and none of it was meant for it.
         neighbour.enter("stats", "show")
         neighbour.wait(lambda: neighbour.says("commands obeyed: 0, for others 4, refused 0"))
@@ -151,7 +150,7 @@ def test_readings_of_an_outage_arrive_later_each_at_its_time_and_none_is_kept_by
         set_up(board, server, "AR0004")
         board.pulse(SENSOR, 75)
         board.advance(1000)
-        eventually(lambda: len(rows(server, device)) == 1)
+        soon(lambda: len(rows(server, device)) == 1)
         server.kill()
         board.wait(lambda: board.says("the connection is gone"))
         for _ in range(3):
@@ -159,7 +158,7 @@ def test_readings_of_an_outage_arrive_later_each_at_its_time_and_none_is_kept_by
             board.advance(30_000)
         server.start()
         board.advance(30_000)
-        eventually(lambda: board.advance(1000) or len(rows(server, device)) >= 5, 20)
+        soon(lambda: board.advance(1000) or len(rows(server, device)) >= 5)
         points = server.points(device, "totalLiters", (started - 10) * 1000, (started + 3600) * 1000)
         # One before the outage; one every half a minute of it.
         assert [ts // 1000 - started for ts, _ in points[:4]] == [1, 31, 61, 91]
@@ -168,7 +167,7 @@ def test_readings_of_an_outage_arrive_later_each_at_its_time_and_none_is_kept_by
         # Who listens from now on gets what comes from now on.
         with Listener(server, "hidrometro/dados") as listener:
             board.advance(1000)
-            eventually(lambda: listener.heard)
+            soon(lambda: listener.heard)
             (_, body, _, kept) = listener.heard[0]
             assert (body["numeroSerie"], kept) == ("AR0004", False)
             assert body["ts"] > points[-1][0] // 1000 - 1

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.firmware.arduino import Sketch, needs_compiler
-from tests.journeys.live import eventually
+from tests.firmware.arduino import Sketch, needs_compiler, soon
 from tests.journeys.thingsnxt import App, close_all
 from tests.running import RunningServer
 
@@ -233,7 +232,7 @@ def test_v0_follows_a_widget_of_the_real_server(tmp_path: Path) -> None:
             board.advance(6000)
             board.rounds(3)
             desired = f"/api/v1/devices/{device.id}/desired"
-            eventually(lambda: app.http.get(desired).json()["changed"]["v0"]["state"] == "agreed")
+            soon(lambda: app.http.get(desired).json()["changed"]["v0"]["state"] == "agreed")
             assert app.switch(widget, 0).status_code == 200
             board.advance(4000)
             board.rounds(2)

@@ -19,7 +19,8 @@ class Api {
  public:
   explicit Api(const Store& store) : store_(store) {}
 
-  // `body` null asks with GET. With `named` the token goes along, in a header: what stands in an address is written to logs.
+  // `body` null asks with GET. With `named` the token goes along, in a header: what stands in an address is written to
+  // logs.
   Reply ask(const char* path, const relevo::Slice* body, bool named) {
     relevo::Text<relevo::URL_MOST + 64> url;
     if (!url.assign(store_.now.api_url) || !url.append(path)) return Reply();
@@ -60,14 +61,17 @@ class Api {
     http.collectHeaders(const_cast<const char**>(WANTED), 1);
     if (named) http.addHeader("X-Device-Token", store_.now.device_token.c_str());
     if (body) http.addHeader("Content-Type", "application/json");
-    const int status = body ? http.POST(reinterpret_cast<uint8_t*>(const_cast<char*>(body->data)), body->size) : http.GET();
+    const int status =
+        body ? http.POST(reinterpret_cast<uint8_t*>(const_cast<char*>(body->data)), body->size) : http.GET();
     if (status > 0) {
       reply.status = status;
       long seconds = 0;
-      if (relevo::parse_whole(relevo::Slice(http.header("Retry-After").c_str()), 1, 86400, seconds)) reply.retry_after_s = static_cast<uint32_t>(seconds);
+      if (relevo::parse_whole(relevo::Slice(http.header("Retry-After").c_str()), 1, 86400, seconds))
+        reply.retry_after_s = static_cast<uint32_t>(seconds);
       const int size = http.getSize();
       if (size > 0 && static_cast<size_t>(size) <= sizeof room)
-        reply.body = relevo::Slice(room, http.getStream().readBytes(reinterpret_cast<uint8_t*>(room), static_cast<size_t>(size)));
+        reply.body = relevo::Slice(
+            room, http.getStream().readBytes(reinterpret_cast<uint8_t*>(room), static_cast<size_t>(size)));
     }
     http.end();
     return reply;

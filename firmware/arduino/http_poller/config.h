@@ -1,4 +1,5 @@
-// What differs from board to board. Device, token, server and network are entered with `provision` over the serial line.
+// What differs from board to board. Device, token, server and network are entered with `provision` over the serial
+// line.
 #pragma once
 
 #include <Arduino.h>
@@ -8,8 +9,8 @@
 constexpr const char* WIFI_NAME = "";
 constexpr const char* WIFI_PASSWORD = "";
 
-// The authority that signed the server's certificate, in PEM (`relevo ca show`). Without one nothing is asked over HTTPS:
-// a connection that is not checked is not safe.
+// The authority that signed the server's certificate, in PEM (`relevo ca show`). Without one nothing is asked over
+// HTTPS: a connection that is not checked is not safe.
 #ifndef ROOT_CA
 #define ROOT_CA ""
 #endif

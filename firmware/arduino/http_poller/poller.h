@@ -1,5 +1,5 @@
-// The polling board (contract thingsnxt, sections 7 and 8): tells what it measures, asks what is wished, and lets its pins
-// follow. One request in each round of the loop.
+// The polling board (contract thingsnxt, sections 7 and 8): tells what it measures, asks what is wished, and lets its
+// pins follow. One request in each round of the loop.
 #pragma once
 
 #include <esp_timer.h>

@@ -17,7 +17,8 @@ class Store {
   }
 
   bool keep(const relevo::Provision& answers) {
-    bool kept = space_.putString("device_id", answers.device_id.c_str()) && space_.putString("device_token", answers.device_token.c_str()) &&
+    bool kept = space_.putString("device_id", answers.device_id.c_str()) &&
+                space_.putString("device_token", answers.device_token.c_str()) &&
                 space_.putString("api_url", answers.api_url.c_str());
     if (!answers.wifi_name.empty()) kept = space_.putString("wifi_name", answers.wifi_name.c_str()) && kept;
     if (!answers.wifi_password.empty()) kept = space_.putString("wifi_password", answers.wifi_password.c_str()) && kept;

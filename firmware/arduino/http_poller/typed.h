@@ -23,15 +23,17 @@ class Typed final : public relevo::ProvisionHost {
   void status() override {
     const relevo::Provision& now = poller_.store.now;
     Serial.printf("device_id: %s\ndevice_token: %s\n", now.device_id.c_str(), relevo::masked(now.device_token).c_str());
-    Serial.printf("api_url: %s\nnetwork: %s, %s\n", now.api_url.c_str(), now.wifi_name.c_str(), WiFi.status() == WL_CONNECTED ? "joined" : "not joined");
+    Serial.printf("api_url: %s\nnetwork: %s, %s\n", now.api_url.c_str(), now.wifi_name.c_str(),
+                  WiFi.status() == WL_CONNECTED ? "joined" : "not joined");
     Serial.printf("outputs: %lu\n", static_cast<unsigned long>(poller_.states()));
   }
 
   void stats() override {
     const Poller::Counts& counts = poller_.counts();
-    Serial.printf("requests: %lu, failed %lu, too many %lu\n", static_cast<unsigned long>(counts.sent), static_cast<unsigned long>(counts.failed),
-                  static_cast<unsigned long>(counts.too_many));
-    Serial.printf("uptime: %lu s, last success: %lu s\n", static_cast<unsigned long>(now_ms() / 1000), static_cast<unsigned long>(counts.last_success_ms / 1000));
+    Serial.printf("requests: %lu, failed %lu, too many %lu\n", static_cast<unsigned long>(counts.sent),
+                  static_cast<unsigned long>(counts.failed), static_cast<unsigned long>(counts.too_many));
+    Serial.printf("uptime: %lu s, last success: %lu s\n", static_cast<unsigned long>(now_ms() / 1000),
+                  static_cast<unsigned long>(counts.last_success_ms / 1000));
     Serial.printf("memory: %lu, lowest %lu; signal: %d dBm\n", static_cast<unsigned long>(ESP.getFreeHeap()),
                   static_cast<unsigned long>(ESP.getMinFreeHeap()), static_cast<int>(WiFi.RSSI()));
   }

@@ -1,5 +1,5 @@
-// The backend over HTTP (contract autocore, section 3.1): registration and broker settings. Whatever goes wrong, what is
-// stored stays.
+// The backend over HTTP (contract autocore, section 3.1): registration and broker settings. Whatever goes wrong, what
+// is stored stays.
 #pragma once
 
 #include <HTTPClient.h>
@@ -36,11 +36,13 @@ class Backend {
     if (!settings_.slice("device_token").empty() && bearer.format("Bearer %s", settings_.get("device_token")))
       http.addHeader("Authorization", bearer.c_str());
     if (body) http.addHeader("Content-Type", "application/json");
-    const int status = body ? http.POST(reinterpret_cast<uint8_t*>(const_cast<char*>(body->data)), body->size) : http.GET();
+    const int status =
+        body ? http.POST(reinterpret_cast<uint8_t*>(const_cast<char*>(body->data)), body->size) : http.GET();
     const int size = http.getSize();
     if (status > 0 && size >= 0 && static_cast<size_t>(size) <= sizeof room) {
       answer.status = status;
-      answer.body = relevo::Slice(room, http.getStream().readBytes(reinterpret_cast<uint8_t*>(room), static_cast<size_t>(size)));
+      answer.body =
+          relevo::Slice(room, http.getStream().readBytes(reinterpret_cast<uint8_t*>(room), static_cast<size_t>(size)));
       // Half an answer is none.
       if (answer.body.size != static_cast<size_t>(size)) answer = Answer();
     }

@@ -1,7 +1,7 @@
 // The relay board: its states, its life on MQTT, and its relays, which work in every state.
 //
 //     provision -> wifi -> registration -> config -> mqtt -> online
-//                                                      \-> refused (wrong credentials: slow, settings are fetched again)
+//                                                      \-> refused (wrong credentials: settings are fetched anew)
 //
 // One thing over the network in each round of the loop, none longer than a second.
 #pragma once
@@ -19,9 +19,7 @@ inline const char* name_of(State state) {
 }
 
 struct RelayPins {
-  void operator()(int channel, bool on) const {
-    digitalWrite(RELAY_PINS[channel - 1], on != ACTIVE_LOW ? HIGH : LOW);
-  }
+  void operator()(int channel, bool on) const { digitalWrite(RELAY_PINS[channel - 1], on != ACTIVE_LOW ? HIGH : LOW); }
 };
 
 class Board {
@@ -205,16 +203,19 @@ class Board {
       return;
     }
     if (!point_) {
+      const relevo::Slice uuid = settings.slice("device_uuid");
       relevo::Text<32> name;
-      name.format("ESP32-Relay-%s", settings.get("device_uuid") + (settings.slice("device_uuid").size > 6 ? settings.slice("device_uuid").size - 6 : 0));
+      name.format("ESP32-Relay-%s", uuid.data + (uuid.size > 6 ? uuid.size - 6 : 0));
       WiFi.mode(WIFI_AP_STA);
       WiFi.softAP(name.c_str(), settings.get("page_password"));
       point_ = true;
     }
     if (now >= prompt_ms_) {
       prompt_ms_ = now + PROMPT_MS;
-      Serial.printf("No network yet: type `wifi NAME PASSWORD` and `set backend_ip ADDRESS`, or join the access point\n");
-      Serial.printf("of this board and open http://192.168.4.1 (user admin, both passwords %s)\n", settings.get("page_password"));
+      Serial.printf(
+          "No network yet: type `wifi NAME PASSWORD` and `set backend_ip ADDRESS`, or join the access point\n");
+      Serial.printf("of this board and open http://192.168.4.1 (user admin, both passwords %s)\n",
+                    settings.get("page_password"));
     }
   }
 

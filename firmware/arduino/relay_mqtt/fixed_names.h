@@ -14,7 +14,9 @@ inline bool update_mqtt_status() { return board.update_status(); }
 inline void mqtt_callback(MQTTClient*, char topic[], char bytes[], int length) {
   board.hear(relevo::Slice(topic), relevo::Slice(bytes, static_cast<size_t>(length)));
 }
-inline Answer http_get(const char* url, int timeout = 10) { return board.backend.request(url, nullptr, timeout * 1000); }
+inline Answer http_get(const char* url, int timeout = 10) {
+  return board.backend.request(url, nullptr, timeout * 1000);
+}
 inline Answer http_post(const char* url, const char* data, int timeout = 10) {
   const relevo::Slice body(data);
   return board.backend.request(url, &body, timeout * 1000);

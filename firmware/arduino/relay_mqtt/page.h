@@ -65,10 +65,14 @@ class Page {
     relevo::json::Writer out(const_cast<char*>(text.c_str()), 1024);
     const auto who = board_.identity();
     const auto now = board_.condition();
-    out.begin_object().member("uuid", who.uuid).member("device_name", who.name).member("firmware_version", who.firmware);
+    out.begin_object()
+        .member("uuid", who.uuid)
+        .member("device_name", who.name)
+        .member("firmware_version", who.firmware);
     out.member("state", name_of(board_.state())).member("uptime", now.uptime_s).member("wifi_rssi", now.rssi_dbm);
     out.member("free_memory", now.free_bytes).member("ip_address", who.ip);
-    out.member("mqtt_connected", board_.settings.flag("mqtt_connected")).member("mqtt_broker", board_.settings.get("mqtt_broker"));
+    out.member("mqtt_connected", board_.settings.flag("mqtt_connected"))
+        .member("mqtt_broker", board_.settings.get("mqtt_broker"));
     out.member("backend_registered", board_.settings.flag("backend_registered")).key("relays").begin_list();
     for (int i = 0; i < who.channels; i++) out.integer(now.relays >> i & 1);
     out.end_list().end_object();
@@ -77,7 +81,8 @@ class Page {
 
   void show(int status, const char* note) {
     html_.clear();
-    html_.append("<!doctype html><html><head><meta charset=utf-8><meta name=viewport content='width=device-width'><title>");
+    html_.append(
+        "<!doctype html><html><head><meta charset=utf-8><meta name=viewport content='width=device-width'><title>");
     escaped("device_name");
     html_.append("</title></head><body><h1>");
     escaped("device_name");

@@ -1,8 +1,7 @@
 // Relay board of contract autocore: registers itself, fetches its broker settings and lives on MQTT. Board "ESP32 Dev
 // Module"; libraries RelevoCore (beside this folder) and MQTT by Joël Gähwiler. README.md tells how to begin.
-#include "typed.h"
-
 #include "fixed_names.h"
+#include "typed.h"
 
 static Typed typed(board);
 

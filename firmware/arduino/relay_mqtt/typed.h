@@ -5,7 +5,7 @@
 
 class Typed final : public relevo::ConsoleHost {
  public:
-  explicit Typed(Board& board) : board_(board) {}
+  explicit Typed(Board& told) : board_(told) {}
 
   void listen() {
     while (Serial.available())
@@ -34,16 +34,20 @@ class Typed final : public relevo::ConsoleHost {
     Serial.printf("state: %s\n", name_of(board_.state()));
     Serial.printf("network: %s\n", WiFi.status() == WL_CONNECTED ? "joined" : "none");
     Serial.printf("registered: %s\n", board_.settings.get("backend_registered"));
-    Serial.printf("reset cause: %d, start %lu\n", static_cast<int>(esp_reset_reason()), static_cast<unsigned long>(board_.store.boot()));
+    Serial.printf("reset cause: %d, start %lu\n", static_cast<int>(esp_reset_reason()),
+                  static_cast<unsigned long>(board_.store.boot()));
   }
 
   void stats() override {
     const Board::Counts& counts = board_.counts();
     Serial.printf("commands: %lu, replayed %lu, refused %lu\n", static_cast<unsigned long>(counts.commands),
                   static_cast<unsigned long>(counts.replayed), static_cast<unsigned long>(counts.refused));
-    Serial.printf("connections: %lu, failures %lu\n", static_cast<unsigned long>(counts.connections), static_cast<unsigned long>(counts.failures));
-    Serial.printf("answers waiting: %u, lost %lu\n", static_cast<unsigned>(board_.waiting()), static_cast<unsigned long>(board_.dropped()));
-    Serial.printf("memory: %lu, lowest %lu\n", static_cast<unsigned long>(ESP.getFreeHeap()), static_cast<unsigned long>(ESP.getMinFreeHeap()));
+    Serial.printf("connections: %lu, failures %lu\n", static_cast<unsigned long>(counts.connections),
+                  static_cast<unsigned long>(counts.failures));
+    Serial.printf("answers waiting: %u, lost %lu\n", static_cast<unsigned>(board_.waiting()),
+                  static_cast<unsigned long>(board_.dropped()));
+    Serial.printf("memory: %lu, lowest %lu\n", static_cast<unsigned long>(ESP.getFreeHeap()),
+                  static_cast<unsigned long>(ESP.getMinFreeHeap()));
   }
 
   void debug(bool on) override { board_.debug = on; }

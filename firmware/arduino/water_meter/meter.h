@@ -54,7 +54,7 @@ class Meter {
 
   // Handed over by the library, which must not be used meanwhile.
   void hear(relevo::Slice payload) {
-    relevo::meter::Serial serial;
+    relevo::meter::SerialNumber serial;
     relevo::meter::set_serial(serial, settings.slice("serial"));
     switch (relevo::meter::obey(flow, payload, serial)) {
       case relevo::meter::Done::refused:
@@ -141,9 +141,11 @@ class Meter {
     mqtt_.begin(settings.get("broker"), port, socket_);
     relevo::Text<32> name;
     const uint64_t chip = ESP.getEfuseMac();
-    name.format("hidrometro-%04lx%08lx", static_cast<unsigned long>(chip >> 32 & 0xFFFF), static_cast<unsigned long>(chip & 0xFFFFFFFF));
+    name.format("hidrometro-%04lx%08lx", static_cast<unsigned long>(chip >> 32 & 0xFFFF),
+                static_cast<unsigned long>(chip & 0xFFFFFFFF));
     const bool named = !settings.slice("username").empty();
-    return mqtt_.connect(name.c_str(), named ? settings.get("username") : nullptr, named ? settings.get("password") : nullptr, true) &&
+    return mqtt_.connect(name.c_str(), named ? settings.get("username") : nullptr,
+                         named ? settings.get("password") : nullptr, true) &&
            mqtt_.subscribe(settings.get("topic_cmd"), 1);
   }
 
@@ -160,13 +162,15 @@ class Meter {
       readings_.acknowledge(number);
       return;
     }
-    relevo::meter::Serial serial;
+    relevo::meter::SerialNumber serial;
     relevo::meter::set_serial(serial, settings.slice("serial"));
     relevo::json::Message<256> text;
     relevo::meter::reading(text, reading->value.total_l, reading->value.flow_lmin, serial,
                            dated ? unix_s - static_cast<long long>(reading->age_ms(now) / 1000) : 0);
     // Never retained: a reading is of its moment.
-    if (!text.ok() || !mqtt_.publish(settings.get("topic_dados"), text.c_str(), static_cast<int>(text.size()), false, 1)) return broken();
+    if (!text.ok() ||
+        !mqtt_.publish(settings.get("topic_dados"), text.c_str(), static_cast<int>(text.size()), false, 1))
+      return broken();
     readings_.acknowledge(number);
     counts_.told++;
   }

@@ -33,17 +33,21 @@ class Typed final : public relevo::ConsoleHost {
   }
 
   void status() override {
-    Serial.printf("total: %.4f L, flow: %.3f L/min%s\n", meter_.flow.total_l(), meter_.flow.flow_lmin(), meter_.flow.simulating() ? " (simulated)" : "");
-    Serial.printf("network: %s, broker: %s\n", WiFi.status() == WL_CONNECTED ? "joined" : "none", meter_.online() ? "connected" : "none");
+    Serial.printf("total: %.4f L, flow: %.3f L/min%s\n", meter_.flow.total_l(), meter_.flow.flow_lmin(),
+                  meter_.flow.simulating() ? " (simulated)" : "");
+    Serial.printf("network: %s, broker: %s\n", WiFi.status() == WL_CONNECTED ? "joined" : "none",
+                  meter_.online() ? "connected" : "none");
   }
 
   void stats() override {
     const Meter::Counts& counts = meter_.counts();
     Serial.printf("readings told: %lu, superseded %lu, waiting %u, lost %lu\n", static_cast<unsigned long>(counts.told),
-                  static_cast<unsigned long>(counts.superseded), static_cast<unsigned>(meter_.waiting()), static_cast<unsigned long>(meter_.dropped()));
+                  static_cast<unsigned long>(counts.superseded), static_cast<unsigned>(meter_.waiting()),
+                  static_cast<unsigned long>(meter_.dropped()));
     Serial.printf("commands obeyed: %lu, for others %lu, refused %lu\n", static_cast<unsigned long>(counts.obeyed),
                   static_cast<unsigned long>(counts.foreign), static_cast<unsigned long>(counts.refused));
-    Serial.printf("connections: %lu, memory: %lu\n", static_cast<unsigned long>(counts.connections), static_cast<unsigned long>(ESP.getFreeHeap()));
+    Serial.printf("connections: %lu, memory: %lu\n", static_cast<unsigned long>(counts.connections),
+                  static_cast<unsigned long>(ESP.getFreeHeap()));
   }
 
   void debug(bool on) override { Serial.println(on ? "There is nothing more to tell; see stats" : "off"); }

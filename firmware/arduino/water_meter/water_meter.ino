@@ -5,7 +5,9 @@
 static Meter meter;
 static Typed typed(meter);
 
-static void heard(MQTTClient*, char*, char bytes[], int length) { meter.hear(relevo::Slice(bytes, static_cast<size_t>(length))); }
+static void heard(MQTTClient*, char*, char bytes[], int length) {
+  meter.hear(relevo::Slice(bytes, static_cast<size_t>(length)));
+}
 
 void setup() {
   Serial.begin(115200);

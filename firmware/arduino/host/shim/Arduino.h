@@ -82,3 +82,20 @@ uint64_t real_ms();
 }  // namespace shim
 
 #define time(out) shim::wall(out)
+
+// Words that the real header takes away from everybody who includes it.
+#define PI 3.1415926535897932384626433832795
+#define DEFAULT 1
+#define EXTERNAL 0
+#define SERIAL 0x0
+#define DISPLAY 0x1
+#define LSBFIRST 0
+#define CHANGE 0x03
+#define ONLOW 0x04
+#define DISABLED 0x00
+#define ANALOG 0xC0
+#define word(...) makeWord(__VA_ARGS__)
+#define bit(b) (1UL << (b))
+#define sq(x) ((x) * (x))
+#define lowByte(w) ((uint8_t)((w) & 0xff))
+#define highByte(w) ((uint8_t)((w) >> 8))

@@ -1,9 +1,10 @@
 // One request over a connection that ends with it.
 #pragma once
 
+#include <strings.h>
+
 #include <map>
 #include <vector>
-#include <strings.h>
 
 #include "WiFiClient.h"
 
@@ -31,9 +32,7 @@ class HTTPClient {
   void setConnectTimeout(int32_t ms) { connect_ms_ = ms; }
   void setReuse(bool) {}
   void addHeader(const char* name, const char* value) { sent_ += std::string(name) + ": " + value + "\r\n"; }
-  void collectHeaders(const char* names[], size_t count) {
-    wanted_.assign(names, names + count);
-  }
+  void collectHeaders(const char* names[], size_t count) { wanted_.assign(names, names + count); }
   String header(const char* name) { return found_.count(name) ? String(found_[name]) : String(); }
   int GET() { return request("GET", nullptr, 0); }
   int POST(uint8_t* body, size_t size) { return request("POST", body, size); }
@@ -49,7 +48,8 @@ class HTTPClient {
     size_ = -1;
     if (!client_->connect(host_.c_str(), port_, connect_ms_)) return HTTPC_ERROR_CONNECTION_REFUSED;
     client_->setTimeout(timeout_ms_);
-    std::string message = std::string(method) + " " + path_ + " HTTP/1.1\r\nHost: " + place_ + "\r\nConnection: close\r\nUser-Agent: ESP32HTTPClient\r\n" + sent_;
+    std::string message = std::string(method) + " " + path_ + " HTTP/1.1\r\nHost: " + place_ +
+                          "\r\nConnection: close\r\nUser-Agent: ESP32HTTPClient\r\n" + sent_;
     if (body) message += "Content-Length: " + std::to_string(size) + "\r\n";
     message += "\r\n";
     if (body) message.append(reinterpret_cast<const char*>(body), size);

@@ -1,5 +1,6 @@
-// MQTT 3.1.1 with the interface of 256dpi's library MQTT (lwmqtt), as far as the sketches use it, over a real socket. As
-// there: a publish with QoS 1 is true when it was acknowledged, and nothing may be sent while a message is handed over.
+// MQTT 3.1.1 with the interface of 256dpi's library MQTT (lwmqtt), as far as the sketches use it, over a real socket.
+// As there: a publish with QoS 1 is true when it was acknowledged, and nothing may be sent while a message is handed
+// over.
 #pragma once
 
 #include <deque>
@@ -21,7 +22,8 @@ using MQTTClientCallbackAdvanced = void (*)(MQTTClient* client, char topic[], ch
 
 class MQTTClient {
  public:
-  explicit MQTTClient(int read_size = 128, int write_size = 128) : read_most_(static_cast<size_t>(read_size)), write_most_(static_cast<size_t>(write_size)) {}
+  explicit MQTTClient(int read_size = 128, int write_size = 128)
+      : read_most_(static_cast<size_t>(read_size)), write_most_(static_cast<size_t>(write_size)) {}
 
   void begin(const char* host, int port, Client& client) {
     host_ = host;
@@ -44,7 +46,8 @@ class MQTTClient {
     open_ = false;
     input_.clear();
     std::string body = text("MQTT") + '\x04';
-    body += static_cast<char>((clean_ ? 2 : 0) | (will_topic_.empty() ? 0 : will_flags_) | (user ? 0x80 : 0) | (user && password ? 0x40 : 0));
+    body += static_cast<char>((clean_ ? 2 : 0) | (will_topic_.empty() ? 0 : will_flags_) | (user ? 0x80 : 0) |
+                              (user && password ? 0x40 : 0));
     body += number(static_cast<uint16_t>(keep_alive_s_)) + text(id);
     if (!will_topic_.empty()) body += text(will_topic_) + text(will_);
     if (user) body += text(user);
@@ -73,7 +76,9 @@ class MQTTClient {
   }
   bool loop() {
     if (!open_) return false;
-    if (!take(0) || (keep_alive_s_ && shim::now_us() - sent_us_ >= static_cast<uint64_t>(keep_alive_s_) * 1000000 && !send(0xC0, ""))) return close();
+    if (!take(0) || (keep_alive_s_ && shim::now_us() - sent_us_ >= static_cast<uint64_t>(keep_alive_s_) * 1000000 &&
+                     !send(0xC0, "")))
+      return close();
     return open_;
   }
   bool connected() { return open_ && client_->connected(); }
@@ -150,16 +155,18 @@ class MQTTClient {
     return client_->connected();
   }
   bool handle(uint8_t head, const std::string& body) {
-    const auto word = [&](size_t at) { return static_cast<uint16_t>(static_cast<uint8_t>(body[at]) << 8 | static_cast<uint8_t>(body[at + 1])); };
+    const auto pair = [&](size_t at) {
+      return static_cast<uint16_t>(static_cast<uint8_t>(body[at]) << 8 | static_cast<uint8_t>(body[at + 1]));
+    };
     if ((head & 0xF0) != 0x30) {
-      if (head == wanted_ && body.size() >= 2 && (head == 0x20 || word(0) == wanted_id_)) acknowledged_ = body;
+      if (head == wanted_ && body.size() >= 2 && (head == 0x20 || pair(0) == wanted_id_)) acknowledged_ = body;
       return true;
     }
-    if (body.size() < 2 || body.size() < 2u + word(0)) return false;
-    std::string topic = body.substr(2, word(0));
+    if (body.size() < 2 || body.size() < 2u + pair(0)) return false;
+    std::string topic = body.substr(2, pair(0));
     size_t at = 2 + topic.size();
     const int qos = head >> 1 & 3;
-    const uint16_t id = qos ? word(at) : 0;
+    const uint16_t id = qos ? pair(at) : 0;
     if (qos) at += 2;
     // Exactly as long as it is, on the heap: who looks further is found.
     char* payload = new char[body.size() - at];

@@ -16,7 +16,9 @@ class WebServer {
   ~WebServer() {
     if (listening_ >= 0) close(listening_);
   }
-  void on(const char* path, HTTPMethod method, std::function<void()> handler) { routes_.push_back({path, method, handler}); }
+  void on(const char* path, HTTPMethod method, std::function<void()> handler) {
+    routes_.push_back({path, method, handler});
+  }
   void onNotFound(std::function<void()> handler) { otherwise_ = handler; }
   void begin() {
     const int port = atoi(shim::environment("SHIM_WEB_PORT", "0"));
@@ -38,14 +40,17 @@ class WebServer {
     client.setTimeout(1000);
     std::string head, body;
     uint8_t letter = 0;
-    while (head.size() < 4096 && head.find("\r\n\r\n") == std::string::npos && client.readBytes(&letter, 1) == 1) head += static_cast<char>(letter);
+    while (head.size() < 4096 && head.find("\r\n\r\n") == std::string::npos && client.readBytes(&letter, 1) == 1)
+      head += static_cast<char>(letter);
     const size_t length = static_cast<size_t>(atoi(value_of(head, "Content-Length: ").c_str()));
     authorization_ = value_of(head, "Authorization: ");
-    while (body.size() < length && body.size() < 8192 && client.readBytes(&letter, 1) == 1) body += static_cast<char>(letter);
+    while (body.size() < length && body.size() < 8192 && client.readBytes(&letter, 1) == 1)
+      body += static_cast<char>(letter);
     arguments_.clear();
     for (size_t at = 0; at < body.size();) {
       const size_t stop = std::min(body.find('&', at), body.size()), mark = std::min(body.find('=', at), stop);
-      arguments_[decoded(body.substr(at, mark - at))] = decoded(mark < stop ? body.substr(mark + 1, stop - mark - 1) : "");
+      arguments_[decoded(body.substr(at, mark - at))] =
+          decoded(mark < stop ? body.substr(mark + 1, stop - mark - 1) : "");
       at = stop + 1;
     }
     const std::string method = head.substr(0, head.find(' '));
@@ -57,8 +62,12 @@ class WebServer {
   }
   bool hasArg(const char* name) { return arguments_.count(name) != 0; }
   String arg(const char* name) { return arguments_.count(name) ? String(arguments_[name]) : String(); }
-  bool authenticate(const char* user, const char* password) { return authorization_ == "Basic " + base64(std::string(user) + ":" + password); }
-  void requestAuthentication() { answer(401, "text/plain", "unauthorized", "WWW-Authenticate: Basic realm=\"Login Required\"\r\n"); }
+  bool authenticate(const char* user, const char* password) {
+    return authorization_ == "Basic " + base64(std::string(user) + ":" + password);
+  }
+  void requestAuthentication() {
+    answer(401, "text/plain", "unauthorized", "WWW-Authenticate: Basic realm=\"Login Required\"\r\n");
+  }
   void sendHeader(const char* name, const char* value) { extra_ += std::string(name) + ": " + value + "\r\n"; }
   void send(int status, const char* kind, const char* text) { answer(status, kind, text, ""); }
 
@@ -74,20 +83,23 @@ class WebServer {
     if (otherwise_) otherwise_();
   }
   void answer(int status, const char* kind, const std::string& text, const std::string& more) {
-    const std::string message = "HTTP/1.1 " + std::to_string(status) + " x\r\nContent-Type: " + kind + "\r\nContent-Length: " +
-                                std::to_string(text.size()) + "\r\n" + more + extra_ + "Connection: close\r\n\r\n" + text;
+    const std::string message = "HTTP/1.1 " + std::to_string(status) + " x\r\nContent-Type: " + kind +
+                                "\r\nContent-Length: " + std::to_string(text.size()) + "\r\n" + more + extra_ +
+                                "Connection: close\r\n\r\n" + text;
     extra_.clear();
     client_->write(reinterpret_cast<const uint8_t*>(message.data()), message.size());
   }
   static std::string value_of(const std::string& head, const std::string& name) {
     for (size_t at = 0; at + name.size() < head.size(); at++)
-      if (strncasecmp(head.c_str() + at, name.c_str(), name.size()) == 0) return head.substr(at + name.size(), head.find('\r', at) - at - name.size());
+      if (strncasecmp(head.c_str() + at, name.c_str(), name.size()) == 0)
+        return head.substr(at + name.size(), head.find('\r', at) - at - name.size());
     return "";
   }
   static std::string decoded(const std::string& text) {
     std::string out;
     for (size_t i = 0; i < text.size(); i++) {
-      if (text[i] == '%' && i + 2 < text.size()) out += static_cast<char>(strtol(text.substr(i + 1, 2).c_str(), nullptr, 16)), i += 2;
+      if (text[i] == '%' && i + 2 < text.size())
+        out += static_cast<char>(strtol(text.substr(i + 1, 2).c_str(), nullptr, 16)), i += 2;
       else out += text[i] == '+' ? ' ' : text[i];
     }
     return out;

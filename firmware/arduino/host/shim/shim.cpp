@@ -8,8 +8,6 @@
 //
 // After each a whole loop() runs, and then `@done` is written. What the board does comes as `@pin PIN LEVEL`,
 // `@nvs NAMESPACE KEY`, `@restart` and so on; everything else on standard output is the board's serial console.
-#include "Arduino.h"
-
 #include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -18,6 +16,8 @@
 #include <chrono>
 #include <deque>
 #include <map>
+
+#include "Arduino.h"
 
 void setup();
 void loop();
@@ -99,7 +99,8 @@ void listen() {
 namespace shim {
 
 time_t wall(time_t* out) {
-  const time_t found = wall_s ? wall_s + static_cast<time_t>((clock_us - wall_set_us) / 1000000) : static_cast<time_t>(clock_us / 1000000);
+  const time_t found = wall_s ? wall_s + static_cast<time_t>((clock_us - wall_set_us) / 1000000)
+                              : static_cast<time_t>(clock_us / 1000000);
   if (out) *out = found;
   return found;
 }
@@ -152,7 +153,8 @@ void configTime(long, int, const char*) {}
 
 uint64_t EspClass::getEfuseMac() {
   unsigned bytes[6] = {0};
-  sscanf(shim::environment("SHIM_MAC", "02:00:00:0a:1b:2c"), "%x:%x:%x:%x:%x:%x", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5]);
+  sscanf(shim::environment("SHIM_MAC", "02:00:00:0a:1b:2c"), "%x:%x:%x:%x:%x:%x", &bytes[0], &bytes[1], &bytes[2],
+         &bytes[3], &bytes[4], &bytes[5]);
   uint64_t mac = 0;
   for (int i = 0; i < 6; i++) mac |= static_cast<uint64_t>(bytes[i]) << (8 * i);
   return mac;

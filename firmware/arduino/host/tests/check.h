@@ -35,16 +35,16 @@ void expect_equal(const A& found, const B& wanted, const char* what, int line) {
   failures()++;
 }
 
-#define TEST(name)                             \
-  static void name();                          \
+#define TEST(name)                                \
+  static void name();                             \
   static const Register name##_case(#name, name); \
   static void name()
-#define CHECK(what)                                            \
-  do {                                                         \
-    if (!(what)) {                                             \
-      printf("    line %d: %s is not so\n", __LINE__, #what);  \
-      failures()++;                                            \
-    }                                                          \
+#define CHECK(what)                                           \
+  do {                                                        \
+    if (!(what)) {                                            \
+      printf("    line %d: %s is not so\n", __LINE__, #what); \
+      failures()++;                                           \
+    }                                                         \
   } while (0)
 #define EQUAL(found, wanted) expect_equal((found), (wanted), #found, __LINE__)
 

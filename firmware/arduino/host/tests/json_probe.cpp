@@ -29,7 +29,8 @@ static void again(json::Writer& out, json::Value value) {
 
 static std::string bytes_of(const std::string& digits) {
   std::string bytes;
-  for (size_t i = 0; i + 1 < digits.size(); i += 2) bytes += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
+  for (size_t i = 0; i + 1 < digits.size(); i += 2)
+    bytes += static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16));
   return bytes;
 }
 
@@ -39,11 +40,13 @@ static void command(char whose, const std::string& payload) {
   if (whose == 'm') {
     Flow flow;
     flow.begin(7.5, 50);
-    std::cout << static_cast<int>(meter::obey(flow, text, "HX1")) << " " << flow.factor() << " " << flow.total_l() << std::endl;
+    std::cout << static_cast<int>(meter::obey(flow, text, "HX1")) << " " << flow.factor() << " " << flow.total_l()
+              << std::endl;
     return;
   }
   const autocore::Command found = autocore::understand(text, 16);
-  std::cout << static_cast<int>(found.verb) << " " << found.channel << " " << found.state << " " << found.error << std::endl;
+  std::cout << static_cast<int>(found.verb) << " " << found.channel << " " << found.state << " " << found.error
+            << std::endl;
 }
 
 int main() {

@@ -7,6 +7,7 @@
 #include "relevo/console.h"
 #include "relevo/flow.h"
 #include "relevo/json.h"
+#include "relevo/json_parser.h"
 #include "relevo/json_writer.h"
 #include "relevo/meter_words.h"
 #include "relevo/outbox.h"

@@ -1,5 +1,5 @@
-// How long to wait before the next attempt: anywhere between a second and a bound that doubles up to a minute, so that a
-// house full of boards does not return at once.
+// How long to wait before the next attempt: anywhere between a second and a bound that doubles up to a minute, so that
+// a house full of boards does not return at once.
 #pragma once
 
 #include <stdint.h>

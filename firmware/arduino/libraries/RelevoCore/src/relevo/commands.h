@@ -47,7 +47,8 @@ class Ledger {
 
   // Put back what was stored for a place; whatever it cannot be leaves the place empty.
   bool restore(size_t place, uint32_t order, Slice id, Slice answer) {
-    if (place >= Capacity || !order || id.empty() || id.size > COMMAND_ID_MOST || answer.size > ANSWER_MOST) return false;
+    if (place >= Capacity || !order || id.empty() || id.size > COMMAND_ID_MOST || answer.size > ANSWER_MOST)
+      return false;
     results_[place].order = order;
     results_[place].id.assign(id);
     results_[place].answer.assign(answer);

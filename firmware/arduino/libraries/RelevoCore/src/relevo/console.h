@@ -40,9 +40,9 @@ inline Slice next_word(Slice& rest) {
   rest = trimmed(rest);
   size_t size = 0;
   while (size < rest.size && !is_space(rest.data[size])) size++;
-  const Slice word(rest.data, size);
+  const Slice first(rest.data, size);
   rest = trimmed(Slice(rest.data + size, rest.size - size));
-  return word;
+  return first;
 }
 
 // What a console does; a board says how.

@@ -9,10 +9,10 @@ namespace relevo {
 namespace meter {
 
 constexpr size_t SERIAL_MOST = 64;
-using Serial = Text<SERIAL_MOST>;
+using SerialNumber = Text<SERIAL_MOST>;
 
 // As serials are compared: trimmed, in capitals. False when it is longer than 64 characters.
-inline bool set_serial(Serial& out, Slice serial) {
+inline bool set_serial(SerialNumber& out, Slice serial) {
   serial = trimmed(serial);
   if (serial.size > SERIAL_MOST) return false;
   char capitals[SERIAL_MOST];
@@ -42,7 +42,7 @@ inline Done obey(Flow& flow, Slice payload, Slice serial) {
   double number = 0;
   const json::Value named = body["numeroSerie"];
   if (named.exists() && !named.is_null()) {
-    Serial meant;
+    SerialNumber meant;
     if (!named.read(text) || !set_serial(meant, text)) return Done::refused;
     if (!meant.empty() && meant.slice() != serial) return Done::foreign;
   }

@@ -1,5 +1,5 @@
-// When to ask what: intervals, retries and giving way (contract thingsnxt, sections 7 and 8). Times are milliseconds of a
-// clock that never jumps; nothing here waits.
+// When to ask what: intervals, retries and giving way (contract thingsnxt, sections 7 and 8). Times are milliseconds of
+// a clock that never jumps; nothing here waits.
 #pragma once
 
 #include <stddef.h>
@@ -15,7 +15,9 @@ class Pace {
   static constexpr uint32_t RETRY_MS = 1000, LONGEST_MS = 60000, SLOW_FOR_MS = 300000;
   static constexpr int RETRIES = 3;
 
-  static constexpr uint32_t usual(Ask what) { return what == Ask::poll ? 4000 : what == Ask::telemetry ? 10000 : 60000; }
+  static constexpr uint32_t usual(Ask what) {
+    return what == Ask::poll ? 4000 : what == Ask::telemetry ? 10000 : 60000;
+  }
   static constexpr uint32_t slow(Ask what) { return what == Ask::poll ? 5000 : what == Ask::telemetry ? 15000 : 60000; }
   // Before the retry of this number, from 0: 1, 2, 4 seconds.
   static constexpr uint32_t retry_delay(int retry) { return RETRY_MS << retry; }

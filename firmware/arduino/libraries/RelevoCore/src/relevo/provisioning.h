@@ -1,5 +1,5 @@
-// The serial console of a polling board (contract thingsnxt, section 8): questions in turn, and nothing is stored before
-// every answer is right.
+// The serial console of a polling board (contract thingsnxt, section 8): questions in turn, and nothing is stored
+// before every answer is right.
 #pragma once
 
 #include "console.h"
@@ -72,8 +72,8 @@ class ProvisionConsole {
 
  private:
   static constexpr int QUESTIONS = 5;
-  static constexpr const char* QUESTION[QUESTIONS] = {"Device ID:", "Device Token:", "API URL:",
-                                                      "WiFi name (empty keeps it):", "WiFi password (empty keeps it):"};
+  static constexpr const char* QUESTION[QUESTIONS] = {
+      "Device ID:", "Device Token:", "API URL:", "WiFi name (empty keeps it):", "WiFi password (empty keeps it):"};
   static constexpr const char* HELP[] = {
       "provision    enter device id, token, server and network",
       "status       what is set and whether it works",
@@ -115,7 +115,8 @@ class ProvisionConsole {
       case 3:
         return answers_.wifi_name.assign(text) ? nullptr : "WiFi name: at most 32 characters; nothing was stored";
       default:
-        return answers_.wifi_password.assign(text) ? nullptr : "WiFi password: at most 63 characters; nothing was stored";
+        return answers_.wifi_password.assign(text) ? nullptr
+                                                   : "WiFi password: at most 63 characters; nothing was stored";
     }
   }
 

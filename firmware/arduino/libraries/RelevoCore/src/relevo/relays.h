@@ -31,14 +31,16 @@ class Relays {
   bool command(int channel, bool on, uint64_t now_ms) {
     if (!has(channel)) return false;
     const RelayKind kind = kinds_[channel - 1];
-    ends_[channel - 1] = !on || kind == RelayKind::toggle ? 0 : now_ms + (kind == RelayKind::pulse ? pulse_ms_ : RELEASE_MS);
+    ends_[channel - 1] =
+        !on || kind == RelayKind::toggle ? 0 : now_ms + (kind == RelayKind::pulse ? pulse_ms_ : RELEASE_MS);
     put(channel, on);
     return true;
   }
 
   // Somebody still holds the key; one that is off already stays off.
   void held(int channel, uint64_t now_ms) {
-    if (has(channel) && kinds_[channel - 1] == RelayKind::momentary && is_on(channel)) ends_[channel - 1] = now_ms + RELEASE_MS;
+    if (has(channel) && kinds_[channel - 1] == RelayKind::momentary && is_on(channel))
+      ends_[channel - 1] = now_ms + RELEASE_MS;
   }
 
   // Let go of what is due; whether that moved one. Call it often.

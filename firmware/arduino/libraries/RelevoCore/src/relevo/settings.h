@@ -1,5 +1,5 @@
-// Settings of a board: a table of fields, their values, and JSON for what lasts. Secrets are written apart from the rest
-// and never shown.
+// Settings of a board: a table of fields, their values, and JSON for what lasts. Secrets are written apart from the
+// rest and never shown.
 #pragma once
 
 #include "json.h"

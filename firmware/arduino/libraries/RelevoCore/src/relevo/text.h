@@ -1,4 +1,5 @@
-// Text of a fixed capacity. What does not fit is refused as a whole: half a topic or half a password is worse than none.
+// Text of a fixed capacity. What does not fit is refused as a whole: half a topic or half a password is worse than
+// none.
 #pragma once
 
 #include <stdarg.h>
