@@ -39,6 +39,7 @@ from relevo.domain.webhooks import secret_of
 from relevo.errors import ConfigurationError, TooMany
 from relevo.exchange.exports import Exports
 from relevo.exchange.imports import Imports
+from relevo.firmware import Firmware
 from relevo.first_password import FirstPassword
 from relevo.http import tokens
 from relevo.http.app import build
@@ -63,6 +64,7 @@ from relevo.jobs.notifier import Notifier
 from relevo.jobs.presence import PresenceWatch
 from relevo.jobs.relays import RelayClock
 from relevo.jobs.retention import Retention
+from relevo.jobs.rollouts import Rollouts
 from relevo.jobs.room import Room
 from relevo.jobs.rule_actions import RuleActions
 from relevo.jobs.rules import Rules
@@ -98,6 +100,7 @@ from relevo.store.history.processes import History
 from relevo.store.latest import values_of
 from relevo.switching import Switching
 from relevo.twins import Twins
+from relevo.updates import Updates
 from relevo.watchers import Watchers
 from relevo.web import pages
 from relevo.wiring.demo import Demo
@@ -142,6 +145,7 @@ class Application:
         self._expiring: ExpiringCredentials | None = None
         self._deadlines: Deadlines | None = None
         self._bulks: Bulks | None = None
+        self._rollouts: Rollouts | None = None
         self._presence: PresenceWatch | None = None
         self._delivery: Delivery | None = None
         self._retention: Retention | None = None
@@ -250,6 +254,15 @@ class Application:
         boards = Boards(keyring, self.directory.path)
         road.recall(boards.apply)
         boards.sweep()
+        firmware = Firmware(self.directory.path)
+        road.recall(firmware.apply)
+        firmware.sweep()
+        updates = Updates(firmware, registry, clock)
+        road.recall(updates.apply)
+        updates.load(loaded.updating, loaded.updated)
+        pipeline.record_followers += [firmware.apply, updates.apply]
+        pipeline.event_followers.append(updates.follow)
+        intake.updates = updates
         terms = tokens.TERMS | {CONTRACT: tokens.Terms(settings.hidrometro.token_minutes * 60, 0)}
         self.tokens = Tokens(
             people,
@@ -320,6 +333,9 @@ class Application:
         pipeline.record_followers.append(rules.apply)
         bus.tap(rules.follow)
         self._views = views = Views(registry)
+        self._rollouts = rollouts = Rollouts(
+            updates, dispatch, pipeline, registry, people, dialects, presence, notifications, clock
+        )
         signing = keyring.secret_for("webhooks").encode()
         guard = Guard(settings.webhooks.allow_private)
         self._webhooks = webhooks = Webhooks(
@@ -444,6 +460,7 @@ class Application:
             bus,
             compactor,
             backups,
+            updates,
             lambda: (self.mqtt_port, self.mqtts_port),
         )
         services = Services(
@@ -457,6 +474,9 @@ class Application:
             twins=twins,
             switching=switching,
             bulks=bulks,
+            firmware=firmware,
+            updates=updates,
+            rollouts=rollouts,
             schedules=scheduler,
             backups=backups,
             sites=self._sites,
@@ -539,6 +559,7 @@ class Application:
             if owner.removeprefix("user:") not in people.accounts:
                 broker.end_sessions(owner)
         bulks.start()
+        rollouts.start()
         scheduler.start()
         rules.start()
         notifier.start()
@@ -561,6 +582,7 @@ class Application:
             self._expiring,
             self._presence,
             self._bulks,
+            self._rollouts,
             self._scheduler,
             self._rules,
             self._delivery,

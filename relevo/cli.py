@@ -14,6 +14,7 @@ from relevo import (
     cli_authority,
     cli_backup,
     cli_command,
+    cli_firmware,
     cli_flash,
     cli_history,
     cli_joining,
@@ -42,6 +43,7 @@ app.add_typer(cli_command.app)
 app.add_typer(cli_signing.app)
 app.add_typer(cli_backup.app)
 app.add_typer(cli_history.app)
+app.add_typer(cli_firmware.root)
 app.add_typer(cli_flash.app)
 
 Http = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where HTTP listens (0.0.0.0:8000).")]

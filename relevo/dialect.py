@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from relevo.domain.capabilities import Capability
 from relevo.domain.commands import Command
 from relevo.domain.events import AnyEvent
+from relevo.domain.manifests import PieceWanted
+from relevo.domain.releases import Board
+from relevo.domain.rollouts import Report
 from relevo.errors import Invalid
 
 
@@ -35,7 +38,8 @@ class Decoded:
     the message proves itself with, empty when it has nothing; ``None`` where the contract asks for nothing. ``said``
     are pairs of identity and what the dialect :class:`Learns` from; ``beats`` are pairs of identity and the relay whose
     key somebody holds down, ``switches`` triples of identity, relay (0 for all) and whether it is to be on (``None``
-    for the other way round): what a client tells a device by itself.
+    for the other way round): what a client tells a device by itself. ``updates`` are pairs of identity and what a
+    board asks or says of its firmware (``docs/updates.md``).
     """
 
     events: list[tuple[str, AnyEvent]] = field(default_factory=list)
@@ -45,6 +49,7 @@ class Decoded:
     said: list[tuple[str, Any]] = field(default_factory=list)
     beats: list[tuple[str, int]] = field(default_factory=list)
     switches: list[tuple[str, int, bool | None]] = field(default_factory=list)
+    updates: list[tuple[str, Board | PieceWanted | Report]] = field(default_factory=list)
     # Set by the intake: the server does what the message wants, and nobody else may get it.
     taken: bool = False
     # Identity, MQTT packet identifier and digest: what a second delivery of the same message has in common with it;
@@ -236,6 +241,29 @@ class SpeaksOnTopics(Protocol):
 
     def say_on(self, topic: str, external_id: str, command: Command, attributes: Mapping[str, Any]) -> Said:
         """The message for a command on ``topic``, one of the device's ``command_topics``: the best of them is first."""
+
+
+class UpdateTopics(NamedTuple):
+    """Where a board hears of updates."""
+
+    manifest: str
+    image: str
+
+
+@runtime_checkable
+class Updatable(Protocol):
+    """A dialect whose devices get their firmware over MQTT (``docs/updates.md``)."""
+
+    def update_topics(self, external_id: str) -> UpdateTopics:
+        """Where such a device waits for the manifest and for pieces of the image."""
+
+
+@runtime_checkable
+class TellsOfUpdates(Protocol):
+    """A :class:`Commandable` dialect that can tell a device to look for an update at once."""
+
+    def update_order(self, release: str) -> tuple[str, dict[str, Any]]:
+        """Name and parameters of the command."""
 
 
 class Verdict(NamedTuple):

@@ -35,12 +35,15 @@ from relevo.domain.events import (
 from relevo.domain.joining import Claims
 from relevo.domain.keyring import Keyring
 from relevo.domain.redelivery import Redeliveries
+from relevo.domain.releases import Board
+from relevo.domain.rollouts import Report
 from relevo.errors import Invalid
 from relevo.pairing import Pairing
 from relevo.pipeline import Entry
 from relevo.raw import Raw, exchange
 from relevo.refusals import Refusals
 from relevo.twins import Twins
+from relevo.updates import Updates
 from relevo.wire.topics import matches
 
 # Registrations on their way to the disk; the registry itself follows commits only.
@@ -98,6 +101,8 @@ class Intake:
         # A client tells a device to switch a relay: registry id, channel, state, address; whether that is done for it.
         self.told: Callable[[str, int, bool | None, str], bool] = lambda device, channel, on, sender: False
         self.redeliveries = Redeliveries()
+        # What boards are offered; the application says who keeps roll-outs.
+        self.updates: Updates | None = None
         # Whether somebody watches what devices send; the application says who.
         self.raw: Raw | None = None
         # What a device raises, with its message; the application says who keeps alerts.
@@ -131,6 +136,15 @@ class Intake:
         """The external identity of a registered device, empty for none."""
         found = self._registry.get(device)
         return found.external_id if found is not None else ""
+
+    def device(self, device: str) -> Device | None:
+        """A registered device."""
+        return self._registry.get(device)
+
+    def dialect_of(self, device: str) -> Dialect | None:
+        """The contract of a registered device."""
+        found = self._registry.get(device)
+        return self._dialects[found.contract] if found is not None else None
 
     def _own_only(self, dialect: Dialect, decoded: Decoded, speaker: str) -> None:
         """Refuse what a device with a credential of its own says in the name of another."""
@@ -228,6 +242,8 @@ class Intake:
                 out += self._twins.heard(dialect, device, event, where, sender)
         if decoded.said and isinstance(dialect, Learns):
             self._learn(dialect, decoded, speaker, out)
+        if decoded.updates:
+            self._update(contract, decoded, speaker, out)
         for external_id, channel in decoded.beats:
             device = self.device_id(contract, external_id)
             if device:
@@ -244,6 +260,24 @@ class Intake:
         if self.raw is not None and self.raw.watched:
             self._note(contract, decoded, out)
         return out
+
+    def _update(self, contract: str, decoded: Decoded, speaker: str, out: list[Entry]) -> None:
+        """What boards ask and say of their firmware: only with a credential of their own."""
+        proven = []
+        for external_id, said in decoded.updates:
+            device = self._registry.find(contract, external_id)
+            if self.updates is None or device is None or device.id != speaker:
+                message = "updates are for a device that proves who it is"
+                decoded.refused.append((external_id, Invalid("update_unproven", message)))
+                continue
+            proven.append((external_id, said))
+            if isinstance(said, Report):
+                out += self.updates.heard(device, said)
+            else:
+                decoded.taken = True
+                if isinstance(said, Board):
+                    out += self.updates.looked(device, said)
+        decoded.updates = proven
 
     def _note(self, contract: str, decoded: Decoded, out: list[Entry]) -> None:
         """Say which devices the request under way turned out to be about."""

@@ -17,6 +17,7 @@ from relevo.domain.erasing import DEVICE
 from relevo.domain.notices import REPEATED_MS
 from relevo.domain.passwords import normalised
 from relevo.domain.records import Kept, Record
+from relevo.domain.rollouts import Progress, Rollout
 from relevo.domain.twins import Twin
 from relevo.errors import ConfigurationError, StoreUnavailable
 from relevo.files import write_file
@@ -27,6 +28,7 @@ from relevo.store import alerts as store_alerts
 from relevo.store import presence as store_presence
 from relevo.store import sessions as store_sessions
 from relevo.store import twins as store_twins
+from relevo.store import updates as store_updates
 from relevo.store.db import core_on, open_writer
 
 ADMINISTRATOR: Final = "admin"
@@ -47,6 +49,8 @@ class Loaded(NamedTuple):
     alerts: list[Alert]
     twins: dict[str, Twin]
     told: list[tuple[str, str, int, str]]
+    updating: list[Progress]
+    updated: dict[str, tuple[str, str]]
     removed: list[str]
 
 
@@ -72,6 +76,8 @@ def load(path: Path, directory: DataDirectory, password: str, now_ms: int) -> tu
         there = store_presence.load(core)
         live = store_alerts.load_live(core, now_ms)
         told = inbox.recent(core, now_ms - REPEATED_MS)
+        rolling = [one.id for one in known if isinstance(one, Rollout) and one.is_open]
+        updating, updated = store_updates.load(core, rolling), store_updates.newest(core)
         core.commit()
         if connection.in_transaction:
             connection.execute("COMMIT")
@@ -83,7 +89,21 @@ def load(path: Path, directory: DataDirectory, password: str, now_ms: int) -> tu
             one.erased.name for one in erasing.pending(connection) if one.erased.kind == DEVICE and not one.again
         ]
         found = Loaded(
-            known, signing_keys, registered, documents, kept, retained, opened, keys, there, live, twins, told, removed
+            known,
+            signing_keys,
+            registered,
+            documents,
+            kept,
+            retained,
+            opened,
+            keys,
+            there,
+            live,
+            twins,
+            told,
+            updating,
+            updated,
+            removed,
         )
         return found, generated
     finally:

@@ -46,6 +46,7 @@ _ACTIONS: Final = {
     "simSetFlow": "optional",
     "simOff": "none",
     "simulateOff": "none",
+    "update": "none",
 }
 # Litres that may have flowed between the reset and the next reading.
 _AFTER_RESET: Final = 10.0
@@ -69,7 +70,8 @@ class Hidrometro:
 
     name = "hidrometro"
     self_registering = False
-    actions: Final = frozenset(_ACTIONS)
+    # Those that people send over the contract's own ways.
+    actions: Final = frozenset(_ACTIONS) - {"update"}
 
     def __init__(self, options: Options | None = None) -> None:
         self._options = options or Options()
@@ -143,6 +145,9 @@ class Hidrometro:
         pair = [_level(attributes.get(name)) for name in ("id_cliente", "id_dispositivo")]
         own = (f"{root}/{'/'.join(pair)}/cmd" for root in self._roots) if all(pair) else ()
         return (*own, self._options.topic_cmd)
+
+    def update_order(self, release: str) -> tuple[str, dict[str, Any]]:
+        return "update", {}
 
     def shout(self, action: str, params: Mapping[str, Any], serial: str = "") -> Said:
         """A command on the topic that all meters share; one ``serial`` alone is to obey where that is understood."""

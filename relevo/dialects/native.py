@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import msgspec
 
-from relevo.dialect import Address, Decoded, Order, Said, Verdict
+from relevo.dialect import Address, Decoded, Order, Said, UpdateTopics, Verdict
 from relevo.domain.capabilities import SWITCH, Capability, sensors
 from relevo.domain.commands import CONFIRMED, FAILED, Command
 from relevo.domain.devices import ID_PATTERN, check_id
@@ -41,13 +41,16 @@ from relevo.domain.events import (
     StateReported,
     TelemetryReceived,
 )
+from relevo.domain.manifests import check_asked
+from relevo.domain.rollouts import check_report
 from relevo.domain.seen import NUMBER_MAX
 from relevo.domain.telemetry import TelemetryLimits, check_values
 from relevo.domain.times import repair, repair_batch
 from relevo.errors import FieldError, Invalid
 from relevo.wire.strict_json import loads_object, loads_object_or_list
 
-CHANNELS: Final = ("telemetry", "state", "event", "response", "status")
+UPDATE_CHANNELS: Final = ("update/get", "update/state")
+CHANNELS: Final = ("telemetry", "state", "event", "response", "status", *UPDATE_CHANNELS)
 _encode: Final = msgspec.json.Encoder().encode
 _TOPIC: Final = re.compile(rf"relevo/({ID_PATTERN.pattern})/({'|'.join(CHANNELS)})")
 _FIELDS: Final = frozenset({"ts", "values", "boot", "seq"})
@@ -96,7 +99,8 @@ class Native:
         return tuple(f"relevo/+/{channel}" for channel in CHANNELS)
 
     def all_filters(self) -> tuple[str, ...]:
-        return (*self.filters(), "relevo/+/command", "relevo/+/desired")
+        said = ("command", "desired", "update/manifest", "update/image")
+        return (*self.filters(), *(f"relevo/+/{channel}" for channel in said))
 
     def address(self, topic: str) -> Address | None:
         match = _TOPIC.fullmatch(topic)
@@ -107,7 +111,8 @@ class Native:
 
     def device_filters(self, external_id: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         own = f"relevo/{external_id}"
-        return tuple(f"{own}/{channel}" for channel in CHANNELS), (f"{own}/command", f"{own}/desired")
+        hears = (f"{own}/command", f"{own}/desired", *self.update_topics(external_id))
+        return tuple(f"{own}/{channel}" for channel in CHANNELS), hears
 
     def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
         """What is true or false of its state is a switch."""
@@ -143,6 +148,10 @@ class Native:
             if not payload.strip():
                 return Decoded()
             return Decoded([(device, StateReported("", received_ms, loads_object(payload)))])
+        if channel == "update/get":
+            return Decoded(updates=[(device, check_asked(loads_object(payload)))])
+        if channel == "update/state":
+            return Decoded(updates=[(device, check_report(loads_object(payload)))])
         if channel == "event":
             return Decoded([(device, DeviceEventReported("", received_ms, loads_object(payload)))])
         return Decoded([(device, DeviceAnswered("", received_ms, check_answer(loads_object(payload))))])
@@ -162,6 +171,14 @@ class Native:
         if type(event) is not DeviceAnswered or event.answer["id"] != command.id:
             return None
         return verdict_of(event.answer)
+
+    # Updates
+
+    def update_topics(self, external_id: str) -> UpdateTopics:
+        return UpdateTopics(f"relevo/{external_id}/update/manifest", f"relevo/{external_id}/update/image")
+
+    def update_order(self, release: str) -> tuple[str, dict[str, Any]]:
+        return "update", {"release": release}
 
     # Desired and reported state
 

@@ -485,6 +485,68 @@ class ReadingImported(Event, tag="ti"):
     values: dict[str, Any]
 
 
+class UpdatePlanned(Event, tag="fp"):
+    """A roll-out takes a device in, or once more (:mod:`relevo.domain.rollouts`); ``skipped`` says why it gets nothing.
+
+    ``wave`` counts from 1; ``by`` is who asked for it once more.
+    """
+
+    device: str
+    at: int
+    rollout: str
+    release: str
+    wave: int
+    skipped: str = ""
+    by: str = ""
+
+
+class UpdateOffered(Event, tag="fo"):
+    """A device was given the signed manifest of a release; ``issued`` is what it says (seconds UTC)."""
+
+    device: str
+    at: int
+    rollout: str
+    release: str
+    issued: int
+
+
+class UpdateReported(Event, tag="fr"):
+    """A device said how far it is with a release; ``state`` is its own word, ``rollout`` empty where none is meant."""
+
+    device: str
+    at: int
+    rollout: str
+    release: str
+    state: str
+    percent: int = 0
+    reason: str = ""
+    version: str = ""
+
+
+class UpdateEnded(Event, tag="fe"):
+    """The server is done with a device of a roll-out: ``state`` is updated, timed_out, skipped or cancelled."""
+
+    device: str
+    at: int
+    rollout: str
+    release: str
+    state: str
+    reason: str = ""
+
+
+class RolloutChanged(Event, tag="fc"):
+    """A roll-out of ``owner`` is as it says here; ``wave`` of its waves have begun. ``by`` is empty for the server."""
+
+    at: int
+    rollout: str
+    release: str
+    state: str
+    wave: int
+    owner: str
+    reason: str = ""
+    by: str = ""
+
+
 AnyEvent: TypeAlias = (
     TelemetryReceived
     | DeviceRegistered
@@ -521,4 +583,9 @@ AnyEvent: TypeAlias = (
     | HistoryErased
     | HistoryCorrected
     | ReadingImported
+    | UpdatePlanned
+    | UpdateOffered
+    | UpdateReported
+    | UpdateEnded
+    | RolloutChanged
 )

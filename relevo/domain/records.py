@@ -25,6 +25,8 @@ from relevo.domain.managed import Managed
 from relevo.domain.notices import NoticePreferences
 from relevo.domain.preferences import Preferences
 from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
+from relevo.domain.releases import Release
+from relevo.domain.rollouts import Rollout
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
@@ -70,6 +72,8 @@ Record: TypeAlias = (
     | Keeping
     | Preferences
     | Tariff
+    | Release
+    | Rollout
 )
 
 

@@ -152,6 +152,10 @@ class SecurityHeaders:
 _FILES = tuple(f"/telemetry.{suffix}" for suffix in FORMATS)
 
 
+# Nobody but a device asks these, and the key says which.
+_UPDATES = frozenset({"/api/v1/update", "/api/v1/update/image"})
+
+
 class SignedIn:
     """ASGI middleware: the native API looks at nothing of a request before it has seen a credential.
 
@@ -170,7 +174,7 @@ class SignedIn:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] == "http" and path.startswith("/api/v1/") and not self._is_open(path):
+        if scope["type"] == "http" and path.startswith("/api/v1/") and not self._is_open(path) and path not in _UPDATES:
             connection = HTTPConnection(scope)
             reads = scope["method"] == "GET"
             takes_keys = (
@@ -270,7 +274,7 @@ def build(services: Services, more: Sequence[BaseRoute]) -> FastAPI:
         most=limits.http_body_bytes,
         seconds=limits.http_timeout_s,
         tell=services.refuse_at_door,
-        streamed=frozenset({"/api/v1/imports", "/api/v1/pictures"}),
+        streamed=frozenset({"/api/v1/imports", "/api/v1/pictures", "/api/v1/firmware"}),
     )
     app.add_middleware(Turnstile, blocked=services.auth.blocked)
     if services.settings.allowed_origins:

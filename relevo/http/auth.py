@@ -370,12 +370,17 @@ class Auth:
 
     def device_of(self, connection: HTTPConnection) -> str:
         """The id of the device whose key or generated password the request shows, empty for none."""
+        return self.shown(connection)[0]
+
+    def shown(self, connection: HTTPConnection) -> tuple[str, bytes]:
+        """The same, with what was shown."""
         now = self._clock.now_ms()
-        for _, secret in _secrets(connection):
-            found = self._keyring.device_of(secret.encode(errors="replace"), now)
+        for _, text in _secrets(connection):
+            secret = text.encode(errors="replace")
+            found = self._keyring.device_of(secret, now)
             if found:
-                return found
-        return ""
+                return found, secret
+        return "", b""
 
     async def stop(self) -> None:
         """End what signing in keeps running."""

@@ -56,6 +56,12 @@ _NOTIFICATION_GAUGES: Final = {
 }
 
 
+_UPDATES: Final = (
+    ("relevo_rollouts_open", "rollouts", "Roll-outs that are not over."),
+    ("relevo_rollout_devices", "devices", "Devices of open roll-outs."),
+)
+
+
 class _Figures:
     def __init__(self, wired: Services) -> None:
         self._wired = wired
@@ -111,6 +117,17 @@ class _Figures:
         for state, count in told["ended"].items():
             ended.add_metric((state,), count)
         yield ended
+        updates = figures["updates"]
+        yield GaugeMetricFamily("relevo_firmware_releases", "Releases of firmware.", value=updates["releases"])
+        for name, of, what in _UPDATES:
+            family = GaugeMetricFamily(name, what, labels=("state",))
+            for state, count in updates[of].items():
+                family.add_metric((state,), count)
+            yield family
+        said = CounterMetricFamily("relevo_update_reports", "What boards said of updates.", labels=("state",))
+        for state, count in updates["reported"].items():
+            said.add_metric((state,), count)
+        yield said
         rules = figures["rules"]
         yield GaugeMetricFamily("relevo_rules_active", "Rules that are switched on.", value=rules["active"])
         yield GaugeMetricFamily("relevo_alerts_open", "Alerts that are not over.", value=rules["alerts"])

@@ -43,6 +43,13 @@ class Held(NamedTuple):
     device: Device
 
 
+class ByKey(NamedTuple):
+    """A device and the key that it showed, which nobody keeps."""
+
+    device: Device
+    key: bytes
+
+
 class Need:
     """One requirement. ``role`` and ``right`` are ``None`` where they do not matter."""
 
@@ -104,6 +111,18 @@ class _ItsKey(Need):
             wired.auth.identify(request)
             raise Forbidden("only the device itself, with its key")
         return device
+
+
+class _AnyKey(Need):
+    async def __call__(self, request: Request, wired: Annotated[Services, Depends(services)]) -> ByKey:
+        found, key = wired.auth.shown(request)
+        device = wired.registry.get(found) if found else None
+        if device is None:
+            detail = f"{request.method} {request.url.path} without the key of a device"
+            wired.refusals.refuse("", "http", "bad_credentials", detail, address_of(request))
+            wired.auth.identify(request)
+            raise Forbidden("only a device, with its key")
+        return ByKey(device, key)
 
 
 def _person(role: Role) -> Any:
@@ -182,6 +201,7 @@ OwnsBoard = Annotated[Identity, Depends(_Person("the board's owner", Role.VIEWER
 MayView = Annotated[Held, _on_device(Right.VIEW)]
 MayControl = Annotated[Held, _on_device(Right.CONTROL)]
 Owns = Annotated[Held, _on_device(Right.OWN)]
+ByItsKey = Annotated[ByKey, Depends(_AnyKey("a device with its key"))]
 IsDevice = Annotated[Device, Depends(_ItsKey("the device with its key"))]
 MayViewOrIsDevice = Annotated[
     Device,

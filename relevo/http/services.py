@@ -32,6 +32,7 @@ from relevo.domain.keeping import Ages, Keeping
 from relevo.domain.keyring import Keyring
 from relevo.domain.meters import RecentReadings
 from relevo.domain.presence import Presence
+from relevo.domain.rollouts import Progress, Rollout
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
@@ -39,6 +40,7 @@ from relevo.domain.tariffs import Tariff
 from relevo.domain.webhooks import Webhook
 from relevo.exchange.exports import Exports
 from relevo.exchange.imports import Imports
+from relevo.firmware import Firmware
 from relevo.first_password import FirstPassword
 from relevo.http.auth import Auth
 from relevo.intake import Intake
@@ -48,18 +50,19 @@ from relevo.monitor import Monitor
 from relevo.notifications import Notifications
 from relevo.outbound import Guard
 from relevo.pairing import Pairing
-from relevo.pipeline import Pipeline
+from relevo.pipeline import Entry, Pipeline
 from relevo.raw import Raw
 from relevo.refusals import Refusals
 from relevo.sending.process import Outcome as Sent
 from relevo.settings import Settings
 from relevo.store.backtests import Answer
-from relevo.store.backup import Progress
+from relevo.store.backup import Progress as BackupProgress
 from relevo.store.history.processes import History
 from relevo.store.latest import Latest, values_of
 from relevo.store.readers import Readers
 from relevo.switching import Switching
 from relevo.twins import Twins
+from relevo.updates import Updates
 from relevo.watchers import Watchers
 
 
@@ -167,7 +170,7 @@ class Backups(Protocol):
 
     folder: Path
     error: str
-    progress: Progress | None
+    progress: BackupProgress | None
 
     @property
     def running(self) -> bool: ...
@@ -181,6 +184,26 @@ class Backups(Protocol):
     def file(self, name: str) -> Path: ...
 
     async def remove(self, name: str) -> None: ...
+
+
+class RolloutRunner(Protocol):
+    """What works through roll-outs. See :class:`relevo.jobs.rollouts.Rollouts`."""
+
+    async def pause(self, rollout: Rollout, by: str, more: Sequence[Entry] = ()) -> Rollout: ...
+
+    async def resume(self, rollout: Rollout, by: str, more: Sequence[Entry] = ()) -> Rollout: ...
+
+    async def cancel(self, rollout: Rollout, by: str, more: Sequence[Entry] = ()) -> Rollout: ...
+
+    async def retry(
+        self,
+        rollout: Rollout,
+        by: str,
+        devices: Sequence[Progress],
+        whole: Sequence[Progress],
+        deadline_at: int,
+        more: Sequence[Entry] = (),
+    ) -> tuple[Rollout, int]: ...
 
 
 class Schedules(Protocol):
@@ -222,6 +245,9 @@ class Services:
     twins: Twins
     switching: Switching
     bulks: BulkCommands
+    firmware: Firmware
+    updates: Updates
+    rollouts: RolloutRunner
     schedules: Schedules
     backups: Backups
     sites: dict[str, Site]

@@ -42,6 +42,8 @@ class Watching:
             return True
         if isinstance(event, _OF_STRANGERS) or (type(event) is ev.Noticed and not event.device):
             return self._identity.at_least(Role.OPERATOR)
+        if type(event) is ev.RolloutChanged:
+            return self._identity.name == event.owner
         device_id = getattr(event, "device", "")
         device = self._registry.get(device_id) if device_id else None
         if device is None:

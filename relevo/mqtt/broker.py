@@ -29,6 +29,7 @@ from relevo.mqtt.doorkeeper import Doorkeeper, Principal
 from relevo.mqtt.governor import Governor
 from relevo.mqtt.retained import RetainedMessages
 from relevo.mqtt.subscriptions import Delivery, Subscriptions, split_shared
+from relevo.mqtt.updating import Updating
 from relevo.mqtt.wills import Wills, as_publish
 from relevo.pipeline import Entry, Outcome, Pipeline
 from relevo.raw import NOT_REACHED, PASSED, REFUSED, SENT, STORED, Raw
@@ -109,6 +110,7 @@ class Broker:
         self.observe: Callable[[str, bytes, int, bool], None] | None = None
         # Who watches what single devices send and get.
         self.raw = Raw(clock)
+        self.updating = Updating(self)
         self._unflushed: list[Connection] = []
         self._tasks: set[asyncio.Future[None]] = set()
         # How many connections speak for a device: the first connects it, the last disconnects it.
@@ -392,6 +394,7 @@ class Broker:
         refused: Reason | None = None
         told = taken = False
         why = ""
+        asked: Sequence[Any] = ()
         dialect = route.dialect
         if dialect is not None:
             address = route.address
@@ -412,6 +415,7 @@ class Broker:
                 events = self.intake.events(dialect, decoded, "mqtt", sender, speaker, packet.qos > 0)
                 # The first delivery may still be on its way to the disk: its repetition is acknowledged after it.
                 told, taken = bool(decoded.refused) or decoded.once is not None, decoded.taken
+                asked = decoded.updates
                 if decoded.refused:
                     why = decoded.refused[0][1].reason
                     if not decoded.events:
@@ -423,6 +427,8 @@ class Broker:
             refused = Reason.NOT_AUTHORIZED
             why = route.refusal[0]
         travelling = self._take(connection, packet, events, refused, told, taken=taken)
+        for _, said in asked:
+            self.updating.asked(connection, said)
         if self.raw.watched:
             self._show(connection, route, travelling, events, why)
 

@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
         "says_why",
         "session",
         "since",
+        "update_key",
         "version",
         "waits_its_turn",
         "will",
@@ -106,6 +107,8 @@ class Connection(asyncio.Protocol):
         self.session: Session | None = None
         self.will: Will | None = None
         self.devices: set[str] = set()
+        # Under which manifests for this device are signed: derived from the key it came in with, which nobody keeps.
+        self.update_key = b""
         # Messages of this connection that are on the road.
         self.pending = 0
         self.writable = True

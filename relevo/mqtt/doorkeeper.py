@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from relevo.clock import Clock
-from relevo.dialect import Denies, Dialect, Reserves
+from relevo.dialect import Denies, Dialect, Reserves, Updatable
 from relevo.domain.credentials import Credential
 from relevo.domain.devices import Device, Registry
 from relevo.domain.keyring import HASH_PREFIX, LEGACY_PURPOSE, LEGACY_USER, Keyring, Shown
+from relevo.domain.manifests import derived
 from relevo.domain.networks import is_private
 from relevo.errors import TooMany
 from relevo.mqtt.chosen import ChosenPasswords
@@ -114,6 +115,14 @@ class Doorkeeper:
         if principal.name.startswith(_WATCHER):
             return self._watcher(principal.name.removeprefix(_WATCHER))
         return self._anonymous if not principal.name else principal
+
+    def update_key(self, principal: Principal, connect: Connect, certificate: Certificate | None) -> bytes:
+        """What manifests for a device are signed with that came in by a key, see :mod:`relevo.domain.manifests`; empty
+        for whoever gets none, or proved to be who it is in another way."""
+        device = self._registry.get(principal.device)
+        if device is None or certificate is not None or not principal.credential or not connect.password:
+            return b""
+        return derived(connect.password) if isinstance(self._dialects[device.contract], Updatable) else b""
 
     @property
     def watched(self) -> bool:

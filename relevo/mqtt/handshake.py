@@ -115,6 +115,7 @@ def _welcome(connection: "Connection", packet: Connect, principal: Principal, cl
     # Before version 5 a session without the clean flag has no end; here it has our longest.
     expiry = properties.get("session_expiry_interval", 0) if version5 else (0 if packet.clean_start else FOREVER)
     connection.principal = principal
+    connection.update_key = broker.doorkeeper.update_key(principal, packet, connection.certificate)
     try:
         resumed = broker.open_session(connection, client_id, principal, packet.clean_start, expiry)
     except Invalid as problem:

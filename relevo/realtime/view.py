@@ -8,6 +8,7 @@ import msgspec
 from relevo.bus import Delivered, Missed
 from relevo.domain import events as ev
 from relevo.domain.devices import Registry
+from relevo.domain.rollouts import WORDS
 
 KINDS: Final = frozenset(
     {
@@ -28,6 +29,8 @@ KINDS: Final = frozenset(
         "notification",
         "unclaimed",
         "history",
+        "update",
+        "rollout",
         "gap",
     }
 )
@@ -66,11 +69,16 @@ _KIND_OF: Final[dict[type, str]] = {
     ev.NotificationRaised: "notification",
     ev.HistoryErased: "history",
     ev.HistoryCorrected: "history",
+    ev.UpdateOffered: "update",
+    ev.UpdateReported: "update",
+    ev.UpdateEnded: "update",
+    ev.RolloutChanged: "rollout",
 }
 
 
-# The audit log is read, not watched; what sensors measured is told as telemetry already; the past is not live.
-UNSEEN: Final = frozenset({ev.Audited, ev.SensorsRead, ev.ReadingImported})
+# The audit log is read, not watched; what sensors measured is told as telemetry already; the past is not live; whom a
+# roll-out takes in is told with the roll-out.
+UNSEEN: Final = frozenset({ev.Audited, ev.SensorsRead, ev.ReadingImported, ev.UpdatePlanned})
 
 
 def kind_of(event: ev.AnyEvent) -> str:
@@ -264,6 +272,23 @@ class Views:
                     "repeats": event.repeats or None,
                     "at": event.at,
                 }
+            case ev.UpdateOffered():
+                out |= _update(event, "offered", "offered")
+            case ev.UpdateReported():
+                out |= _update(event, event.state, WORDS[event.state])
+                out |= {"percent": event.percent, "reason": event.reason, "version": event.version or None}
+            case ev.UpdateEnded():
+                out |= _update(event, event.state, event.state) | {"reason": event.reason}
+            case ev.RolloutChanged():
+                out |= {
+                    "rollout": event.rollout,
+                    "release": event.release,
+                    "state": event.state,
+                    "wave": event.wave,
+                    "reason": event.reason,
+                    "by": event.by,
+                    "at": event.at,
+                }
             case ev.HistoryErased() | ev.HistoryCorrected():
                 change = "erased" if isinstance(event, ev.HistoryErased) else "corrected"
                 out |= {"device": event.device, "change": change, "key": event.key or None}
@@ -287,6 +312,17 @@ def _rule(event: ev.RuleFired | ev.RuleCleared, change: str) -> dict[str, Any]:
         "name": event.name,
         "change": change,
         "reading_at": event.reading_at,
+        "at": event.at,
+    }
+
+
+def _update(event: ev.UpdateOffered | ev.UpdateReported | ev.UpdateEnded, change: str, state: str) -> dict[str, Any]:
+    return {
+        "device": event.device,
+        "rollout": event.rollout or None,
+        "release": event.release,
+        "change": change,
+        "state": state,
         "at": event.at,
     }
 

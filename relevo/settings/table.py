@@ -259,6 +259,9 @@ class Limits(Table):
     http_body_bytes: int = Field(
         default=1_048_576, ge=1024, le=1_073_741_824, description="Largest HTTP request body, bytes."
     )
+    firmware_max_kb: int = Field(
+        default=1_024, ge=16, le=1_024, description="Largest image of firmware that may be uploaded, kilobytes."
+    )
     http_timeout_s: float = Field(
         default=30.0, ge=1, le=3_600, description="Seconds a client has to deliver a whole HTTP request."
     )

@@ -51,12 +51,14 @@ from relevo.domain.records import (
     key_of,
 )
 from relevo.domain.relay_functions import RelayBoard, RelayChannel, RelayRun
+from relevo.domain.releases import Release
+from relevo.domain.rollouts import Rollout
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.sites import Site
 from relevo.domain.tariffs import Tariff
 from relevo.domain.webhooks import Webhook
-from relevo.store import audit, inbox, status_log, webhooks
+from relevo.store import audit, inbox, status_log, updates, webhooks
 from relevo.store.accounts import accounts, secrets
 from relevo.store.db import metadata
 
@@ -497,6 +499,48 @@ tariffs = Table(
     Column("steps", JSON, nullable=False),
     Column("taxes_percent", Float, nullable=False),
 )
+releases = Table(
+    "releases",
+    metadata,
+    _text("id", primary_key=True),
+    _text("version"),
+    _text("board"),
+    _time("boot"),
+    _time("mpy"),
+    _text("notes"),
+    _time("size"),
+    _text("sha256"),
+    Column("files", JSON, nullable=False),
+    _text("by"),
+    _time("created_at"),
+)
+rollouts = Table(
+    "rollouts",
+    metadata,
+    _text("id", primary_key=True),
+    _text("release"),
+    _text("by"),
+    _text("note"),
+    Column("selection", JSON, nullable=False),
+    Column("waves", JSON, nullable=False),
+    _time("halt_percent"),
+    _time("halt_least"),
+    _time("wave_pause_s"),
+    _time("patience_s"),
+    Column("older", Boolean, nullable=False),
+    _time("created_at"),
+    _time("deadline_at"),
+    _text("state"),
+    _text("reason"),
+    _time("wave"),
+    _time("wave_at"),
+    _time("wave_over_at"),
+    _time("resumed_at"),
+    _time("judged_from"),
+    _time("changed_at"),
+    _text("changed_by"),
+    _time("ended_at"),
+)
 
 TABLES: Final[dict[type[Record], Table]] = {
     Account: accounts,
@@ -537,6 +581,8 @@ TABLES: Final[dict[type[Record], Table]] = {
     Keeping: retention,
     Preferences: preferences,
     Tariff: tariffs,
+    Release: releases,
+    Rollout: rollouts,
 }
 # Records with documents of their own shape inside.
 _NESTED: Final = frozenset({Schedule, Rule, NoticePreferences, Managed, Tariff})
@@ -554,6 +600,8 @@ def apply(core: Connection, changes: Iterable[RecordChange]) -> None:
             core.execute(delete(table).where(_key(table) == change.key))
             if change.kind is Appearance:
                 status_log.remove(core, status_log.of_appearance(change.key))
+            elif change.kind is Rollout:
+                updates.forget(core, change.key)
         elif isinstance(change, InboxRead | InboxDropped | InboxForgotten):
             inbox.apply(core, change)
         elif isinstance(change, AuditForgotten):

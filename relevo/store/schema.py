@@ -27,6 +27,7 @@ from relevo.store import (
     timeline,
     twins,
     unclaimed,
+    updates,
     webhooks,
 )
 from relevo.store.db import core_on, make_shrinkable, metadata, open_writer
@@ -36,7 +37,7 @@ __all__ = ["HEAD", "metadata", "prepare"]
 
 log = get_logger("relevo.store")
 
-HEAD: Final = "0024"
+HEAD: Final = "0025"
 TABLES: Final = (
     journal.journal,
     latest.latest,
@@ -68,6 +69,7 @@ TABLES: Final = (
     stale.marks,
     stale.stale,
     erasing.scrubs,
+    updates.rollout_devices,
 )
 
 

@@ -35,6 +35,7 @@ from relevo.store import (
     timeline,
     twins,
     unclaimed,
+    updates,
     webhooks,
 )
 from relevo.store.db import core_on, open_writer
@@ -47,7 +48,12 @@ _VOLATILE: Final = frozenset({ev.UnclaimedReading, ev.ReadingShown})
 _STATUS: Final = frozenset({ev.StateReported, ev.StatusSet})
 # Nothing is under way any more of those that were removed before so many others.
 _GONE_MOST: Final = 10_000
-_FOLLOWED: Final = frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved}) | COMMAND_EVENTS | TWIN_EVENTS
+_FOLLOWED: Final = (
+    frozenset({ev.DeviceRegistered, ev.DeviceChanged, ev.DeviceRemoved})
+    | COMMAND_EVENTS
+    | TWIN_EVENTS
+    | updates.UPDATE_EVENTS
+)
 
 
 class Batch:
@@ -265,6 +271,7 @@ class Writer:
                         chunks.forget(connection, number)
                         inbox.remove(core, event.device)
                         webhooks.remove(core, event.device)
+                        updates.remove(core, event.device)
                         seq = self.next_seq + len(kept)
                         erasing.add(connection, Erased(DEVICE, event.device, seq, contract, (external_id,)))
                         self._note_gone(event.device, seq)
@@ -349,6 +356,7 @@ class Writer:
         became: list[TwinEvent] = []
         said: list[status_log.Line] = []
         read: list[ev.SensorsRead] = []
+        updated: list[updates.UpdateEvent] = []
         for event in slow:
             if type(event) is ev.DeviceRemoved:
                 # Whoever has its name next must not read its story, nor what this batch would still add to it.
@@ -361,6 +369,7 @@ class Writer:
                 became = [one for one in became if one.device != gone]
                 said = [one for one in said if one.device != gone]
                 read = [one for one in read if one.device != gone]
+                updated = [one for one in updated if one.device != gone]
                 continue
             if type(event) in COMMAND_EVENTS:
                 moved.append(event)  # type: ignore[arg-type]
@@ -382,6 +391,8 @@ class Writer:
                 became.append(event)  # type: ignore[arg-type]
                 if type(event) is ev.ReportedChanged:
                     said += self._appear(event)
+            if type(event) in updates.UPDATE_EVENTS and event.device in self._numbers:  # type: ignore[union-attr]
+                updated.append(event)  # type: ignore[arg-type]
             if type(event) is ev.NotificationRaised:
                 inbox.add(core, event, self._inbox_kept)
                 continue
@@ -404,6 +415,8 @@ class Writer:
             readings.add(connection, read)
         if became:
             twins.follow(connection, became)
+        if updated:
+            updates.follow(core, updated)
         if lines:
             self._timeline.add(connection, lines)
 
@@ -500,6 +513,14 @@ def timeline_line(event: ev.AnyEvent) -> timeline.Entry | None:
             return timeline.Entry(event.device, event.at, "desired_agreed", event.reason, "", keys, "", 1)
         case ev.DesiredFailed():
             return timeline.Entry(event.device, event.at, "desired_failed", "", "", _missed(event), "", 1)
+        case ev.UpdateOffered():
+            return timeline.Entry(event.device, event.at, "update_offered", "", event.rollout, event.release, "", 1)
+        case ev.UpdateReported() if event.state != "downloading":
+            kind, detail = f"update_{event.state}", f"{event.release}{': ' if event.reason else ''}{event.reason}"
+            return timeline.Entry(event.device, event.at, kind, "", event.rollout, detail, "", 1)
+        case ev.UpdateEnded():
+            kind, detail = f"update_{event.state}", f"{event.release}{': ' if event.reason else ''}{event.reason}"
+            return timeline.Entry(event.device, event.at, kind, "", event.rollout, detail, "", 1)
         case ev.UnclaimedSeen() if event.reason != "unclaimed" and not event.standing:
             detail = f"{event.contract} device {event.external_id or '(no serial)'}"
             return timeline.Entry("", event.at, "refused", event.reason, "", detail, event.address, event.count)

@@ -16,6 +16,7 @@ from relevo.mqtt.server import MqttServer
 from relevo.notifications import Notifications
 from relevo.pipeline import Pipeline
 from relevo.refusals import Refusals
+from relevo.updates import Updates
 
 
 class Figures(NamedTuple):
@@ -34,6 +35,7 @@ class Figures(NamedTuple):
     bus: Bus
     compactor: Compactor
     backups: Backups
+    updates: Updates
     # Plain and TLS, 0 where nothing listens.
     mqtt_ports: Callable[[], tuple[int, int]]
 
@@ -75,6 +77,7 @@ class Figures(NamedTuple):
             "commands": {"open": len(self.dispatch.ledger), "ended": dict(sorted(self.dispatch.ended.items()))},
             "presence": self._there(),
             "rules": self.rules.figures(),
+            "updates": self.updates.figures(),
             "notifications": self._told(),
             "memory": self.compactor.figures(),
             "backups": self.backups.figures(),

@@ -1,7 +1,8 @@
 """Contract autocore: relay boards, what they say over MQTT (sections 2, 4 and 4.3). They register over HTTP.
 
 ``autocore/devices/{uuid}/announce|status|response|telemetry|relays/state`` and ``autocore/errors/{uuid}/{type}``
-towards the server; ``command``, ``commands/…``, ``relays/set`` and ``relays/heartbeat`` below the same root back.
+towards the server; ``command``, ``commands/…``, ``relays/set`` and ``relays/heartbeat`` below the same root back. New
+firmware is asked for and told of below ``update/`` there (``docs/updates.md``).
 ``autocore/telemetry/…`` and what gateways publish on ``gateway/status`` and ``discovery/announce`` are shared topics:
 whose they are stands in the payload, or follows from who proved to be the sender.
 
@@ -21,7 +22,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from relevo.dialect import Address, Decoded, Description, Order, Said, Switch, Verdict
+from relevo.dialect import Address, Decoded, Description, Order, Said, Switch, UpdateTopics, Verdict
 from relevo.dialects.autocore import commands, relays, reports
 from relevo.domain.capabilities import RELAY, Capability, sensors
 from relevo.domain.commands import Command
@@ -34,6 +35,8 @@ from relevo.domain.events import (
     StateReported,
     TelemetryReceived,
 )
+from relevo.domain.manifests import check_asked
+from relevo.domain.rollouts import check_report
 from relevo.domain.telemetry import check_values
 from relevo.errors import FieldError, Invalid
 from relevo.wire.strict_json import loads_object
@@ -41,8 +44,9 @@ from relevo.wire.strict_json import loads_object
 PREFIX: Final = "autocore"
 """The usual root of the topics; a setting replaces it."""
 UUID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,36}")
-CHANNELS: Final = ("announce", "status", "response", "telemetry", "relays/state")
-_TO_BOARD: Final = ("command", "commands/+", "relays/set", "relays/heartbeat")
+UPDATE_CHANNELS: Final = ("update/get", "update/state")
+CHANNELS: Final = ("announce", "status", "response", "telemetry", "relays/state", *UPDATE_CHANNELS)
+_TO_BOARD: Final = ("command", "commands/+", "relays/set", "relays/heartbeat", "update/manifest", "update/image")
 TO_SWITCH: Final = ("command", "relays/set")
 """Where boards are told to switch a relay."""
 _TOPIC: Final = rf"/devices/({UUID.pattern})/({'|'.join((*CHANNELS, *TO_SWITCH, 'relays/heartbeat'))})"
@@ -130,6 +134,13 @@ class Autocore:
     def settles(self, command: Command, event: AnyEvent) -> Verdict | None:
         return commands.settles(command, event)
 
+    def update_topics(self, external_id: str) -> UpdateTopics:
+        root = f"{self._prefix}/devices/{external_id}/update"
+        return UpdateTopics(f"{root}/manifest", f"{root}/image")
+
+    def update_order(self, release: str) -> tuple[str, dict[str, Any]]:
+        return "update", {"release": release}
+
     def capabilities(self, attributes: Mapping[str, Any], known: Mapping[str, Any]) -> list[Capability]:
         keys = [f"relay_{channel}" for channel in range(1, commands.channels_of(attributes) + 1)]
         return [Capability(RELAY, key) for key in keys] + sensors(known, keys)
@@ -192,6 +203,9 @@ class Autocore:
         body = loads_object(payload)
         if channel == "relays/heartbeat":
             return _beat(uuid, body, retained)
+        if channel in UPDATE_CHANNELS and not retained:
+            asked = check_asked(body) if channel == "update/get" else check_report(body)
+            return Decoded(updates=[(_named(uuid, body), asked)])
         uuid = _named(uuid, body)
         if retained and channel not in ("announce", "status", "relays/state"):
             return Decoded(notices=[(uuid, "retained_skipped", f"a kept {channel} message is old")])

@@ -2,8 +2,8 @@
 
 Boards speak one of three dialects, which the attribute ``speech`` of a device names; ``seed`` when it says nothing.
 
-``seed``: ``ping``, ``status`` and ``relay`` (``channel`` from 1, ``state``) on ``/command``. Answers carry no
-identifier: the oldest open command of the same type and channel is meant, unless ``request_id`` comes back. ``old``:
+``seed``: ``ping``, ``status``, ``relay`` (``channel`` from 1, ``state``) and ``update`` on ``/command``. Answers carry
+no identifier: the oldest open command of the same type and channel is meant, unless ``request_id`` comes back. ``old``:
 ``relay_on`` and ``relay_off`` with channels from 0, no answer; the next status is the proof. ``v2``: ``/relays/set``,
 and ``relays/state`` is the proof. One command a channel is on its way. ``gateway``: any command with an identifier of
 its own, which its answer carries.
@@ -17,6 +17,7 @@ import msgspec
 from relevo.dialect import Order, Said, Verdict
 from relevo.domain.commands import CONFIRMED, FAILED, Command
 from relevo.domain.events import AnyEvent, DeviceAnswered, StateReported
+from relevo.domain.releases import RELEASE_LIMIT
 from relevo.errors import FieldError, Invalid
 
 SPEECH: Final = "speech"
@@ -27,7 +28,7 @@ PROTOCOL: Final = "2.2.0"
 _CHANNELS: Final = 16
 _CHANNELS_MOST: Final = 32
 _NAMES: Final = {
-    "seed": ("ping", "status", "relay"),
+    "seed": ("ping", "status", "relay", "update"),
     "old": ("relay", "status", "reboot"),
     "v2": ("relay", "status", "reset", "reboot", "ota"),
     # Whatever the gateway knows.
@@ -38,7 +39,7 @@ FUNCTIONS: Final = ("toggle", "momentary", "pulse", "timer")
 _PARAMETERS_BYTES: Final = 352
 _DELAY_MOST: Final = 3_600
 _TYPE_LIMIT: Final = 64
-_ANSWERS: Final = {"ping": "pong", "status": "status", "relay": "relay_response"}
+_ANSWERS: Final = {"ping": "pong", "status": "status", "relay": "relay_response", "update": "update"}
 _STATES: Final[dict[Any, bool]] = {True: True, False: False, "on": True, "off": False}
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -64,6 +65,12 @@ def order(name: str, params: dict[str, Any], attributes: Mapping[str, Any]) -> O
         return Order(params, "", ANSWER_MS)
     if name not in _NAMES[speech]:
         raise _wrong("command_unknown", "name", f"must be one of {', '.join(_NAMES[speech])}")
+    if name == "update":
+        _nothing_else(params, ("release",))
+        release = params.get("release")
+        if type(release) is not str or not 0 < len(release) <= RELEASE_LIMIT:
+            raise _wrong("params_invalid", "params.release", f"must be a text of 1 to {RELEASE_LIMIT} characters")
+        return Order(dict(params), name, ANSWER_MS)
     if name != "relay":
         _nothing_else(params, ("type", "delay") if speech == "v2" and name != "status" else ())
         _check_delay(params)
@@ -186,6 +193,8 @@ def _answered(command: Command, answer: dict[str, Any]) -> Verdict | None:
         return Verdict(FAILED, str(answer.get("error", "the board said no"))[:200], answer)
     if answer.get("type") != _ANSWERS.get(command.name):
         return None
+    if command.name == "update":
+        return Verdict(CONFIRMED, result=answer.get("release"))
     if command.name != "relay":
         return Verdict(CONFIRMED, result=answer.get("data", answer.get("timestamp")))
     if answer.get("channel") != command.params["channel"]:

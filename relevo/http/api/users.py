@@ -15,6 +15,7 @@ from relevo.domain.grants import Grant
 from relevo.domain.passwords import check_password
 from relevo.domain.preferences import Preferences
 from relevo.domain.records import Dropped, Kept, NameErased, Record, RecordChange
+from relevo.domain.rollouts import Rollout
 from relevo.domain.rules import Rule
 from relevo.domain.schedules import Schedule, ScheduleProgress
 from relevo.domain.webhooks import Webhook
@@ -205,12 +206,17 @@ async def delete_user(
 
 def nameless_records(wired: Services, name: str, made: list[Record]) -> list[RecordChange]:
     """What ``name`` ``made``, without that."""
-    found: list[RecordChange] = [Kept(msgspec.structs.replace(one, by=ERASED)) for one in made if type(one) is not Bulk]
+    others = [one for one in made if type(one) not in (Bulk, Rollout)]
+    found: list[RecordChange] = [Kept(msgspec.structs.replace(one, by=ERASED)) for one in others]
     for bulk in wired.bulks.all.values():
         by, reason = bulk.by == name, bulk.reason == f"by {name}"
         if by or reason:
             reason_left = f"by {ERASED}" if reason else bulk.reason
             found.append(Kept(msgspec.structs.replace(bulk, by=ERASED if by else bulk.by, reason=reason_left)))
+    for rollout in wired.updates.all.values():
+        if name in (rollout.by, rollout.changed_by):
+            maker, changer = (ERASED if one == name else one for one in (rollout.by, rollout.changed_by))
+            found.append(Kept(msgspec.structs.replace(rollout, by=maker, changed_by=changer)))
     return found
 
 
