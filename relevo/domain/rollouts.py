@@ -23,7 +23,7 @@ image is given; a board on trial goes on, because it can.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -219,6 +219,9 @@ def hears(one: Progress, word: str) -> bool:
     state = WORDS[word]
     if one.state in (UPDATED, FAILED, ROLLED_BACK, REFUSED, SKIPPED_STATE):
         return False
+    if one.state == WAITING:
+        # It has to look first; only what became of an offer made before is known without.
+        return one.attempts > 0 and state in (TRIAL, UPDATED, ROLLED_BACK)
     if one.settled:
         # Given up by the server: what it does not get any more it cannot download.
         return state != DOWNLOADING
@@ -301,6 +304,13 @@ def is_silent(rollout: Rollout, one: Progress, now: int, online_since: int) -> b
     """Whether a device that is under way, and online since then, has said nothing for too long."""
     since = max(one.changed_at, rollout.resumed_at, online_since)
     return one.state in UNDER_WAY and now >= since + rollout.patience_s * 1000
+
+
+def is_over(devices: Collection[Progress]) -> bool:
+    """Whether every device is settled. Boards of which nothing is known yet are waited for where there are no others:
+    among many there may be some that will never speak of updates."""
+    unknown = sum(one.state == SKIPPED_STATE and one.reason == "unknown_board" for one in devices)
+    return all(one.settled for one in devices) and (unknown < len(devices) or not devices)
 
 
 def outcomes(rollout: Rollout, devices: Iterable[Progress]) -> tuple[int, int]:

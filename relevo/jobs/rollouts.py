@@ -35,6 +35,7 @@ from relevo.domain.rollouts import (
     Rollout,
     changed,
     holds,
+    is_over,
     is_silent,
     too_many_failed,
 )
@@ -156,7 +157,7 @@ class Rollouts:
         if waited_for:
             return
         if rollout.wave >= len(rollout.waves):
-            if all(one.settled for one in held.values()):
+            if is_over(held.values()):
                 await self._become(rollout, now, DONE, "", "info", 1)
             return
         if rollout.wave and not rollout.wave_over_at:
