@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.releases import Release
-from relevo.errors import ConfigurationError, StoreUnavailable
+from relevo.errors import StoreUnavailable
 from relevo.files import sync, write_file
 
 if TYPE_CHECKING:
@@ -104,11 +104,11 @@ class Firmware:
     # The update key
 
     async def sign(self, data: bytes) -> bytes:
-        """The Ed25519 signature (RFC 8032) of ``data``. Raises :class:`ConfigurationError`."""
+        """The Ed25519 signature (RFC 8032) of ``data``. Raises :class:`StoreUnavailable`."""
         return (await self._update_key()).sign(data)
 
     async def public_key(self) -> bytes:
-        """The 32 bytes by which boards know what this installation signed. Raises :class:`ConfigurationError`."""
+        """The 32 bytes by which boards know what this installation signed. Raises :class:`StoreUnavailable`."""
         return (await self._update_key()).public_key().public_bytes_raw()
 
     async def _update_key(self) -> "Ed25519PrivateKey":
@@ -117,7 +117,7 @@ class Firmware:
                 try:
                     self._key = await asyncio.to_thread(self._load)
                 except (OSError, ValueError) as error:
-                    raise ConfigurationError(
+                    raise StoreUnavailable(
                         f"{self._key_file} cannot be used ({error}): restore it from a backup; boards that know its "
                         "public half take updates from no other"
                     ) from error

@@ -178,7 +178,7 @@ class Updates:
     async def manifest(self, device: Device, key: bytes) -> bytes:
         """The signed manifest for ``device``, empty when there is nothing to do; ``key`` is derived or empty.
 
-        Raises :class:`ConfigurationError` when nothing can be signed.
+        Raises :class:`StoreUnavailable` when nothing can be signed.
         """
         found = self.offer(device.id)
         if found is None or found.rollout.state != RUNNING or found.progress.state not in (OFFERED, DOWNLOADING):

@@ -1,7 +1,7 @@
 """Boards that get another firmware as docs/updates.md has it, written from their side: nothing of the server is used.
 
-They verify what a real board would: the line of signatures, HMAC under the derived key, Ed25519 when they were given the
-public key, device, board, ``issued``, size and SHA-256.
+They verify what a real board would: the line of signatures, HMAC under the derived key, Ed25519 when they were given
+the public key, device, board, ``issued``, size and SHA-256.
 """
 
 import base64

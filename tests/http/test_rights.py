@@ -69,6 +69,8 @@ EXPECTED = {
     "who may control the device": (LOGIN, HIDDEN, HIDDEN, OK, OK),
     "who may control the device, and the device with its key": (LOGIN, HIDDEN, HIDDEN, OK, OK),
     "the device with its key": (LOGIN, NO, NO, NO, NO),
+    # Asked by nobody but devices, which the key names.
+    "a device with its key": (LOGIN, NO, NO, NO, NO),
     "the device's owner": (LOGIN, HIDDEN, HIDDEN, OK, OK),
 }  # fmt: skip
 IDENTITIES = ("nobody", "viewer", "stranger", "owner", "administrator")

@@ -1,5 +1,6 @@
 """Roll-outs over HTTP: what is asked, who may, and what a page is told."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.journeys.live import Watcher, eventually
 from tests.running import RunningServer
 
 PASSWORD = "a-long-enough-one"
+_boards: list[HttpBoard] = []
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +34,16 @@ def person(server: RunningServer, name: str, role: str) -> httpx.Client:
 
 @pytest.fixture(scope="module")
 def fitter(server: RunningServer) -> Iterator[httpx.Client]:
-    with person(server, "roll-fitter", "operator") as client:
+    with contextlib.closing(person(server, "roll-fitter", "operator")) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def opened() -> Iterator[None]:
+    """Every board is switched off at the end."""
+    yield
+    while _boards:
+        _boards.pop().http.close()
 
 
 def boards(server: RunningServer, name: str, count: int, **more: Any) -> list[HttpBoard]:
@@ -41,9 +51,9 @@ def boards(server: RunningServer, name: str, count: int, **more: Any) -> list[Ht
     for n in range(count):
         answer = server.api.post("/api/v1/devices", json={"id": f"{name}-{n}", "tags": [name]})
         assert answer.status_code == 201, answer.text
-        board = HttpBoard(
-            server, f"{name}-{n}", server.canaries.plant(answer.json()["key"]), **{"board": "page"} | more
-        )
+        key = server.canaries.plant(answer.json()["key"])
+        board = HttpBoard(server, f"{name}-{n}", key, **{"board": "page"} | more)
+        _boards.append(board)
         assert board.look() is None
         found.append(board)
     return found
@@ -55,7 +65,6 @@ def body(release: str, **more: Any) -> dict[str, Any]:
 
 def test_a_preview_counts_and_keeps_nothing(server: RunningServer, api: httpx.Client, release: str, name: str) -> None:
     boards(server, name, 10)
-    boards(server, f"{name}-old", 1, boot=1)
     server.register(f"{name}-unknown")
     devices = [f"{name}-{n}" for n in range(10)] + [f"{name}-unknown"]
     found = api.post("/api/v1/rollouts/preview", json=body(release, target={"devices": devices}))
@@ -119,16 +128,10 @@ def test_a_page_is_told_everything_wave_by_wave(
         assert len({item["device"] for item in one["items"] + rest["items"]}) == 4
         assert rest["next"] is None
         assert api.post(f"{path}/cancel").json()["changed_by"] == "admin"
-        events = eventually(
-            lambda: (
-                [one for _, one in watcher.events if one.get("state") == "cancelled"][2:]
-                and [one for _, one in watcher.events]
-            ),
-            10,
-        )
-    of_first = [
-        (one["change"], one["state"]) for one in events if one["kind"] == "update" and one["device"] == first[0]
-    ]
+        watcher.wait_for(lambda one: one["kind"] == "rollout" and one["state"] == "cancelled", 10)
+        events = [one["data"] for _, one in list(watcher.events)]
+    of_updates = [one for one in events if one["kind"] == "update" and one["device"] == first[0]]
+    of_first = [(one["change"], one["state"]) for one in of_updates]
     assert of_first == [
         ("offered", "offered"), ("accepted", "downloading"), ("downloading", "downloading"), ("trial", "trial"),
         ("healthy", "updated"),
@@ -151,8 +154,8 @@ def test_an_operator_reaches_their_own_devices_and_their_own_roll_outs(
     boards(server, name, 2)
     others = f"{name}-0"
     key = fitter.post("/api/v1/devices", json={"id": f"{name}-own"}).json()["key"]
-    own = HttpBoard(server, f"{name}-own", key, board="page")
-    assert own.look() is None
+    with HttpBoard(server, f"{name}-own", key, board="page") as own:
+        assert own.look() is None
     problem(fitter.post("/api/v1/rollouts", json=body(release, target={"devices": [others]})), 422)
     problem(fitter.post("/api/v1/rollouts", json=body(release, target={"tags": [name]})), 422)
     answer = fitter.post("/api/v1/rollouts", json=body(release))
@@ -203,7 +206,8 @@ def test_whoever_is_erased_is_named_by_no_roll_out(
     server: RunningServer, api: httpx.Client, release: str, name: str
 ) -> None:
     boards(server, name, 1)
-    with person(server, f"{name}-boss", "administrator") as boss:
+    boss = person(server, f"{name}-boss", "administrator")
+    with contextlib.closing(boss):
         path = boss.post("/api/v1/rollouts", json=body(release, target={"tags": [name]})).headers["Location"]
         assert boss.post(f"{path}/pause").json()["changed_by"] == f"{name}-boss"
     assert api.delete(f"/api/v1/users/{name}-boss", params={"erase": True}).status_code == 204

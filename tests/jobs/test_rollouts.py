@@ -546,5 +546,5 @@ class Machine(RuleBasedStateMachine):
             )
 
 
-Machine.TestCase.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestRollouts = Machine.TestCase

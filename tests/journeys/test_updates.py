@@ -158,7 +158,7 @@ def test_a_water_meter_is_told_to_look(secure: RunningServer) -> None:
     upload(server, image("1.0.1", "meter"))
     device, key = claim(server, "hidrometro", "M-1")
     path = f"/api/v1/devices/{device}/commands"
-    with HttpBoard(server, device, key, identity="M-1", board="meter") as board:
+    with HttpBoard(server, device, key, identity="M-1", board="meter", version="1.0.0") as board:
         assert board.look() is None
         rollout = roll_out(server, "meter-1.0.1", {"devices": [device]})
         asked = eventually(lambda: server.api.get(path).json()["items"], 10)
