@@ -24,7 +24,7 @@ from relevo.domain.events import (
 )
 from relevo.domain.manifests import manifest, signed
 from relevo.domain.records import Dropped, Kept, RecordChange
-from relevo.domain.releases import Board, Release, board_of, needless, unfit
+from relevo.domain.releases import FIRMWARE, Board, Release, board_of, needless, unfit
 from relevo.domain.rollouts import (
     DOWNLOADING,
     OFFERED,
@@ -44,8 +44,6 @@ from relevo.firmware import Firmware
 from relevo.pipeline import Entry
 
 UPDATE_EVENTS: Final = frozenset({UpdatePlanned, UpdateOffered, UpdateReported, UpdateEnded})
-# Reported as it was before, or by a board whose roll-out is over: said once in a story, not again and again.
-_REPORTED: Final = "firmware_version"
 
 
 class Offer(NamedTuple):
@@ -237,8 +235,8 @@ class Updates:
         """A board says how far it is; nothing for what it said already."""
         now = self._clock.now_ms()
         out: list[Entry] = []
-        if report.version and report.version != device.attributes.get(_REPORTED):
-            out.append(DeviceChanged(device.id, now, {LEARNED: {_REPORTED: report.version}}, device.id))
+        if report.version and report.version != device.attributes.get(FIRMWARE):
+            out.append(DeviceChanged(device.id, now, {LEARNED: {FIRMWARE: report.version}}, device.id))
         rollout, release = self._newest.get(device.id, ("", ""))
         if release != report.release:
             rollout = ""

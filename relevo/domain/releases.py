@@ -18,6 +18,8 @@ RELEASE_LIMIT: Final = BOARD_LIMIT + 1 + VERSION_LIMIT
 NOTES_LIMIT: Final = 2_000
 BOOT_MOST: Final = 255
 MPY_MOST: Final = 255
+FIRMWARE: Final = "firmware_version"
+"""Attribute of a device: what it says that it runs."""
 FIELDS: Final = ("version", "board", "boot", "mpy", "notes")
 _BOARD: Final = re.compile(rf"[a-z0-9-]{{1,{BOARD_LIMIT}}}")
 _NUMBER: Final = r"(?:0|[1-9][0-9]*)"
@@ -73,7 +75,7 @@ class Board(msgspec.Struct, frozen=True, gc=False):
     def attributes(self) -> dict[str, Any]:
         """The same as attributes of a device; what was not said is taken away (RFC 7396)."""
         return {
-            "firmware_version": self.version,
+            FIRMWARE: self.version,
             "firmware_board": self.board,
             "firmware_boot": self.boot,
             "firmware_mpy": self.mpy,
@@ -108,7 +110,7 @@ def board_of(attributes: Mapping[str, Any]) -> Board:
 
     boot, mpy = attributes.get("firmware_boot"), attributes.get("firmware_mpy")
     return Board(
-        text("firmware_version"),
+        text(FIRMWARE),
         text("firmware_board"),
         boot if type(boot) is int else 1,
         mpy if type(mpy) is int else None,

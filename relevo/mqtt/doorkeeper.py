@@ -100,6 +100,7 @@ class Doorkeeper:
         self._own_authority = own_authority
         self._watchers = watchers
         self._anonymous = self._nobody()
+        self._updatable = frozenset(name for name, one in dialects.items() if isinstance(one, Updatable))
 
     def _nobody(self) -> Principal:
         chosen, each = tuple(self._settings.anonymous_topics), self._dialects.values()
@@ -122,7 +123,7 @@ class Doorkeeper:
         device = self._registry.get(principal.device)
         if device is None or certificate is not None or not principal.credential or not connect.password:
             return b""
-        return derived(connect.password) if isinstance(self._dialects[device.contract], Updatable) else b""
+        return derived(connect.password) if device.contract in self._updatable else b""
 
     @property
     def watched(self) -> bool:

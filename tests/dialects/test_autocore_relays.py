@@ -124,3 +124,34 @@ def test_what_a_client_tells_a_board_about_a_relay_is_understood_in_every_dialec
     payload: dict[str, Any], relay: tuple[int, bool | None] | None
 ) -> None:
     assert relay_in(payload) == relay
+
+
+def test_a_board_asks_for_firmware_and_tells_of_it_below_its_own_root() -> None:
+    root = "autocore/devices/u-1"
+    publish, subscribe = dialect.device_filters("u-1")
+    for channel, payload in (
+        ("get", b'{"want":"manifest","version":"1.0.0","board":"relay"}'),
+        ("state", b'{"release":"relay-1.1.0","state":"healthy"}'),
+    ):
+        address = dialect.address(f"{root}/update/{channel}")
+        assert address is not None
+        assert f"{root}/update/{channel}" in publish
+        ((uuid, _),) = dialect.decode(address, payload, 0, False).updates
+        assert uuid == "u-1"
+        # A message that a broker kept is no question.
+        assert dialect.decode(address, payload, 0, True).updates == []
+        with pytest.raises(Invalid):
+            dialect.decode(address, b"{}", 0, False)
+    assert {f"{root}/update/manifest", f"{root}/update/image"} <= set(subscribe)
+    assert dialect.update_topics("u-1") == (f"{root}/update/manifest", f"{root}/update/image")
+
+
+def test_a_seed_board_is_told_to_look_and_older_ones_are_not() -> None:
+    name, params = dialect.update_order("relay-1.1.0")
+    assert dialect.order(name, params, {}).params == {"release": "relay-1.1.0"}
+    for speech in ("old", "v2"):
+        with pytest.raises(Invalid):
+            dialect.order(name, params, {"speech": speech})
+    for wrong in ({}, {"release": ""}, {"release": 1}, {"release": "x", "more": 1}):
+        with pytest.raises(Invalid):
+            dialect.order(name, wrong, {})

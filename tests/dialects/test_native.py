@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relevo.dialects.native import Native, Options, configure, dialect
+from relevo.dialects.native import CHANNELS, Native, Options, configure, dialect
 from relevo.domain.events import TelemetryReceived
 from relevo.domain.telemetry import TelemetryLimits
 from relevo.errors import Invalid
@@ -18,18 +18,20 @@ def body(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-@pytest.mark.parametrize("channel", ["telemetry", "state", "event", "response", "status"])
+@pytest.mark.parametrize("channel", ["telemetry", "state", "event", "response", "status", "update/get", "update/state"])
 def test_a_devices_rights_are_its_own_topics_alone(channel: str) -> None:
     publish, subscribe = dialect.device_filters("d1")
     topic = f"relevo/d1/{channel}"
     assert any(matches(one, topic) for one in publish)
     assert any(matches(one, topic) for one in dialect.filters())
     assert not any(matches(one, f"relevo/d2/{channel}") for one in (*publish, *subscribe))
-    assert subscribe == ("relevo/d1/command", "relevo/d1/desired")
+    assert subscribe == (
+        "relevo/d1/command", "relevo/d1/desired", "relevo/d1/update/manifest", "relevo/d1/update/image",
+    )  # fmt: skip
     assert dialect.address(topic) is not None
 
 
-@given(st.binary(max_size=60), st.sampled_from(["telemetry", "state", "event", "response", "status"]), st.booleans())
+@given(st.binary(max_size=60), st.sampled_from(CHANNELS), st.booleans())
 def test_any_payload_is_decoded_or_refused(payload: bytes, channel: str, retained: bool) -> None:
     address = dialect.address(f"relevo/d1/{channel}")
     assert address is not None

@@ -170,6 +170,14 @@ def test_a_report_about_what_was_never_offered_is_only_a_line_in_the_story(
     assert "update_healthy" in kinds
 
 
+def test_the_fleet_is_filtered_by_what_it_runs(server: RunningServer, api: httpx.Client, name: str) -> None:
+    with HttpBoard(server, name, server.register(name), version="7.7.7-only.here") as board:
+        assert board.look() is None
+    found = api.get("/api/v1/devices", params={"firmware": "7.7.7-only.here"}).json()
+    assert [one["id"] for one in found["items"]] == [name]
+    assert api.get("/api/v1/devices/facets").json()["firmware"]["7.7.7-only.here"] == 1
+
+
 def test_the_key_may_stand_in_either_header(server: RunningServer, name: str) -> None:
     key = server.register(name)
     params = {"version": "1.0.0", "board": "relay"}

@@ -118,6 +118,7 @@ def test_facets_count_what_each_choice_would_show(person: httpx.Client, fleet: l
         "type": {"t0": 2, "t1": 2, "t2": 2},
         "site": {"s0": 3, "s1": 3},
         "online": found["online"],
+        "firmware": {},
         "total": 6,
     }
     assert sum(found["online"].values()) == 6

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import paho.mqtt.client as mqtt
 import pytest
 
 from tests.boards import HttpBoard, MqttBoard, image
@@ -358,3 +359,59 @@ def test_a_board_that_never_said_what_it_is_comes_in_when_it_does(secure: Runnin
         eventually(lambda: now(server, rollout)["waves_begun"] == 1, 10)
         assert eventually(board.update, 10)
         assert states(server, rollout) == {"shy-1": "updated"}
+
+
+def test_nobody_gets_firmware_without_a_credential_of_their_own(lab: RunningServer) -> None:
+    name = "lab-board"
+    register(lab, name)
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", lab.mqtt_port)
+    client.loop_start()
+    asked = json.dumps({"want": "manifest", "version": "1.0.0", "board": "relay"})
+    client.publish(f"relevo/{name}/update/get", asked, qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+    story = f"/api/v1/devices/{name}/timeline"
+    eventually(lambda: "update_unproven" in [one["reason"] for one in lab.api.get(story).json()["items"]], 5)
+    assert "firmware_board" not in lab.api.get(f"/api/v1/devices/{name}").json()["attributes"]
+
+
+def test_a_board_with_another_key_is_signed_for_with_that(secure: RunningServer) -> None:
+    server = secure
+    upload(server, image("1.4.0", "rotated"))
+    old = register(server, "rotated-1")
+    with MqttBoard(server, "rotated-1", old, board="rotated") as board:
+        assert board.look() is None
+        roll_out(server, "rotated-1.4.0", {"devices": ["rotated-1"]})
+        board.commands.get(timeout=10)
+        answer = server.api.post("/api/v1/devices/rotated-1/credentials/key/rotate", json={"grace_s": 600})
+        assert answer.status_code == 200, answer.text
+        # The connection is still the one that the old key opened.
+        assert board.look() is not None
+    board.key = server.canaries.plant(answer.json()["key"])
+    with MqttBoard(server, "rotated-1", board.key, board="rotated") as again:
+        assert again.look() is not None
+    with HttpBoard(server, "rotated-1", old, board="rotated") as third:
+        assert third.look() is not None
+        third.key = board.key
+        with pytest.raises(AssertionError, match="signature"):
+            third.look()
+
+
+def test_a_board_that_asks_badly_is_told_in_its_story_and_nothing_else_is_lost(secure: RunningServer) -> None:
+    server = secure
+    with MqttBoard(server, "clumsy-1", register(server, "clumsy-1")) as board:
+        for body in ({"want": "image", "release": "x", "offset": -1, "length": 64}, {"want": "x"}, {}):
+            board.say("update/get", body)
+        board.say("update/state", {"release": "relay-1.4.0", "state": "fine"})
+        board.say("telemetry", {"temperature": 21.5})
+        assert board.look() is None
+    path = "/api/v1/devices/clumsy-1/timeline"
+
+    def told() -> int:
+        lines = server.api.get(path).json()["items"]
+        return sum(one["count"] for one in lines if one["reason"] == "update_malformed")
+
+    # The same thing is told once a second at most, with how often it was.
+    eventually(lambda: told() == 4, 10)
+    assert server.api.get("/api/v1/devices/clumsy-1/latest").json()["temperature"]["value"] == 21.5

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from relevo.domain.accounts import Identity, Role
 from relevo.domain.devices import Device, is_claimed
+from relevo.domain.releases import FIRMWARE
 from relevo.errors import FieldError, Invalid
 from relevo.http.api.devices import DeviceOut, render
 from relevo.http.api.paging import decode_cursor, encode_cursor
@@ -25,7 +26,7 @@ router = APIRouter(prefix="/api/v1", tags=["devices"])
 
 _FIELDS: Final = frozenset(DeviceOut.model_fields)
 _HEAVY: Final = frozenset({"latest", "attributes"})
-_FACETS: Final = ("contract", "tag", "type", "site", "online")
+_FACETS: Final = ("contract", "tag", "type", "site", "online", "firmware")
 _encode: Final = msgspec.json.Encoder().encode
 
 Text = Annotated[str, Query(max_length=128)]
@@ -66,6 +67,7 @@ class Facets(BaseModel):
     type: dict[str, int]
     site: dict[str, int]
     online: dict[str, int]
+    firmware: dict[str, int] = Field(description="Versions, of devices that say one.")
     total: int
 
 
@@ -81,6 +83,7 @@ class Filter(BaseModel):
     site: str = Field(default="", max_length=128)
     owner: str = Field(default="", max_length=128)
     online: StrictBool | None = None
+    firmware: str = Field(default="", max_length=128, description="The version that it says it runs.")
     silent_s: StrictInt | None = Field(default=None, ge=0, le=1_000_000_000)
 
 
@@ -92,6 +95,7 @@ async def _asked_for(
     online: bool | None = None,
     of_type: Annotated[str, Query(alias="type", max_length=128)] = "",
     owner: Text = "",
+    firmware: Annotated[str, Query(max_length=128, description="The version that it says it runs.")] = "",
     silent_s: Annotated[
         int | None, Query(ge=0, le=1_000_000_000, description="No reading for so many seconds, or never one.")
     ] = None,
@@ -104,6 +108,7 @@ async def _asked_for(
         site=site,
         owner=owner,
         online=online,
+        firmware=firmware,
         silent_s=silent_s,
     )
 
@@ -136,6 +141,8 @@ def _filters(wired: Services, wanted: Filter) -> list[_Asked]:
         found.append(_Asked("site", lambda one: one.site == wanted.site))
     if wanted.owner:
         found.append(_Asked("owner", lambda one: one.owner == wanted.owner))
+    if wanted.firmware:
+        found.append(_Asked("firmware", lambda one: one.attributes.get(FIRMWARE) == wanted.firmware))
     if wanted.online is not None:
         found.append(_Asked("online", lambda one: wired.presence.online(one.id) is wanted.online))
     if wanted.search:
@@ -299,6 +306,9 @@ def _counted(wired: Services, name: str, devices: list[Device]) -> dict[str, int
     found: Counter[str]
     if name == "tag":
         found = Counter(tag for one in devices for tag in one.tags)
+    elif name == "firmware":
+        said = (one.attributes.get(FIRMWARE) for one in devices)
+        found = Counter(one for one in said if isinstance(one, str) and one)
     elif name == "online":
         online = sum(map(wired.presence.online, (one.id for one in devices)))
         found = Counter({"true": online, "false": len(devices) - online})
