@@ -43,6 +43,8 @@ app.add_typer(cli_command.app)
 app.add_typer(cli_signing.app)
 app.add_typer(cli_backup.app)
 app.add_typer(cli_history.app)
+# One group: what is made of the firmware here, and what the server does with it.
+cli_firmware.app.add_typer(cli_flash.files)
 app.add_typer(cli_firmware.root)
 app.add_typer(cli_flash.app)
 

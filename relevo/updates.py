@@ -204,7 +204,7 @@ class Updates:
         if one.state == SKIPPED_STATE:
             if why:
                 return out
-            wave = len(rollout.waves)
+            wave, why = len(rollout.waves), needless(release, board, rollout.older)
             out.append(UpdatePlanned(device.id, now, rollout.id, release.id, wave))
         elif one.state != WAITING:
             return out
