@@ -22,7 +22,13 @@ router = APIRouter(prefix="/api/v1/firmware", tags=["firmware"])
 RELEASES_MOST: Final = 500
 _TAR: Final = "application/x-tar"
 _BINARY: Final[dict[str, Any]] = {_TAR: {"schema": {"type": "string", "format": "binary"}}}
-_UPLOAD: Final[dict[str, Any]] = {"requestBody": {"required": True, "content": _BINARY}}
+# Whatever its type is said to be: it is known by its bytes.
+_UPLOAD: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 _IMAGE: Final[dict[int | str, dict[str, Any]]] = {200: {"description": "The image", "content": _BINARY}}
 Id = Annotated[str, Path(max_length=RELEASE_LIMIT)]
 
