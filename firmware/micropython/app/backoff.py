@@ -1,24 +1,25 @@
-"""How long to wait before the next attempt: full jitter, so that a fleet does not come back all at once."""
+"""How long to wait before the next attempt: full jitter, so that a fleet does not come back all at once.
+
+Loaded when it is needed: what has to be remembered in between is one number, the bound of the next wait.
+"""
+
+import os
+
+LEAST_MS = 1000
+MOST_MS = 60000
 
 
-class Backoff:
-    """``rand(n)`` gives a whole number from 0 to ``n - 1``; ``least`` and ``most`` bound the longest wait, in ms."""
+def noise(n):
+    """A whole number from 0 to ``n - 1``."""
+    return int.from_bytes(os.urandom(4), "big") % n
 
-    def __init__(self, rand, least=1000, most=60000):
-        self._rand = rand
-        self._least = least
-        self._most = most
-        self._cap = least
 
-    def next(self):
-        """Milliseconds, up to a bound that doubles with each call."""
-        wait = 1 + self._rand(self._cap)
-        self._cap = min(self._most, self._cap * 2)
-        return wait
+def after(bound, rand=noise):
+    """Milliseconds to wait, at most ``bound`` (:data:`LEAST_MS` when 0), and the bound of the wait after that."""
+    bound = bound or LEAST_MS
+    return 1 + rand(bound), min(MOST_MS, bound * 2)
 
-    def slow(self):
-        """Milliseconds after a refusal, which asking sooner does not change: from half of the longest wait on."""
-        return self._most // 2 + self._rand(self._most // 2)
 
-    def reset(self):
-        self._cap = self._least
+def slow(rand=noise):
+    """Milliseconds after a refusal, which asking sooner does not change."""
+    return MOST_MS // 2 + rand(MOST_MS // 2)

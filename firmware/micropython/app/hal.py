@@ -39,11 +39,14 @@ def watchdog(ms):
     return machine.WDT(timeout=ms).feed
 
 
-def output(number, low):
-    """A function that switches pin ``number``, which is on at a low level when ``low``; it is off from here on."""
-    # With its value in the call: the pin must not be the other way round for a moment.
-    pin = machine.Pin(number, machine.Pin.OUT, value=1 if low else 0)
-    return lambda on: pin.value(1 if bool(on) != low else 0)
+def outputs(numbers, low):
+    """A function of an index into ``numbers`` and whether that pin is on, which is a low level when ``low``.
+
+    All are off from here on.
+    """
+    # With their values in the call: a pin must not be the other way round for a moment.
+    pins = [machine.Pin(number, machine.Pin.OUT, value=int(low)) for number in numbers]
+    return lambda index, on: pins[index].value(int(bool(on) != low))
 
 
 def reads(number):

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-import net
+
+from late import late
+
 
 PIECE = 512
 _HEAD = 2048
@@ -90,13 +92,13 @@ async def _request(method, url, body, headers, timeout, sink, limit):
         head += "Content-Length: %d\r\n" % len(body)
     if "\r" in path or "\n" in path or " " in path:
         raise OSError("not an address")
-    reader, writer = await net.connect(host, port, secure, timeout)
+    reader, writer = await late("net").connect(host, port, secure, timeout)
     try:
         writer.write(head.encode() + b"\r\n" + (body or b""))
         await writer.drain()
         return await _answer(_Body(reader, timeout), sink, limit, method == "HEAD")
     finally:
-        await net.close(writer)
+        await late("net").close(writer)
 
 
 async def _answer(body, sink, limit, bare):

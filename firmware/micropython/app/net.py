@@ -17,7 +17,8 @@ async def connect(host, port, secure=False, timeout=10):
         try:
             sock.connect(address[-1])
         except OSError as problem:
-            if problem.errno not in (11, 36, 115, 119):
+            # In progress: Linux, ESP32, macOS.
+            if problem.errno not in (115, 119, 36):
                 raise
         poll = select.poll()
         poll.register(sock, select.POLLOUT)
@@ -31,14 +32,34 @@ async def connect(host, port, secure=False, timeout=10):
         else:
             raise OSError("timed out")
         if secure:
-            import trust
+            from late import late
 
-            sock = trust.wrap(sock, host)
-        if hasattr(asyncio, "open_unix_connection"):
-            return await asyncio.open_connection(sock=sock)
-        stream = asyncio.StreamReader(sock)
-        return stream, stream
+            sock = late("trust").wrap(sock, host)
+        return await streams(sock)
     except BaseException:
+        sock.close()
+        raise
+
+
+async def streams(sock):
+    """Reader and writer of a socket that is connected."""
+    if hasattr(asyncio, "open_unix_connection"):
+        return await asyncio.open_connection(sock=sock)
+    stream = asyncio.StreamReader(sock)
+    return stream, stream
+
+
+def listen(port):
+    """A socket that takes connections. Raises OSError."""
+    address = socket.getaddrinfo("0.0.0.0", port, 0, socket.SOCK_STREAM)[0]
+    sock = socket.socket(address[0], address[1], address[2])
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address[-1])
+        sock.listen(4)
+        return sock
+    except OSError:
         sock.close()
         raise
 
@@ -48,5 +69,5 @@ async def close(writer):
     try:
         writer.close()
         await writer.wait_closed()
-    except (OSError, AttributeError):
+    except OSError:
         pass

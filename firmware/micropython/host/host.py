@@ -74,14 +74,15 @@ def watchdog(ms):
     return lambda: alarm(ms // 1000)
 
 
-def output(number, low):
-    def switch(on):
+def outputs(numbers, low):
+    def switch(index, on):
         level = 1 if bool(on) != low else 0
-        if _levels.get(number) != level:
-            _levels[number] = level
+        if _levels.get(numbers[index]) != level:
+            _levels[numbers[index]] = level
             _keep("pins.json", json.dumps({str(one): _levels[one] for one in _levels}))
 
-    switch(False)
+    for index in range(len(numbers)):
+        switch(index, False)
     return switch
 
 

@@ -1,0 +1,33 @@
+"""The settings of a board of contract autocore (section 7), as :mod:`store` wants them."""
+
+# Usual value, and the longest text or highest number.
+FIELDS = {
+    "device_uuid": ("", 36),
+    "device_id": ("", 64),
+    "device_name": ("", 64),
+    "wifi_ssid": ("", 32),
+    "wifi_password": ("", 63),
+    "backend_ip": ("", 63),
+    "backend_port": (8081, 65535),
+    "backend_tls": (False, 0),
+    "mqtt_broker": ("", 63),
+    "mqtt_port": (1883, 65535),
+    "mqtt_tls": (False, 0),
+    "mqtt_username": (None, 64),
+    "mqtt_password": (None, 128),
+    "mqtt_topic_prefix": ("autocore", 31),
+    "mqtt_connected": (False, 0),
+    "backend_registered": (False, 0),
+    "last_mqtt_config_check": (0, 4294967295),
+    "relay_channels": (16, 32),
+    "configured": (False, 0),
+    # What the server gives a board beside its contract: with it the board gets credentials of its own.
+    "device_token": ("", 128),
+    # Of the set-up's network and of the board's page.
+    "page_password": ("", 63),
+}
+SECRETS = ("wifi_password", "mqtt_password", "device_token", "page_password")
+PASSING = ("mqtt_connected", "last_mqtt_config_check")
+OLDER = {"mqtt_user": "mqtt_username", "mqtt_registered": "backend_registered"}
+# Who the board is, and what is connected to it: kept when everything else is forgotten.
+LASTING = ("device_uuid", "device_id", "relay_channels", "page_password")

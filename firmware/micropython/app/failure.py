@@ -1,0 +1,14 @@
+"""How a failure that nobody expected is told."""
+
+import sys
+
+
+def tell(problem, log, text):
+    """Say it, and where it happened."""
+    log("failure:", text)
+    if hasattr(sys, "print_exception"):
+        sys.print_exception(problem)
+    else:
+        import traceback
+
+        traceback.print_exception(problem)

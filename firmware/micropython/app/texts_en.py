@@ -1,0 +1,25 @@
+"""The page's words in English."""
+
+TEXTS = {
+    "lang": "en",
+    "state": "State",
+    "connected": "connected",
+    "disconnected": "disconnected",
+    "settings": "Settings",
+    "password": "Password of this board",
+    "wifi_ssid": "Wi-Fi network",
+    "wifi_password": "Wi-Fi password (empty: unchanged)",
+    "backend_ip": "Server",
+    "backend_port": "Port",
+    "device_name": "Name",
+    "save": "Save",
+    "saved": "Saved.",
+    "not_saved": "Not saved",
+    "restart": "Restart",
+    "restarting": "Restarting.",
+    "reset": "Forget everything",
+    "forgotten": "Everything is forgotten.",
+    "wrong": "Wrong password.",
+    "again": "This form is old: send it again.",
+    "wait": "Too many wrong passwords: wait a minute.",
+}

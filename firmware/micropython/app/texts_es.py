@@ -1,0 +1,25 @@
+"""The page's words in Spanish."""
+
+TEXTS = {
+    "lang": "es",
+    "state": "Estado",
+    "connected": "conectado",
+    "disconnected": "desconectado",
+    "settings": "Ajustes",
+    "password": "Contraseña de esta placa",
+    "wifi_ssid": "Red Wi-Fi",
+    "wifi_password": "Contraseña de la red (vacía: sin cambios)",
+    "backend_ip": "Servidor",
+    "backend_port": "Puerto",
+    "device_name": "Nombre",
+    "save": "Guardar",
+    "saved": "Guardado.",
+    "not_saved": "No se guardó",
+    "restart": "Reiniciar",
+    "restarting": "Reiniciando.",
+    "reset": "Olvidar todo",
+    "forgotten": "Todo está olvidado.",
+    "wrong": "Contraseña incorrecta.",
+    "again": "Este formulario es antiguo: envíelo otra vez.",
+    "wait": "Demasiadas contraseñas incorrectas: espere un minuto.",
+}

@@ -1,0 +1,25 @@
+"""The page's words in Portuguese."""
+
+TEXTS = {
+    "lang": "pt",
+    "state": "Estado",
+    "connected": "conectado",
+    "disconnected": "desconectado",
+    "settings": "Configurações",
+    "password": "Senha desta placa",
+    "wifi_ssid": "Rede Wi-Fi",
+    "wifi_password": "Senha da rede (vazia: sem mudança)",
+    "backend_ip": "Servidor",
+    "backend_port": "Porta",
+    "device_name": "Nome",
+    "save": "Salvar",
+    "saved": "Salvo.",
+    "not_saved": "Não foi salvo",
+    "restart": "Reiniciar",
+    "restarting": "Reiniciando.",
+    "reset": "Esquecer tudo",
+    "forgotten": "Tudo foi esquecido.",
+    "wrong": "Senha incorreta.",
+    "again": "Este formulário é antigo: envie outra vez.",
+    "wait": "Muitas senhas incorretas: espere um minuto.",
+}

@@ -1,0 +1,49 @@
+"""What the application takes of the heap while it runs: ``micropython heap.py FLASH APP SECONDS``.
+
+Prints a line of JSON after so many seconds online: bytes after a collection, less what interpreter and host take.
+"""
+
+import gc
+import json
+import os
+import sys
+
+import host
+
+sys.modules["hal"] = host
+os.chdir(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+# What the stand-in for the pins remembers is no part of a board.
+with open("profile.json") as file:
+    host.outputs(json.load(file)["pins"]["relays"], True)
+gc.collect()
+before = gc.mem_alloc()
+
+import asyncio
+
+gc.collect()
+of_asyncio = gc.mem_alloc() - before
+
+import app
+
+
+async def measure():
+    while app.board.state != "online":
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(int(sys.argv[3]))
+    # Twice: the stack keeps what it saw last.
+    gc.collect()
+    await asyncio.sleep(0)
+    gc.collect()
+    taken = gc.mem_alloc() - before
+    print(json.dumps({"heap": taken, "asyncio": of_asyncio, "free": gc.mem_free(), "before": before}))
+    sys.exit(0)
+
+
+async def main():
+    board = app.prepare()
+    board.later(measure)
+    await board.run()
+
+
+asyncio.run(main())
