@@ -11,7 +11,8 @@ whose they are stands in the payload, or follows from who proved to be the sende
 **announce** says that the board is there. **status** says so too, or that it is gone, and its figures (``uptime``,
 ``wifi_rssi``, ``free_memory`` under these names or their aliases) are readings; ``relay_states`` is reported state. An
 empty announce or status clears a retained message and means nothing. **telemetry** is a flat object; nested ones are
-flattened with dots, ``{"value", "unit"}`` is one value. **response** is an answer, **relays/state** reported state.
+flattened with dots, ``{"value", "unit"}`` is one value; whole numbers ``boot`` and ``seq`` together number it, and
+``age_ms`` says how long ago it was taken. **response** is an answer, **relays/state** reported state.
 
 **Which generation a board is** follows from what it publishes (section 1) and is remembered as its attribute
 ``speech``: :mod:`relevo.dialects.autocore.reports`. Commands to boards:
@@ -54,6 +55,8 @@ _ERRORS: Final = rf"/errors/({UUID.pattern})/([A-Za-z0-9_.:-]{{1,64}})"
 _SHARED: Final = {"gateway/status": "gateway", "discovery/announce": "announce", "telemetry/relays/data": "relays/data"}
 # Where a shared topic's payload says whose it is.
 _NAMES: Final = ("uuid", "device_uuid", "source_uuid", "board_id", "device_id")
+# A year: longer than that no board keeps a reading.
+_AGE_MOST_MS: Final = 366 * 86_400_000
 ATTRIBUTES: Final = (
     "mac_address",
     "ip_address",
@@ -219,7 +222,8 @@ class Autocore:
         elif channel == "telemetry":
             if not address.external_id:
                 body = {name: value for name, value in body.items() if name not in _NAMES}
-            events += _readings(reports.flat(body, units), received_ms, uuid, decoded)
+            number = _numbered(body) if address.external_id else None
+            events += _readings(reports.flat(body, units), received_ms, uuid, decoded, number)
             if not events and not decoded.refused:
                 raise Invalid("reading_empty", "the reading has no values")
             stored = [event.values for event in events if isinstance(event, TelemetryReceived)]
@@ -303,11 +307,37 @@ def _status(body: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded,
     return events
 
 
-def _readings(values: dict[str, Any], received_ms: int, uuid: str, decoded: Decoded) -> list[AnyEvent]:
+def _readings(
+    values: dict[str, Any],
+    received_ms: int,
+    uuid: str,
+    decoded: Decoded,
+    number: tuple[int, int, int | None] | None = None,
+) -> list[AnyEvent]:
     kept, refused = check_values(values)
     decoded.refused += [(uuid, problem) for problem in refused]
-    # The board's clock counts from its start or from 2000 and says nothing about when.
-    return [TelemetryReceived("", received_ms, "server", received_ms, kept)] if kept else []
+    if not kept:
+        return []
+    if number is None:
+        # The board's clock counts from its start or from 2000 and says nothing about when.
+        return [TelemetryReceived("", received_ms, "server", received_ms, kept)]
+    boot, seq, age = number
+    source = "server" if age is None else "repaired"
+    return [TelemetryReceived("", received_ms - (age or 0), source, received_ms, kept, boot, seq)]
+
+
+def _numbered(body: dict[str, Any]) -> tuple[int, int, int | None] | None:
+    """Takes ``boot``, ``seq`` and ``age_ms`` out of telemetry whose board numbers it; they are series otherwise.
+
+    The age is that of the reading when it was sent: a board without a clock knows how long it had to keep it.
+    """
+    if not all(type(body.get(name)) is int and 0 <= body[name] < 1 << 63 for name in ("boot", "seq")):
+        return None
+    age = body.get("age_ms")
+    known = type(age) is int and 0 <= age <= _AGE_MOST_MS
+    if known:
+        del body["age_ms"]
+    return body.pop("boot"), body.pop("seq"), age if known else None
 
 
 def configure(options: Mapping[str, Any]) -> Autocore:
