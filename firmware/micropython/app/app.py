@@ -55,13 +55,7 @@ class App:
 
     def later(self, make):
         """Run ``make()`` beside everything else; what it raises is told."""
-        asyncio.create_task(self.beside(make))
-
-    async def beside(self, make):
-        try:
-            await make()
-        except Exception as problem:
-            self.sup.failed("beside", problem)
+        asyncio.create_task(late("failure").beside(self.sup, make))
 
     def changed(self):
         """Settings changed: what hangs on them begins anew."""

@@ -12,3 +12,11 @@ def tell(problem, log, text):
         import traceback
 
         traceback.print_exception(problem)
+
+
+async def beside(sup, make):
+    """Run ``make()`` to its end; what it raises is counted and told."""
+    try:
+        await make()
+    except Exception as problem:
+        sup.failed("beside", problem)

@@ -94,8 +94,12 @@ async def _request(method, url, body, headers, timeout, sink, limit):
         raise OSError("not an address")
     reader, writer = await late("net").connect(host, port, secure, timeout)
     try:
-        writer.write(head.encode() + b"\r\n" + (body or b""))
-        await writer.drain()
+        try:
+            writer.write(head.encode() + b"\r\n" + (body or b""))
+            await writer.drain()
+        except ValueError as problem:
+            # What MicroPython says of a certificate that it does not accept.
+            raise OSError(str(problem).strip())
         return await _answer(_Body(reader, timeout), sink, limit, method == "HEAD")
     finally:
         await late("net").close(writer)

@@ -6,7 +6,6 @@ What is said is put into one buffer and leaves in :meth:`Client.flush`; nothing 
 
 import time
 
-from late import late
 from micropython import const
 
 # An acknowledgement or a sign of life that takes longer means that nobody is there.
@@ -141,16 +140,3 @@ class Client:
             self.asked = None
         else:
             raise OSError("unexpected packet")
-
-    async def close(self, politely=False):
-        """End the connection; ``politely`` the last will is not told."""
-        self.up = False
-        writer, self.writer, self.read = self.writer, None, None
-        if writer is not None:
-            if politely:
-                try:
-                    writer.write(b"\xe0\x00")
-                    await writer.drain()
-                except OSError:
-                    pass
-            await late("net").close(writer)

@@ -37,11 +37,40 @@ async def connect(
     try:
         await asyncio.wait_for(_greet(client, ident, user, password, will, topics), timeout)
     except BaseException as problem:
-        await client.close()
+        await close(client)
         if isinstance(problem, (EOFError, asyncio.TimeoutError)):
             raise OSError("the broker does not answer")
+        if isinstance(problem, ValueError):
+            # What MicroPython says of a certificate that it does not accept.
+            raise OSError(str(problem).strip())
         raise
     client.up = True
+
+
+async def close(client, politely=False):
+    """End a connection; ``politely`` the last will is not told."""
+    client.up = False
+    writer, client.writer, client.read = client.writer, None, None
+    if writer is not None:
+        if politely:
+            try:
+                writer.write(b"\xe0\x00")
+                await writer.drain()
+            except OSError:
+                pass
+        await late("net").close(writer)
+
+
+async def end(session, politely=False):
+    """Close what a ``session`` has open; what was not acknowledged leaves again."""
+    client, session.client = session.client, None
+    task, session.task = session.task, None
+    if task is not None:
+        task.cancel()
+    if client is not None:
+        for entry in session.app.outbox.head:
+            entry[5] = 0
+        await close(client, politely)
 
 
 async def _greet(client, ident, user, password, will, topics):

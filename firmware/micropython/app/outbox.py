@@ -68,8 +68,3 @@ class Outbox:
                 break
         if self.file is not None and not self.head:
             late("spill").done(self)
-
-    def lost(self):
-        """The connection ended: what was on its way leaves again."""
-        for entry in self.head:
-            entry[5] = 0

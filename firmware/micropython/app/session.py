@@ -55,13 +55,7 @@ class Session:
 
     async def end(self, politely=False):
         """Close what is open."""
-        client, self.client = self.client, None
-        task, self.task = self.task, None
-        if task is not None:
-            task.cancel()
-        if client is not None:
-            self.app.outbox.lost()
-            await client.close(politely)
+        await late("mqopen").end(self, politely)
 
     async def live(self):
         """Until the connection ends, which raises OSError or :class:`mq.Refused`, or everything has to begin anew."""

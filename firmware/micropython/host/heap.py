@@ -1,4 +1,4 @@
-"""What the application takes of the heap while it runs: ``micropython heap.py FLASH APP SECONDS``.
+"""What the application takes of the heap while it runs: ``micropython heap.py FLASH APP SECONDS``, ``APP`` within ``FLASH``.
 
 Prints a line of JSON after so many seconds online: bytes after a collection, less what interpreter and host take.
 """
