@@ -94,6 +94,16 @@ class Board:
         self.starts += 1
         return self
 
+    def prompt(self, code: str) -> list[Any]:
+        """What ``code`` prints at the board's prompt, line by line, each of it JSON; ``app`` and ``board`` are there."""
+        line = [str(MICROPYTHON[self.bits]), "-X", f"heapsize={HEAP}"]
+        file = self.flash.parent / f"{self.flash.name}-prompt.py"
+        file.write_text(code)
+        line += [str(HOST / "prompt.py"), str(self.flash), str(self.app), str(file)]
+        told = subprocess.run(line, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        assert told.returncode == 0, told.stdout + told.stderr
+        return [json.loads(line[2:]) for line in told.stdout.splitlines() if line.startswith("> ")]
+
     def kill(self) -> None:
         """Take its power away."""
         process, self.process = self.process, None
@@ -186,7 +196,8 @@ def interpreters() -> dict[str, list[str]]:
     found = {"cpython": ["python"]}
     for bits, program in MICROPYTHON.items():
         if program.exists():
-            found[f"micropython{bits}"] = [str(program), "-X", f"heapsize={HEAP}"]
+            # Suites are compiled on the heap, and everything there is twice as wide with 64 bits.
+            found[f"micropython{bits}"] = [str(program), "-X", f"heapsize={bits * 5}k"]
     if len(found) == 1 and shutil.which("node"):
         found["webassembly"] = ["node"]
     return found

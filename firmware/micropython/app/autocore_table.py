@@ -28,6 +28,20 @@ FIELDS = {
 }
 SECRETS = ("wifi_password", "mqtt_password", "device_token", "page_password")
 PASSING = ("mqtt_connected", "last_mqtt_config_check")
-OLDER = {"mqtt_user": "mqtt_username", "mqtt_registered": "backend_registered"}
+_OLDER = {"mqtt_user": "mqtt_username", "mqtt_registered": "backend_registered"}
 # Who the board is, and what is connected to it: kept when everything else is forgotten.
 LASTING = ("device_uuid", "device_id", "relay_channels", "page_password")
+
+
+def older(kept):
+    """Bring what a former firmware kept under today's names; whether there was anything."""
+    moved = False
+    for name in _OLDER:
+        if name in kept:
+            kept.setdefault(_OLDER[name], kept.pop(name))
+            moved = True
+    states = kept.pop("relay_states", None)
+    if isinstance(states, (list, dict)) and states:
+        kept.setdefault("relay_channels", len(states))
+        moved = True
+    return moved

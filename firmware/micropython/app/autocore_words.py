@@ -19,7 +19,9 @@ def told(payload, relays):
     ``relays`` is how many there are. Whatever is wrong with a command does nothing.
     """
     try:
-        command = json.loads(payload)
+        text = (payload if isinstance(payload, str) else payload.decode()).strip()
+        # MicroPython reads half of an object as a whole one.
+        command = json.loads(text) if text[-1:] == "}" else None
     except (ValueError, UnicodeError):
         command = None
     if not isinstance(command, dict):

@@ -65,8 +65,8 @@ def _value(usual, text):
 def wanted(app, rest):
     """Settings from what stands behind ``provision``. Raises ValueError."""
     if rest.startswith("{"):
-        found = json.loads(rest)
-        if not isinstance(found, dict):
+        found = json.loads(rest) if rest.endswith("}") else None
+        if not isinstance(found, dict) or not found:
             raise ValueError("settings must be an object")
         return found
     if rest.startswith("http://") or rest.startswith("https://"):

@@ -2,7 +2,7 @@
 
 A table is a module: ``FIELDS`` gives each name its usual value and its limit (the longest text, the highest number; a
 usual value of ``None`` is a text or nothing); ``SECRETS`` stand in a file of their own; ``PASSING`` are how it is now and
-no reason to write; ``OLDER`` are former names; ``LASTING`` stays when everything else is forgotten.
+no reason to write; ``older(kept)`` brings former names up to date; ``LASTING`` stays when everything else is forgotten.
 
 A file is JSON whose last entry ``check`` is the CRC-32 of the text before it. One that is edited by hand has no such
 entry and is taken as it is; one whose check does not hold is not read, its copy is; without a good copy all is as usual.
@@ -34,10 +34,11 @@ def unseal(text):
         values = json.loads(text)
     except ValueError:
         return None
-    if not isinstance(values, dict):
+    # MicroPython reads half of an object as a whole one, and some damage as an empty one.
+    if not isinstance(values, dict) or not text.rstrip().endswith("}"):
         return None
     values.pop("check", None)
-    return values
+    return values or None
 
 
 def write(path, text):
@@ -62,12 +63,10 @@ def load(app, usual):
     for name in usual:
         _take(app, table, values, name, usual[name])
     plain, hidden = _read(app, CONFIG), _read(app, SECRETS)
-    moved = False
+    moved = table.older(plain)
     for name in plain:
-        now = table.OLDER.get(name, name)
-        moved = moved or now != name or now in table.SECRETS
-        if now == name or now not in plain:
-            _take(app, table, values, now, plain[name])
+        moved = moved or name in table.SECRETS
+        _take(app, table, values, name, plain[name])
     for name in hidden:
         if name in table.SECRETS:
             _take(app, table, values, name, hidden[name])
@@ -130,10 +129,12 @@ def check(table, name, value):
 def _read(app, path):
     values = unseal(read(path + ".json"))
     if values is None:
-        values = unseal(read(path + ".bak"))
+        text = read(path + ".bak")
+        values = unseal(text)
         if values is not None:
             app.log("config:", path, "was damaged, its copy is used")
-            _put(app, path, values)
+            write(path + ".json", text)
+            app.written += 1
     return values or {}
 
 
