@@ -3,7 +3,6 @@
 import functools
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -95,7 +94,7 @@ class Board:
         return self
 
     def prompt(self, code: str) -> list[Any]:
-        """What ``code`` prints at the board's prompt, line by line, each of it JSON; ``app`` and ``board`` are there."""
+        """What ``code`` says at the board's prompt with ``say(value)``; ``app`` and ``board`` are there."""
         line = [str(MICROPYTHON[self.bits]), "-X", f"heapsize={HEAP}"]
         file = self.flash.parent / f"{self.flash.name}-prompt.py"
         file.write_text(code)
@@ -192,12 +191,10 @@ def command(server: RunningServer, device: str, name: str, params: dict[str, Any
 
 
 def interpreters() -> dict[str, list[str]]:
-    """What suites run on: CPython, and MicroPython in both word sizes or, where there is none, its WebAssembly build."""
+    """What suites run on: CPython, and MicroPython in both word sizes."""
     found = {"cpython": ["python"]}
     for bits, program in MICROPYTHON.items():
         if program.exists():
             # Suites are compiled on the heap, and everything there is twice as wide with 64 bits.
             found[f"micropython{bits}"] = [str(program), "-X", f"heapsize={bits * 5}k"]
-    if len(found) == 1 and shutil.which("node"):
-        found["webassembly"] = ["node"]
     return found

@@ -1,14 +1,14 @@
 """Relay boards in real firmware processes at a real server."""
 
 import contextlib
+import itertools
 import re
 import socket
 import subprocess
-import sys
+import tempfile
 import time
 from pathlib import Path
 
-import httpx
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -78,9 +78,7 @@ def test_a_first_boot_with_nothing_stored_ends_online_and_switching(
                 assert secrets[name] not in board.said()
 
 
-def test_commands_are_answered_and_what_is_wrong_with_one_moves_nothing(
-    server: RunningServer, app: Path, tmp_path: Path
-) -> None:
+def test_commands_are_confirmed_and_relays_reported(server: RunningServer, app: Path, tmp_path: Path) -> None:
     board = Board(tmp_path / "flash", app, mac="02000a00c001", config=known(server, "550e8400-e29b-41d4-a716-00c001"))
     with board:
         board.online()
@@ -88,12 +86,6 @@ def test_commands_are_answered_and_what_is_wrong_with_one_moves_nothing(
         assert command(server, device, "ping")["state"] == "confirmed"
         status = command(server, device, "status")
         assert status["state"] == "confirmed"
-        answers: list[bytes] = []
-        listener = paho.Client(CallbackAPIVersion.VERSION2, "", protocol=paho.MQTTv311)
-        config, secrets = board.read("config.json"), board.read("secrets.json")
-        listener.username_pw_set(config["mqtt_username"], secrets["mqtt_password"])
-        listener.on_message = lambda c, u, message: answers.append(message.payload)
-        assert answers == []
         reported = server.api.get(f"/api/v1/devices/{device}/reported").json()["values"]
         assert reported["relay_1"] is False
         assert len([name for name in reported if name.startswith("relay_")]) == 16
@@ -168,8 +160,6 @@ class LabBroker:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "LabBroker":
-        import tempfile
-
         place = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         env = {"RELEVO_ANONYMOUS_MQTT": "true", "RELEVO_ANONYMOUS_TOPICS": '["#"]'}
         self._server = self._stack.enter_context(RunningServer(place / "data", env=env))
@@ -217,7 +207,7 @@ def test_a_server_that_is_gone_for_a_while_loses_nothing_and_stores_nothing_twic
             assert counted[0] == 1
             # Taken every 100 ms, also while nobody listened, and stored as of then.
             points = server.points(device, "input_34", began, int(time.time() * 1000) + 1000)
-            gaps = [later[0] - sooner[0] for sooner, later in zip(points, points[1:], strict=False)]
+            gaps = [later[0] - sooner[0] for sooner, later in itertools.pairwise(points)]
             assert max(gaps) < 1500, gaps
 
 
@@ -290,9 +280,7 @@ def test_a_wrong_certificate_is_refused_and_the_right_one_accepted(app: Path, tm
 
 
 def test_forty_boards_at_once(server: RunningServer, app: Path, tmp_path: Path) -> None:
-    boards = [
-        Board(tmp_path / f"flash{n}", app, mac=f"02000a0040{n:02x}", config=prepared(server)) for n in range(40)
-    ]
+    boards = [Board(tmp_path / f"flash{n}", app, mac=f"02000a0040{n:02x}", config=prepared(server)) for n in range(40)]
     with contextlib.ExitStack() as stack, pairing(server):
         for board in boards:
             stack.enter_context(board)

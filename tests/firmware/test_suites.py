@@ -1,17 +1,34 @@
 """The suites of ``firmware/micropython/tests`` on every interpreter that is here."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.clients.node import installed
 from tests.firmware.boards import APP, FIRMWARE, interpreters
-from tests.running import free_ports
+from tests.running import REPOSITORY, free_ports
 
 PLACE = FIRMWARE / "tests"
 SUITES = sorted(one.stem for one in PLACE.glob("suite_*.py"))
+# The WebAssembly build has neither sockets nor noise.
+SUITES_WITHOUT_SOCKETS = ("suite_autocore", "suite_pure")
+WITHOUT_NOISE = """
+import os, random, sys
+class Os:
+    urandom = staticmethod(lambda n: bytes(random.getrandbits(8) for _ in range(n)))
+for name in dir(os):
+    if name[0] != "_":
+        setattr(Os, name, staticmethod(getattr(os, name)) if callable(getattr(os, name)) else getattr(os, name))
+sys.modules["os"] = Os
+os.mkdir("/flash")
+os.chdir("/flash")
+import run
+print("failed", run.run("SUITE"))
+"""
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -20,9 +37,28 @@ def test_a_suite_passes(interpreter: str, suite: str, tmp_path: Path) -> None:
     command = [sys.executable] if interpreter == "cpython" else interpreters()[interpreter]
     told = subprocess.run(
         [*command, str(PLACE / "run.py"), str(APP), suite],
-        cwd=tmp_path, env=os.environ | {"BOARD_TEST_PORT": str(free_ports(1)[0])}, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=os.environ | {"BOARD_TEST_PORT": str(free_ports(1)[0])},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
     assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-3000:]
+    assert told.stdout.count("ok test_") == _tests_of(suite), told.stdout
+
+
+@pytest.mark.parametrize("suite", SUITES_WITHOUT_SOCKETS)
+def test_a_suite_passes_in_the_webassembly_build(suite: str, tmp_path: Path) -> None:
+    home = installed()
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    for source in (*APP.glob("*.py"), *PLACE.glob("*.py")):
+        shutil.copy(source, modules)
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_NOISE.replace("SUITE", suite))
+    line = ["node", str(REPOSITORY / "tests/journeys/micropython.mjs"), str(home), str(modules), str(program)]
+    told = subprocess.run(line, capture_output=True, text=True, timeout=100)
+    assert "failed 0" in told.stdout, told.stdout[-3000:] + told.stderr[-1000:]
     assert told.stdout.count("ok test_") == _tests_of(suite), told.stdout
 
 

@@ -31,6 +31,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield one
 
 
+# A session whose clock is moved by hand.
+HEARTBEATS = """
+import asyncio
+now = [1000]
+board.clock.ms = lambda: now[0]
+said = []
+async def session():
+    board.station.join("lab", "")
+    await board.contract.connect()
+    board.contract.beat = lambda: said.append(now[0])
+    async def moments():
+        for moment in (30999, 31000, 60999, 61000):
+            now[0] = moment
+            await asyncio.sleep(0.2)
+        board.again = True
+    asyncio.create_task(moments())
+    await board.contract.live()
+app.wait(session())
+say(said)
+"""
+
+
 class Counting(BaseHTTPRequestHandler):
     """A backend that counts what it is asked."""
 
@@ -95,7 +117,7 @@ def test_autocore_14_what_is_wrong_with_a_command_moves_no_relay(app: Path, tmp_
             b'{"type":"relay","channel":true,"state":true}', b'{"type":"relay","channel":1,"state":true', b"\xff\xfe",
         )
     )  # fmt: skip
-    code += "\napp.mqtt_callback(b'autocore/devices/other/command', b'{\"type\":\"relay\",\"channel\":1,\"state\":true}')"
+    code += '\napp.mqtt_callback(b\'autocore/devices/other/command\', b\'{"type":"relay","channel":1,"state":true}\')'
     code += f"\nsay(list(board.contract.relays.states))\napp.mqtt_callback({topic.encode()!r}, "
     code += 'b\'{"type":"relay","channel":2,"state":true}\')\nsay(list(board.contract.relays.states))'
     seen = board.prompt(code)
@@ -125,7 +147,11 @@ def fetch(ms):
     assert len({one[1] for one in seen}) == 1
     assert backend.asked == ["/api/mqtt/config"]
     config, secrets = board.read("config.json"), board.read("secrets.json")
-    assert (config["mqtt_broker"], config["mqtt_username"], secrets["mqtt_password"]) == ("10.0.0.2", "ac-1", "s3cret-1")
+    assert (config["mqtt_broker"], config["mqtt_username"], secrets["mqtt_password"]) == (
+        "10.0.0.2",
+        "ac-1",
+        "s3cret-1",
+    )
     # Unchanged: asked again after five minutes, and nothing is written.
     before = [(board.flash / name).stat().st_mtime_ns for name in ("config.json", "secrets.json")]
     seen = board.prompt(code + "fetch(0); fetch(299999); fetch(1)")
@@ -149,9 +175,8 @@ def test_a_board_registers_itself_while_pairing_is_open_and_gets_what_it_needs(
         "wifi_ssid": "lab", "device_name": "Hall", "backend_ip": "127.0.0.1", "backend_port": server.http_port,
         "relay_channels": 4,
     })  # fmt: skip
-    assert board.prompt("say(app.check_device_registration()); say(app.register_device()); say(app.connect_mqtt())") == [
-        False, False, False,
-    ]  # fmt: skip
+    code = "say(app.check_device_registration()); say(app.register_device()); say(app.connect_mqtt())"
+    assert board.prompt(code) == [False] * 3
     server.api.post("/api/v1/pairing", json={"minutes": 1})
     try:
         assert board.prompt("say(app.register_device())") == [True]
@@ -204,6 +229,7 @@ pairing("DELETE")
         eventually(lambda: "the network is gone" in board.said())
         (board.flash / "network").unlink()
         board.online(30, times=2)
+    assert board.prompt(HEARTBEATS) == [[31000, 61000]]
 
 
 def test_without_libraries_everything_but_mqtt_works(server: RunningServer, app: Path, tmp_path: Path) -> None:
