@@ -13,7 +13,7 @@ from tests.firmware.boards import APP, FIRMWARE, interpreters
 from tests.running import REPOSITORY, free_ports
 
 PLACE = FIRMWARE / "tests"
-SUITES = sorted(one.stem for one in PLACE.glob("suite_*.py"))
+SUITES = sorted(one.stem for one in PLACE.glob("*.py") if one.stem.startswith(("suite_", "test_")))
 # The WebAssembly build has neither sockets nor noise.
 SUITES_WITHOUT_SOCKETS = ("suite_autocore", "suite_pure")
 WITHOUT_NOISE = """

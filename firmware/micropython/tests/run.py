@@ -56,6 +56,7 @@ def run(name):
 
 def main(app, files):
     sys.path.insert(0, app)
+    sys.path.insert(0, app + "/../launcher")
     sys.path.insert(0, PLACE)
     sys.exit(1 if sum(run(name) for name in files) else 0)
 
