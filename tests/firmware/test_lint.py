@@ -2,12 +2,12 @@
 
 import ast
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from relevo.errors import Unbuildable
 from relevo.flashing import sources
 from tests.firmware.boards import APP, FIRMWARE, HOST, compile_file, profile
 
@@ -120,7 +120,7 @@ def test_every_file_is_byte_code_within_its_size(tmp_path: Path) -> None:
 def test_a_file_that_is_no_micropython_does_not_compile(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("def f(:\n")
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(Unbuildable, match=r"bad\.py"):
         compile_file(bad, tmp_path / "bad.mpy")
 
 
