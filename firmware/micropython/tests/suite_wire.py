@@ -9,7 +9,10 @@ import httpd
 import mq
 import mqopen
 import net
-from doubles import App
+import rise
+import supervisor
+import wifi
+from doubles import App, Clock
 
 PORT = int((os.getenv if hasattr(os, "getenv") else os.environ.get)("BOARD_TEST_PORT") or 18999)
 
@@ -354,3 +357,115 @@ async def test_whoever_says_nothing_holds_nobody_up():
         assert app.visitors == 0
     finally:
         app.door.close()
+
+
+async def test_the_watchdog_is_fed_while_every_task_is_alive():
+    now = Clock()
+    fed = []
+    one = supervisor.Supervisor(now.ms, lambda: fed.append(now.now), lambda *said: None)
+    one.beat("a", 1000)
+    one.beat("b", 5000)
+    now.now = 1000
+    assert one.look() and fed == [1000]
+    now.now = 1001
+    assert not one.look() and fed == [1000]
+    one.beat("a")
+    assert one.look()
+    now.now = 5001
+    one.beat("a")
+    assert not one.look()
+
+
+async def test_a_task_that_fails_is_counted_and_begins_again():
+    now = Clock()
+    one = supervisor.Supervisor(now.ms, now.ms, lambda *said: None)
+    runs = []
+
+    async def make():
+        runs.append(len(runs))
+        if len(runs) == 1:
+            # Long enough to have been alive.
+            now.now += 6000
+            raise ValueError("first")
+
+    await one.keep("a", make, 1000)
+    # The second run ended because there was nothing to do any more: it is not waited for.
+    assert (len(runs), one.failures, one.tasks) == (2, 1, {}) and "first" in one.last
+
+
+class Radio:
+    """Joins with the second attempt at a network."""
+
+    def __init__(self, clock, after):
+        self.clock = clock
+        self.after = after
+        self.did = []
+
+    def join(self, ssid, password):
+        self.did.append((ssid, password))
+
+    def leave(self):
+        self.did.append("leave")
+
+    def joined(self):
+        self.clock.now += 5000
+        return self.did.count(("net", "pass")) >= self.after
+
+
+async def test_the_radio_begins_anew_only_when_joining_failed():
+    app = App()
+    app.put(wifi_ssid="net", wifi_password="pass")
+    app.station = Radio(app.clock, 1)
+    assert await wifi.join(app) and app.station.did == [("net", "pass")]
+    app.station = Radio(app.clock, 2)
+    assert not await wifi.join(app)
+    assert await wifi.join(app) and app.station.did == [("net", "pass"), "leave", ("net", "pass")]
+
+    def broken(ssid, password):
+        raise OSError("radio")
+
+    app.station.join = broken
+    assert not await wifi.join(app)
+
+
+async def test_an_attempt_waits_longer_each_time_and_credentials_that_are_refused_longest():
+    app = App()
+    app.bound = 0
+    app.timed = 0
+    app.safe = False
+    app.searching = 0
+    app.clock.day = 1800000000
+    app.put(wifi_ssid="net")
+    app.station.joined = lambda: True
+
+    class Contract:
+        Refused = mq.Refused
+        problem = OSError("nobody")
+
+        async def connect(self):
+            raise self.problem
+
+    app.contract = Contract()
+
+    class Join:
+        @staticmethod
+        async def prepare(contract):
+            pass
+
+        @staticmethod
+        async def refused(contract):
+            return False
+
+    taken = rise.late
+    rise.late = lambda name: Join if name == "autocore_join" else taken(name)
+    try:
+        bounds = []
+        for _ in range(3):
+            wait = await rise.attempt(app)
+            assert 0 < wait <= app.bound // 2
+            bounds.append(app.bound)
+        assert bounds == [2000, 4000, 8000]
+        Contract.problem = mq.Refused(4)
+        assert 30000 <= await rise.attempt(app) < 60000
+    finally:
+        rise.late = taken
