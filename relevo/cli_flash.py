@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from relevo.console import Config, Data, read_settings, say, told
+from relevo.domain.factory import COLUMNS
 from relevo.domain.labels import Label, content
 from relevo.errors import Unbuildable
 from relevo.local import LocalServer
@@ -175,14 +176,15 @@ def _registered(
         say(f"{called} is registered; whoever scans this, or types {made['code']}, makes it theirs:")
         _show_code(content(label, "url", base))
     where = Server(host, _port(local.url), settings.mqtt_listen.port)
-    return preparing.settings_of(profile, external_id, called, key, where, network)
+    update_key = local.get("/api/v1/firmware/key")["key"]
+    return preparing.settings_of(profile, external_id, called, key, where, network, update_key)
 
 
 def _row(contract: str, serial: str, name: str) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["contract", "serial", "key", "name", "type"])
-    writer.writerow([contract, serial, "", name, _TYPES.get(contract, "device")])
+    writer.writerow(COLUMNS)
+    writer.writerow([contract, serial, "", name, _TYPES.get(contract, "device"), "", ""])
     return out.getvalue()
 
 

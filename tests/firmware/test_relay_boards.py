@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.authority import Authority, needs_openssl
-from tests.firmware.boards import HEAP, HOST, MICROPYTHON, Board, command, id_of, needs_micropython
+from tests.firmware.boards import FIRMWARE, HEAP, HOST, MICROPYTHON, Board, command, id_of, needs_micropython
 from tests.journeys.live import eventually
 from tests.running import RunningServer, free_ports
 
@@ -299,6 +300,8 @@ def test_the_running_board_takes_less_than_24_kb_of_heap(server: RunningServer, 
     board = Board(tmp_path / "flash", app, mac="02000a00c008", config=known(server, "550e8400-e29b-41d4-a716-00c008"))
     # Where a board has it: names of files are on the heap too.
     (board.flash / "a").symlink_to(app)
+    # With a launcher there are updates to look for.
+    shutil.copy(FIRMWARE / "launcher" / "boot.py", board.flash)
     line = [str(MICROPYTHON[32]), "-X", f"heapsize={HEAP}", str(HOST / "heap.py"), str(board.flash), "a", "2"]
     said = subprocess.run(
         line, env=board.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from relevo.flashing import building
 from tests.clients.node import installed
 from tests.firmware.boards import APP, FIRMWARE, interpreters
 from tests.running import REPOSITORY, free_ports
 
 PLACE = FIRMWARE / "tests"
-SUITES = sorted(one.stem for one in PLACE.glob("*.py") if one.stem.startswith(("suite_", "test_")))
+SUITES = sorted(one.stem for one in PLACE.glob("*.py") if one.stem.startswith("suite_"))
 # The WebAssembly build has neither sockets nor noise.
 SUITES_WITHOUT_SOCKETS = ("suite_autocore", "suite_pure")
 WITHOUT_NOISE = """
@@ -31,12 +32,27 @@ print("failed", run.run("SUITE"))
 """
 
 
+@pytest.fixture(scope="session")
+def byte_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything as a board has it: what would be compiled on its heap would not fit there."""
+    place = tmp_path_factory.mktemp("suites")
+    for folder in ("app", "launcher", "tests"):
+        (place / folder).mkdir()
+        for source in (FIRMWARE / folder).glob("*.py"):
+            code = building.compile_module(source, checked=folder == "tests")
+            (place / folder / f"{source.stem}.mpy").write_bytes(code)
+    shutil.copy(PLACE / "run.py", place / "tests")
+    return place
+
+
 @pytest.mark.parametrize("suite", SUITES)
 @pytest.mark.parametrize("interpreter", interpreters())
-def test_a_suite_passes(interpreter: str, suite: str, tmp_path: Path) -> None:
-    command = [sys.executable] if interpreter == "cpython" else interpreters()[interpreter]
+def test_a_suite_passes(interpreter: str, suite: str, tmp_path: Path, byte_code: Path) -> None:
+    command, place = [sys.executable], FIRMWARE
+    if interpreter != "cpython":
+        command, place = interpreters()[interpreter], byte_code
     told = subprocess.run(
-        [*command, str(PLACE / "run.py"), str(APP), suite],
+        [*command, str(place / "tests" / "run.py"), str(place / "app"), suite],
         cwd=tmp_path,
         env=os.environ | {"BOARD_TEST_PORT": str(free_ports(1)[0])},
         capture_output=True,

@@ -17,9 +17,11 @@ board = None
 
 
 class App:
-    """What a board has; :mod:`make` fills it. ``look()`` looks for updates, where something does."""
+    """What a board has; :mod:`make` fills it."""
 
-    look = None
+    # When something about updates is due, 0 without a launcher; what else :mod:`update` keeps.
+    due = 0
+    updates = None
     state = "boot"
     safe = debug = False
     # Settings changed, or somebody wants everything to begin anew.
@@ -43,7 +45,7 @@ class App:
 
     def put(self, **values):
         """Change settings; what lasts is written when it changed. Raises ValueError, and changes nothing then."""
-        late("store").put(self, values)
+        late("config").put(self, values)
 
     def log(self, *said):
         print(*said)
@@ -82,6 +84,8 @@ class App:
                 second = now
                 self.sup.beat("tick")
                 self.sup.look()
+                if self.due and now >= self.due:
+                    late("update").due(self)
                 gc.collect()
             for found in self.doors.poll(0):
                 late("httpd" if found[0] is self.door else "provision").admit(self)

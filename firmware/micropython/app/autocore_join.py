@@ -177,7 +177,8 @@ def will(contract):
 
 
 def topics(contract):
-    return contract.topic("command"), contract.topic("relays/heartbeat")
+    names = ("command", "relays/heartbeat", "update/manifest", "update/image")
+    return [contract.topic(name) for name in names]
 
 
 def hello(contract):

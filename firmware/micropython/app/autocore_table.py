@@ -1,4 +1,4 @@
-"""The settings of a board of contract autocore (section 7), as :mod:`store` wants them."""
+"""The settings of a board of contract autocore (section 7), as :mod:`config` wants them."""
 
 # Usual value, and the longest text or highest number.
 FIELDS = {
@@ -23,6 +23,8 @@ FIELDS = {
     "configured": (False, 0),
     # What the server gives a board beside its contract: with it the board gets credentials of its own.
     "device_token": ("", 128),
+    # The server's public update key in base64: with it only what that key signed is installed.
+    "update_key": ("", 64),
     # Of the set-up's network and of the board's page.
     "page_password": ("", 63),
 }

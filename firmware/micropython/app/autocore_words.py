@@ -79,6 +79,8 @@ def heard(contract, topic, payload):
     """A message of the broker: only those for this board mean something."""
     if topic == contract.topic("command"):
         command(contract, payload)
+    elif topic.startswith(contract.topic("update/")):
+        late("update").heard(contract.app, topic.rpartition("/")[2], payload)
     elif topic == contract.topic("relays/heartbeat"):
         try:
             channel = json.loads(payload).get("channel")
@@ -100,7 +102,7 @@ def command(contract, payload):
             said["timestamp"] = app.clock.ms() // 1000
         elif kind == "status":
             said["data"] = status(contract)
-        elif kind == "update" and app.look is None:
+        elif kind == "update" and not app.due:
             kind = ""
             said["type"], said["error"] = "error", "unknown_type"
         text = json.dumps(said)
@@ -114,5 +116,5 @@ def command(contract, payload):
         if kind == "relay":
             contract.relays.switch(*do[1:])
         elif kind == "update":
-            app.later(app.look)
+            late("update").soon(app)
     contract.say(contract.topic("response"), text)

@@ -25,10 +25,14 @@ def load(path, usual):
         return usual
 
 
+def place():
+    """The folder of the application, which is its slot."""
+    return app.__file__.rpartition("/")[0]
+
+
 def version():
     """Of the release in this slot."""
-    place = app.__file__.rpartition("/")[0]
-    return load((place + "/" if place else "") + "release.json", {}).get("version", "0.0.0")
+    return load(place() + "/release.json", {}).get("version", "0.0.0")
 
 
 def fill(board, hal, safe):
@@ -40,10 +44,10 @@ def fill(board, hal, safe):
     board.cause = hal.cause()
     board.version = version()
     board.telemetry = profile.get("telemetry_ms", 60000)
-    board.clock = Clock()
+    board.clock = Clock(*getattr(hal, "CLOCK", ()))
     board.searching = board.clock.ms()
     board.name = name
-    board.values = late("store").load(board, profile.get("settings", {}))
+    board.values = late("config").load(board, profile.get("settings", {}))
     if not board.get("page_password"):
         noise = late("backoff").noise
         board.put(page_password="".join(_LETTERS[noise(32)] for _ in range(12)))
@@ -55,7 +59,7 @@ def fill(board, hal, safe):
 
 
 def doors(board):
-    """Listen for the page's visitors and on the serial line."""
+    """Listen for the page's visitors and on the serial line; begin what is due about updates."""
     board.doors = select.poll()
     board.doors.register(sys.stdin, select.POLLIN)
     try:
@@ -64,6 +68,7 @@ def doors(board):
     except OSError as problem:
         # The page is not what a board is for.
         board.log("page:", problem)
+    late("update").begin(board)
 
 
 async def restart(app):
@@ -75,7 +80,7 @@ async def restart(app):
 
 async def forget(app):
     """Forget everything but who the board is, and begin anew."""
-    late("store").clear(app)
+    late("config").clear(app)
     for name in ("pin.txt", "done"):
         try:
             os.remove(name)

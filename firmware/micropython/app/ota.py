@@ -95,6 +95,15 @@ def verified(signed, key, public):
     return found
 
 
+def named(signed):
+    """What an offer calls its release, good or not: a refusal has to say of what."""
+    try:
+        release = json.loads(signed[signed.find(b"\n") + 1 :]).get("release")
+    except (ValueError, AttributeError):
+        return ""
+    return release if isinstance(release, str) and len(release) <= 64 else ""
+
+
 def _whole(value, least, most):
     return type(value) is int and least <= value <= most
 
@@ -174,10 +183,10 @@ def _checked(header):
     return sum(header) - sum(header[148:156]) + 8 * 32 == told
 
 
-async def unpack(image, slot, beat):
+async def unpack(image, slot):
     """Put the files of ``image`` into ``slot``; the application's own comes to its place last.
 
-    Raises :class:`Failed` (``image``, ``flash``). ``beat()`` is called for every piece.
+    Raises :class:`Failed` (``image``, ``flash``).
     """
     _folder(slot)
     for name in ("app.mpy", "app.py"):
@@ -209,7 +218,6 @@ async def unpack(image, slot, beat):
                             raise Failed("image")
                         file.write(piece if left >= _BLOCK else piece[:left])
                         left -= _BLOCK
-                        beat()
                         await asyncio.sleep(0)
             else:
                 raise Failed("image")
@@ -225,19 +233,17 @@ class Update:
 
     ``fetch`` is how it travels: ``manifest(query)`` gives the signed manifest or ``b""``, ``image(release, offset, put)``
     calls ``put(piece)`` for what comes from ``offset`` on, ``tell(report)`` says how it goes; all are awaited and raise
-    ``OSError``. ``boot`` is the launcher, ``me`` what the board is, ``beat`` tells the supervisor that this is alive,
-    ``sleep(ms)`` is awaited.
+    ``OSError``; ``key`` is the board's key that was shown there. ``boot`` is the launcher, ``me`` what the board is,
+    ``public`` the update key it was given or ``None``, ``slot`` where it runs, ``sleep(ms)`` is awaited.
     """
 
-    def __init__(self, fetch, boot, me, key, public, slot, sleep, beat=None, log=print):
+    def __init__(self, fetch, boot, me, public, slot, sleep, log=print):
         self._fetch = fetch
         self._boot = boot
         self._me = me
-        self._key = key
         self._public = public
         self._slot = slot
         self._sleep = sleep
-        self._beat = beat or (lambda: None)
         self._log = log
 
     async def _tell(self, release, state, **more):
@@ -271,12 +277,9 @@ class Update:
         if not signed:
             self._clear()
             return False
-        release = ""
+        release = named(signed)
         try:
-            manifest = verified(signed, self._key, self._public)
-            release = manifest.get("release")
-            if not isinstance(release, str):
-                raise Refused("signature")
+            manifest = verified(signed, self._fetch.key, self._public)
             issued = state.get("issued")
             # What is half here already need not be free again.
             free = room() + _size(_FOLDER + "/image") + self._held()
@@ -287,7 +290,7 @@ class Update:
         await self._tell(release, "accepted")
         try:
             await self._download(manifest)
-            await unpack(_FOLDER + "/image", self._boot.other(self._slot), self._beat)
+            await unpack(_FOLDER + "/image", self._boot.other(self._slot))
         except Failed as problem:
             self._clear()
             await self._tell(release, "failed", reason=str(problem))
@@ -350,7 +353,6 @@ class Update:
                         if file.write(piece) != len(piece):
                             raise Failed("flash")
                         left -= len(piece)
-                        self._beat()
 
                     await self._fetch.image(release, have, put)
             except OSError as problem:
@@ -374,7 +376,6 @@ class Update:
                 if not piece:
                     break
                 found.update(piece)
-                self._beat()
                 await asyncio.sleep(0)
         if hexlify(found.digest()).decode() != digest:
             raise Failed("hash")
@@ -410,7 +411,6 @@ class Update:
                 if now() > _PATIENCE_MS:
                     self._put(why="not_healthy")
                     return True
-            self._beat()
             await self._sleep(1000)
         self._put(active=self._slot, trial=None, tries=None, why=None, former=None)
         while not await self._tell(release, "healthy", version=version):
@@ -424,6 +424,7 @@ class OverHttp:
     def __init__(self, request, base, token):
         self._request = request
         self._base = base
+        self.key = token
         self._headers = {"Authorization": "Bearer " + token}
 
     async def manifest(self, query):
@@ -447,20 +448,22 @@ class OverHttp:
             raise OSError("image %d" % status)
 
     async def tell(self, report):
-        headers = dict(self._headers)
-        headers["Content-Type"] = "application/json"
-        body = json.dumps(report)
-        status, _, _ = await self._request("POST", self._base + "/api/v1/update", body, headers, 10, None, 512)
-        # What the server does not want it would not want again.
+        url = self._base + "/api/v1/update"
+        status, _, _ = await self._request("POST", url, report, self._headers, 10, None, 2048)
+        # What the server does not take it would not take again.
         if status >= 500 or status == 429:
             raise OSError("report %d" % status)
 
 
 class OverMqtt:
-    """Updates over MQTT: ``publish(suffix, payload, qos)`` is awaited, :meth:`heard` gets what comes below ``update/``."""
+    """Updates over MQTT: ``publish(suffix, payload, qos)`` is awaited, ``key`` is the password of the connection.
 
-    def __init__(self, publish, length=1024, wait_ms=10000):
+    :meth:`heard` gets what comes below ``update/``.
+    """
+
+    def __init__(self, publish, key, length=1024, wait_ms=10000):
         self._publish = publish
+        self.key = key
         self._length = length
         self._wait_s = wait_ms / 1000
         self._came = asyncio.Event()

@@ -159,5 +159,5 @@ def _trust(text):
     text = text.replace(":", "").lower()
     if len(text) != 64 or any(letter not in "0123456789abcdef" for letter in text):
         return "error: a fingerprint is 64 hexadecimal digits"
-    late("store").write("pin.txt", text)
+    late("config").write("pin.txt", text)
     return "ok"

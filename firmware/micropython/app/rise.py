@@ -28,8 +28,8 @@ async def attempt(app):
     await _time(app)
     if app.safe:
         app.enter("safe")
-        if app.look is not None:
-            await app.look()
+        if app.due:
+            await late("update").look(app)
         return SAFE_MS
     contract = app.contract
     try:

@@ -12,6 +12,8 @@ import host
 
 sys.modules["hal"] = host
 os.chdir(sys.argv[1])
+# As on a board: the root, and in front of it the slot.
+sys.path[0] = ""
 sys.path.insert(0, sys.argv[2])
 # What the stand-in for the pins remembers is no part of a board.
 with open("profile.json") as file:

@@ -14,10 +14,13 @@ import gc
 import json
 import os
 import sys
+import time
 
 ENV = os.getenv if hasattr(os, "getenv") else os.environ.get
 PAGE_PORT = int(ENV("BOARD_PAGE_PORT") or 8080)
 DNS_PORT = int(ENV("BOARD_DNS_PORT") or 5353)
+# A clock that runs faster: what takes a board an hour takes a test less.
+_SPEED = int(ENV("BOARD_SPEED") or 1)
 _levels = {}
 _counts = {}
 
@@ -42,6 +45,14 @@ def _keep(path, text):
     with open(path + ".part", "w") as file:
         file.write(text)
     os.rename(path + ".part", path)
+
+
+def _ticks():
+    return time.ticks_diff(time.ticks_ms(), _BEGAN) * _SPEED
+
+
+_BEGAN = time.ticks_ms() if hasattr(time, "ticks_ms") else 0
+CLOCK = (_ticks, lambda a, b: a - b) if _SPEED > 1 else ()
 
 
 def mac():

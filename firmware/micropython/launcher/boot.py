@@ -20,7 +20,7 @@ STATE = "slot.json"
 TRIES = 3
 # So many starts of which none lasted: only what is needed to mend the board is started.
 FAST_STARTS = 5
-_RTC = "rtc"
+_STARTS = "starts.json"
 _WHY_MOST = 120
 
 
@@ -100,8 +100,8 @@ def starts(add=1):
         count = min(count + add, 255) if add else 0
         memory(bytes((count,)))
         return count
-    count = read(_RTC).get("starts", 0) + add if add else 0
-    write({"starts": count}, _RTC)
+    count = read(_STARTS).get("starts", 0) + add if add else 0
+    write({"starts": count}, _STARTS)
     return count
 
 
@@ -123,20 +123,22 @@ def reset():
     sys.exit(3)
 
 
-def start():
-    """Start the application that :func:`choose` names; whatever it ends with, the board starts again."""
+def prepare():
+    """Choose the application that starts, in front of the path; whether only what mends the board is to run."""
     slot, state = choose(read())
     if state is not None:
         write(state)
+        if "trial" not in state:
+            # Its bad starts are not those of the application that runs again.
+            starts(0)
     count = starts()
     sys.path.insert(0, slot)
-    try:
-        import app
+    return count > FAST_STARTS
 
-        app.main(slot=slot, safe=count > FAST_STARTS)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as problem:
+
+def ended(problem):
+    """The application came to its end, with ``problem`` or without: the board starts again."""
+    if problem is not None:
         if hasattr(sys, "print_exception"):
             sys.print_exception(problem)
         note(problem)

@@ -82,7 +82,7 @@ class App:
         self.name = name
         self.written = 0
         self.said = []
-        self.look = None
+        self.due = 0
         self.again = False
         self.open = ""
         self.state = "boot"
@@ -93,7 +93,7 @@ class App:
         self.station = Station()
         self.sup = Supervisor()
         self.outbox = Outbox()
-        self.values = late("store").load(self, {})
+        self.values = late("config").load(self, {})
 
     def get(self, name):
         return self.values[name]
@@ -101,7 +101,7 @@ class App:
     def put(self, **values):
         from late import late
 
-        late("store").put(self, values)
+        late("config").put(self, values)
 
     def log(self, *said):
         self.said.append(" ".join(str(one) for one in said))

@@ -123,13 +123,13 @@ def test_what_cannot_be_noted_is_not_carried_out():
 
 def test_an_update_is_looked_for_when_something_can():
     app, contract = _contract()
-    app.look = "look"
+    looked = []
+    app.due = 1
+    app.later = looked.append
     said = _say(contract, '{"type":"update","release":"relay-1.4.0","request_id":"u"}')
     assert said == {"type": "update", "release": "relay-1.4.0", "request_id": "u"}
-    assert app.next == "look"
-    app.next = None
     assert _say(contract, '{"type":"update","release":"relay-1.4.0","request_id":"u"}') == said
-    assert app.next is None
+    assert len(looked) == 1
 
 
 def test_heartbeats_hold_a_momentary_relay():

@@ -10,7 +10,7 @@ import doubles
 import outbox
 import relays
 import spill
-import store
+import config
 from doubles import App, Clock, raises
 
 
@@ -271,7 +271,7 @@ def test_older_names_are_taken_over_and_secrets_move_to_their_file():
 def test_everything_is_forgotten_but_who_the_board_is():
     app = App()
     app.put(device_uuid="u-1", wifi_ssid="net", wifi_password="w", page_password="p", relay_channels=8)
-    store.clear(app)
+    config.clear(app)
     again = App()
     assert (again.get("device_uuid"), again.get("page_password"), again.get("relay_channels")) == ("u-1", "p", 8)
     assert (again.get("wifi_ssid"), again.get("wifi_password")) == ("", "")
