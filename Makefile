@@ -12,6 +12,7 @@ run: setup interface
 
 test: setup interface
 	@tools/debian-packages test
+	@tools/micropython
 	@tools/gates
 
 setup: $(VENV)/.ready
