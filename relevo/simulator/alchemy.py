@@ -7,7 +7,8 @@ import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from relevo.simulator.device import Enrolled, Gear, Outgoing, Reading, SimulatedDevice
+from relevo.simulator.device import SimulatedDevice
+from relevo.simulator.gear import Enrolled, Gear, Outgoing, Reading
 from relevo.simulator.generators import RandomWalk, Value, source
 from relevo.simulator.http_client import HttpClient, HttpFailed
 from relevo.simulator.mqtt_client import ConnectionRefusedByServer, Login, MqttClient
@@ -77,6 +78,7 @@ class Lamp(SimulatedDevice):
     """A lamp: it is on or off, and draws power accordingly."""
 
     timed = False
+    immune = frozenset({"stale-clock"})
     _watts: RandomWalk | None = None
     _temp: RandomWalk | None = None
 

@@ -11,7 +11,8 @@ import json
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from relevo.simulator.device import Enrolled, Outgoing, Reading, SimulatedDevice
+from relevo.simulator.device import SimulatedDevice
+from relevo.simulator.gear import Enrolled, Outgoing, Reading
 from relevo.simulator.generators import RandomWalk, Value, source
 from relevo.simulator.http_client import HttpClient, HttpFailed
 from relevo.simulator.native_api import found, pairing_closed, pairing_opened
@@ -29,17 +30,20 @@ _SETTINGS_EVERY_S = 300.0
 _OBEYED_WITHIN_S = 15.0
 
 
-async def enrol(http: HttpClient, names: Iterable[str], account: tuple[str, str]) -> list[Enrolled]:
+async def enrol(
+    http: HttpClient, names: Iterable[str], account: tuple[str, str], *, keyed: bool = False
+) -> list[Enrolled]:
     """Let every board register itself, with the pairing window open for it.
 
-    ``account`` is used where the server gives no broker account. Raises :class:`HttpFailed`.
+    ``account`` is used where the server gives no broker account. ``keyed`` boards keep the key that registering gave
+    them and show it, as newer ones do; the others share an account. Raises :class:`HttpFailed`.
     """
     opened = await pairing_opened(http)
     try:
         enrolled = []
         async with http.stranger() as board:
             for number, name in enumerate(names, 1):
-                settings = await _registered(board, name)
+                settings = await _registered(board, name, keyed)
                 username, password = account
                 if settings.get("username"):
                     username, password = settings["username"], settings["password"]
@@ -51,7 +55,7 @@ async def enrol(http: HttpClient, names: Iterable[str], account: tuple[str, str]
             await pairing_closed(http)
 
 
-async def _registered(http: HttpClient, uuid: str) -> dict[str, Any]:
+async def _registered(http: HttpClient, uuid: str, keyed: bool) -> dict[str, Any]:
     """What a board does when it starts; the broker's settings, empty where it may not have them."""
     looked_up = await http.get(f"/api/devices/uuid/{uuid}")
     if looked_up.status == 404:
@@ -66,7 +70,9 @@ async def _registered(http: HttpClient, uuid: str) -> dict[str, Any]:
             "hardware_version": "rev1",
             "relay_channels": CHANNELS,
         }
-        (await http.post("/api/devices", body)).expect(200, 201, 409)
+        made = (await http.post("/api/devices", body)).expect(200, 201, 409)
+        # An earlier board's would be shown otherwise.
+        http.token = str(made.get("device_token", "")) if keyed else ""
     settings = await http.get("/api/mqtt/config")
     return dict(settings.body) if settings.status == 200 else {}
 
@@ -75,12 +81,22 @@ class Board(SimulatedDevice):
     """A board with sixteen relays."""
 
     timed = False
+    immune = frozenset({"stale-clock"})
     _figures: tuple[RandomWalk, RandomWalk] | None = None
+    _supply: RandomWalk | None = None
 
     @property
     def speech(self) -> str:
         """Which of the three ways of speaking is its own."""
         return SPEECHES[self.enrolled.number % len(SPEECHES)]
+
+    @property
+    def answering(self) -> bool:  # type: ignore[override]
+        """Those of the first words alone answer; of the others a state is the proof."""
+        return self.speech == "seed"
+
+    def updates_at(self) -> str:
+        return self._root
 
     @property
     def _root(self) -> str:
@@ -104,11 +120,14 @@ class Board(SimulatedDevice):
     def words(self, reading: Reading) -> Outgoing:
         status: dict[str, Any] = {"status": "online", **reading.values}
         if self.speech == "old":
-            status["relay_states"] = [int(self._is_on(channel)) for channel in range(1, CHANNELS + 1)]
+            status["relay_states"] = [int(self.is_on(channel)) for channel in range(1, CHANNELS + 1)]
         elif self.speech == "v2":
             status["protocol_version"] = PROTOCOL
         stored = tuple((key, reading.ts, value) for key, value in reading.values.items())
         return Outgoing(f"{self._root}/status", compact(status), stored, 1)
+
+    def marked(self, reading: Reading, mark: float) -> Outgoing:
+        return Outgoing(f"{self._root}/telemetry", compact({"supply_v": mark}), ())
 
     async def connected(self) -> None:
         for topic in ("command", "commands/+", "relays/set", "relays/heartbeat"):
@@ -134,15 +153,20 @@ class Board(SimulatedDevice):
         if self.speech == "v2":
             yield self._tells_relays()
 
+    def figures(self, t: float) -> dict[str, Value]:
+        """What it measures beside its own state, at ``t`` seconds."""
+        if self._supply is None:
+            self._supply = RandomWalk(source(self.gear.seed, self.name, "supply_v"), 11.7, 12.4, 0.02, 3)
+        return {"supply_v": self._supply.at(t)}
+
     async def _measures(self) -> None:
-        supply = RandomWalk(source(self.gear.seed, self.name, "supply_v"), 11.7, 12.4, 0.02, 3)
         while True:
             await asyncio.sleep(_TELEMETRY_EVERY_S * self.rng.uniform(0.9, 1.1))
             now = self.gear.clock.now_ms()
-            value = supply.at(now / 1000)
-            delivery = await self.mqtt.publish(f"{self._root}/telemetry", compact({"supply_v": value}), qos=0)
+            values = self.figures(now / 1000)
+            delivery = await self.mqtt.publish(f"{self._root}/telemetry", compact(values), qos=0)
             if delivery.times:
-                self.ledger.sent((("supply_v", now, value),), assured=False)
+                self.ledger.sent([(key, now, value) for key, value in values.items()], assured=False)
                 self.gear.tally.sent += 1
 
     async def _asks_for_settings(self) -> None:
@@ -159,7 +183,7 @@ class Board(SimulatedDevice):
             await self._tell_relays()
 
     async def _tell_relays(self) -> None:
-        states = {str(channel): self._is_on(channel) for channel in range(1, CHANNELS + 1)}
+        states = {str(channel): self.is_on(channel) for channel in range(1, CHANNELS + 1)}
         said = {"protocol_version": PROTOCOL, "channels": states}
         await self.mqtt.publish(f"{self._root}/relays/state", compact(said))
 
@@ -178,6 +202,17 @@ class Board(SimulatedDevice):
             if asked["command"] in ("relay_on", "relay_off"):
                 self._switch(asked["channel"] + 1, asked["command"] == "relay_on")
         elif channel == "command":
+            self._do(asked)
+
+    def _do(self, asked: dict[str, Any]) -> None:
+        answers = self.ordered(str(asked.get("request_id", len(self.answers))))
+        if answers is None:
+            return
+        if asked["type"] == "relay":
+            self._switch(asked["channel"], asked["state"])
+        elif asked["type"] == "update" and self.updating:
+            self.updating.look()
+        if answers:
             self.soon(self._answer(asked))
 
     async def _answer(self, asked: dict[str, Any]) -> None:
@@ -187,22 +222,25 @@ class Board(SimulatedDevice):
         elif asked["type"] == "status":
             answer = {"type": "status", "data": self.measure(0)}
         elif asked["type"] == "relay":
-            self._switch(asked["channel"], asked["state"])
             answer = {"type": "relay_response", "channel": asked["channel"], "state": asked["state"]}
+        elif asked["type"] == "update" and self.updating:
+            answer = {"type": "update", "release": asked["release"]}
         if "request_id" in asked:
             answer["request_id"] = asked["request_id"]
-        await self.mqtt.publish(f"{self._root}/response", compact(answer))
+        delivery = await self.mqtt.publish(f"{self._root}/response", compact(answer))
+        if "request_id" in asked:
+            self.answers[str(asked["request_id"])] = delivery
 
     def _switch(self, channel: int, on: bool) -> None:
         self.obeys(f"relay_{channel}", on)
 
-    def _is_on(self, channel: int) -> bool:
+    def is_on(self, channel: int) -> bool:
+        """Whether a relay is on; they count from 1."""
         return bool(self.state.get(f"relay_{channel}", False))
 
     async def steer(self, operator: HttpClient) -> bool | None:
         channel = self.rng.randint(1, CHANNELS)
-        key, on = f"relay_{channel}", not self._is_on(channel)
+        key, on = f"relay_{channel}", not self.is_on(channel)
         self.expected[key] = on
-        body = {"name": "relay", "params": {"channel": channel, "state": on}}
-        (await operator.post(f"/api/v1/devices/{self.enrolled.device}/commands", body)).expect(200, 202)
+        await self.commanded(operator, "relay", {"channel": channel, "state": on})
         return await self.came(key, on, _OBEYED_WITHIN_S)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from relevo.errors import ConfigurationError
 from relevo.simulator import alchemy, autocore, emqx, hidrometro, native, thingsnxt
-from relevo.simulator.device import Enrolled, Gear, SimulatedDevice
+from relevo.simulator.device import SimulatedDevice
+from relevo.simulator.gear import Enrolled, Gear
 from relevo.simulator.http_client import HttpClient
 
 Account = tuple[str, str]
@@ -13,27 +14,36 @@ Enrol = Callable[[HttpClient, Iterable[str], Account, Gear], Awaitable[list[Enro
 
 
 class Contract(NamedTuple):
-    """One contract: how its devices become known, what they are, and how often they send (seconds)."""
+    """One contract: how its devices become known, what they are, and how often they send (seconds).
+
+    ``board`` is what they call themselves when they ask for firmware.
+    """
 
     name: str
     period_s: float
     device: type[SimulatedDevice]
     enrol: Enrol
+    board: str = "simulated"
 
 
-def _alone(enrol: Callable[[HttpClient, Iterable[str], Account], Awaitable[list[Enrolled]]]) -> Enrol:
+def alone(enrol: Callable[[HttpClient, Iterable[str], Account], Awaitable[list[Enrolled]]]) -> Enrol:
     """An enrolment over HTTP alone."""
     return lambda http, names, account, _gear: enrol(http, names, account)
+
+
+def autocore_boards(keyed: bool = False) -> Enrol:
+    """How relay boards become known; those that ask for firmware have a key whether or not they are ``keyed``."""
+    return lambda http, names, account, gear: autocore.enrol(http, names, account, keyed=keyed or bool(gear.fates))
 
 
 CONTRACTS: dict[str, Contract] = {
     one.name: one
     for one in (
-        Contract(native.NAME, native.PERIOD_S, native.Device, _alone(native.enrol)),
-        Contract(autocore.NAME, autocore.PERIOD_S, autocore.Board, _alone(autocore.enrol)),
-        Contract(hidrometro.NAME, hidrometro.PERIOD_S, hidrometro.Meter, _alone(hidrometro.enrol)),
-        Contract(emqx.NAME, emqx.PERIOD_S, emqx.Sensor, _alone(emqx.enrol)),
-        Contract(thingsnxt.NAME, thingsnxt.PERIOD_S, thingsnxt.Thing, _alone(thingsnxt.enrol)),
+        Contract(native.NAME, native.PERIOD_S, native.Device, alone(native.enrol)),
+        Contract(autocore.NAME, autocore.PERIOD_S, autocore.Board, autocore_boards(), "relay"),
+        Contract(hidrometro.NAME, hidrometro.PERIOD_S, hidrometro.Meter, alone(hidrometro.enrol)),
+        Contract(emqx.NAME, emqx.PERIOD_S, emqx.Sensor, alone(emqx.enrol)),
+        Contract(thingsnxt.NAME, thingsnxt.PERIOD_S, thingsnxt.Thing, alone(thingsnxt.enrol)),
         Contract(alchemy.NAME, alchemy.PERIOD_S, alchemy.Lamp, alchemy.enrol),
     )
 }

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from relevo.simulator.device import Enrolled, Outgoing, Reading, SimulatedDevice
+from relevo.simulator.device import SimulatedDevice
+from relevo.simulator.gear import Enrolled, Outgoing, Reading
 from relevo.simulator.generators import RandomWalk, Value, source
 from relevo.simulator.http_client import HttpClient
 from relevo.simulator.mqtt_client import Login
@@ -97,6 +98,7 @@ class Sensor(SimulatedDevice):
     """A thermometer with a hygrometer."""
 
     timed = False
+    immune = frozenset({"stale-clock"})
     resolution_ms = 1000
     _temperature: RandomWalk | None = None
     _humidity: RandomWalk | None = None

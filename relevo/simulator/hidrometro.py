@@ -4,8 +4,9 @@ whole seconds, commands on the shared command topic that are somebody else's unl
 import json
 from collections.abc import Iterable
 
-from relevo.simulator.device import Enrolled, Outgoing, Reading, SimulatedDevice
-from relevo.simulator.generators import Counter, Flow, Value, source
+from relevo.simulator.device import SimulatedDevice
+from relevo.simulator.gear import Enrolled, Outgoing, Reading
+from relevo.simulator.generators import Counter, Flow, Generator, Value, source
 from relevo.simulator.http_client import HttpClient
 from relevo.simulator.native_api import claimed
 from relevo.simulator.packets import Message
@@ -37,14 +38,17 @@ class Meter(SimulatedDevice):
     _before = 0.0
     _from = 0.0
 
+    def flow(self) -> Generator:
+        """The water that runs through it."""
+        return Flow(source(self.gear.seed, self.name, "flow"), 7.5, 25.0, 60.0)
+
     def client_id(self) -> str:
         return f"hidrometro-{self.name}"
 
     def measure(self, t: float) -> dict[str, Value]:
         if self._total is None:
             seed = self.gear.seed
-            flow = Flow(source(seed, self.name, "flow"), 7.5, 25.0, 60.0)
-            self._total = Counter(source(seed, self.name, "total"), flow)
+            self._total = Counter(source(seed, self.name, "total"), self.flow())
         total = float(self._total.at(t))
         simulated = self.state.get("flow")
         if simulated:
@@ -53,9 +57,8 @@ class Meter(SimulatedDevice):
         return {"totalLiters": round(total + self._before, 4), "flowLmin": simulated or self._total.rate}
 
     def words(self, reading: Reading) -> Outgoing:
-        at = reading.ts // 1000
-        payload = {**reading.values, "numeroSerie": self.name, "ts": at}
-        stored = tuple((key, at * 1000, value) for key, value in reading.values.items())
+        payload = {**reading.values, "numeroSerie": self.name, "ts": self.tells(reading.ts, seconds=True)}
+        stored = tuple((key, reading.ts, value) for key, value in reading.values.items())
         return Outgoing(TOPIC, compact(payload), stored, 0)
 
     async def connected(self) -> None:

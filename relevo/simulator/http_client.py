@@ -93,7 +93,10 @@ class HttpClient:
         return await self.request("DELETE", path)
 
     async def request(self, method: str, path: str, body: object = None) -> Answer:
-        """One request. Raises :class:`HttpFailed` when there is no answer within the timeout."""
+        """One request; ``body`` is JSON already when it is bytes.
+
+        Raises :class:`HttpFailed` when there is no answer within the timeout.
+        """
         async with self._turn:
             kept = self._streams is not None
             try:
@@ -118,7 +121,7 @@ class HttpClient:
                     self._host, self._port, ssl=self._tls, limit=_HEADER_LIMIT
                 )
             reader, writer = self._streams
-            payload = b"" if body is None else json.dumps(body).encode()
+            payload = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
             head = [f"{method} {self._root}{path} HTTP/1.1", f"Host: {self._host}:{self._port}"]
             head += [f"Content-Length: {len(payload)}", "Accept: application/json"]
             if payload:

@@ -6,6 +6,9 @@
 Between two attempts it waits 0.25 s, 0.5 s, 1 s … 15 s, each shortened by up to half at random so that a thousand
 devices do not come back in the same moment. The session is not clean: after a reconnect every message in flight goes
 out again with DUP, in the order in which it was published, before anything new.
+
+A client can be told to lose its connection (:meth:`MqttClient.cut`), and to miss a share of the acknowledgements: it
+then sends those messages again after a second, also within the connection, as older clients do.
 """
 
 import asyncio
@@ -23,6 +26,7 @@ from relevo.simulator import packets
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 15.0
 _GREETING_SECONDS = 10.0
+_AGAIN_S = 1.0
 
 _REFUSALS = {
     1: "the server does not speak MQTT 3.1.1",
@@ -65,7 +69,8 @@ class MqttClient:
     """One device's connection. ``window`` is how many QoS 1 messages may wait for PUBACK at once.
 
     ``on_message`` sees every incoming message, ``on_connected`` every beginning of a connection, once the subscriptions
-    are asked for; ``repeated`` counts messages that were sent again.
+    are asked for; ``repeated`` counts messages that were sent again, ``missed`` acknowledgements that were missed on
+    purpose: a share ``misses`` of them.
     """
 
     def __init__(
@@ -77,11 +82,15 @@ class MqttClient:
         clock: Clock | None = None,
         on_message: Callable[[packets.Message], None] | None = None,
         on_connected: Callable[[], None] | None = None,
+        misses: float = 0.0,
     ) -> None:
         self.login = login
         self.online = asyncio.Event()
         self.repeated = 0
         self.connections = 0
+        self.missed = 0
+        self._misses = misses
+        self._away: float | None = None
         self._rng = rng or random.Random()
         self._clock: Clock = clock or SystemClock()
         self._on_message = on_message
@@ -123,8 +132,21 @@ class MqttClient:
             if self._refused:
                 self._fail_all(self._refused)
                 raise self._refused
+            if self._away is not None:
+                away, self._away = self._away, None
+                await asyncio.sleep(away)
+                continue
             await asyncio.sleep(pause * self._rng.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def cut(self, away: float = 0.0) -> bool:
+        """Lose the connection without a good-bye and stay away for ``away`` seconds; whether there was one."""
+        if self._link is None or not self.online.is_set():
+            return False
+        self._away = away
+        self.online.clear()
+        self._link.abort()
+        return True
 
     async def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> Delivery:
         """Send, or keep until there is a connection; waits while the window is full.
@@ -181,6 +203,11 @@ class MqttClient:
         self.repeated += 1 if delivery.times else 0
         delivery.times += 1
 
+    def _say_again(self, packet_id: int) -> None:
+        delivery = self._in_flight.get(packet_id)
+        if delivery is not None and self._link and self.online.is_set():
+            self._send(self._link, delivery)
+
     def _next_id(self) -> int:
         while True:
             self._last_id = self._last_id % 65_535 + 1
@@ -209,7 +236,12 @@ class MqttClient:
         """A complete packet arrived."""
         match packet.kind:
             case packets.PUBACK:
-                delivery = self._in_flight.pop(int.from_bytes(packet.body[:2], "big"), None)
+                packet_id = int.from_bytes(packet.body[:2], "big")
+                if packet_id in self._in_flight and self._rng.random() < self._misses:
+                    self.missed += 1
+                    asyncio.get_running_loop().call_later(_AGAIN_S, self._say_again, packet_id)
+                    return
+                delivery = self._in_flight.pop(packet_id, None)
                 if delivery is not None:
                     self._room.release()
                     if not delivery.done.done():
@@ -265,7 +297,7 @@ class _Link(asyncio.Protocol):
             for packet in self._reader.feed(data):
                 self._client.receive(self, packet)
         except (ValueError, IndexError):
-            self._abort()
+            self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.greeted.set()
@@ -294,6 +326,7 @@ class _Link(asyncio.Protocol):
             self._transport.write(packets.DISCONNECT)
             self._transport.close()
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Close without a word."""
         if self._transport:
             self._transport.abort()

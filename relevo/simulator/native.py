@@ -4,7 +4,8 @@ repetitions by; commands answered on ``response``."""
 import json
 from collections.abc import Iterable
 
-from relevo.simulator.device import Enrolled, Outgoing, Reading, SimulatedDevice
+from relevo.simulator.device import SimulatedDevice
+from relevo.simulator.gear import Enrolled, Outgoing, Reading
 from relevo.simulator.generators import Generator, NoisySine, OnOff, RandomWalk, Value, source
 from relevo.simulator.http_client import HttpClient
 from relevo.simulator.packets import Message
@@ -28,6 +29,7 @@ class Device(SimulatedDevice):
     """A climate sensor with a fan that can be told to turn."""
 
     numbered = True
+    answering = True
     _signals: dict[str, Generator] | None = None
 
     def measure(self, t: float) -> dict[str, Value]:
@@ -42,27 +44,36 @@ class Device(SimulatedDevice):
         return {key: signal.at(t) for key, signal in self._signals.items()}
 
     def words(self, reading: Reading) -> Outgoing:
-        payload = {"ts": reading.ts, "values": reading.values, "boot": reading.boot, "seq": reading.seq}
+        payload = {"ts": self.tells(reading.ts), "values": reading.values, "boot": reading.boot, "seq": reading.seq}
         stored = tuple((key, reading.ts, value) for key, value in reading.values.items())
         return Outgoing(f"relevo/{self.name}/telemetry", compact(payload), stored)
 
+    def updates_at(self) -> str:
+        return f"relevo/{self.name}"
+
     async def connected(self) -> None:
-        if self.gear.steered:
+        if self.gear.steered or self.updating:
             self.mqtt.subscribe(f"relevo/{self.name}/command")
 
     def hears(self, message: Message) -> None:
         asked = json.loads(message.payload)
-        if message.topic != f"relevo/{self.name}/command" or asked["name"] != "fan":
+        if message.topic != f"relevo/{self.name}/command" or asked["name"] not in ("fan", "update"):
             self.gear.tally.strays += 1
             return
-        self.obeys("speed", asked["params"]["speed"])
-        self.soon(self._answer({"id": asked["id"], "ok": True}))
+        answers = self.ordered(asked["id"])
+        if answers is None:
+            return
+        if asked["name"] == "fan":
+            self.obeys("speed", asked["params"]["speed"])
+        elif self.updating:
+            self.updating.look()
+        if answers:
+            self.soon(self._answer({"id": asked["id"], "ok": True}))
 
     async def _answer(self, answer: dict[str, object]) -> None:
-        await self.mqtt.publish(f"relevo/{self.name}/response", compact(answer))
+        self.answers[str(answer["id"])] = await self.mqtt.publish(f"relevo/{self.name}/response", compact(answer))
 
     async def steer(self, operator: HttpClient) -> bool | None:
         speed = self.expected["speed"] = self.rng.randrange(1_000_000)
-        body = {"name": "fan", "params": {"speed": speed}}
-        (await operator.post(f"/api/v1/devices/{self.enrolled.device}/commands", body)).expect(200, 202)
+        await self.commanded(operator, "fan", {"speed": speed})
         return await self.came("speed", speed, _OBEYED_WITHIN_S)

@@ -1,4 +1,4 @@
-"""A simulation from beginning to end: enrol, send, drain, read back, report."""
+"""A simulation from beginning to end: enrol, send, drain, read back, judge, report."""
 
 import asyncio
 import contextlib
@@ -6,90 +6,21 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 
 from relevo.clock import Clock, SystemClock
-from relevo.errors import ConfigurationError
-from relevo.simulator.contracts import Contract, contract_named
-from relevo.simulator.device import Enrolled, Gear, SimulatedDevice, Tally, now_token
+from relevo.simulator.contracts import Contract
+from relevo.simulator.device import SimulatedDevice, now_token
+from relevo.simulator.gear import Enrolled, Gear, Tally
 from relevo.simulator.generators import source
 from relevo.simulator.http_client import HttpClient, HttpFailed
+from relevo.simulator.judging import Judgement, counters, judge
 from relevo.simulator.mqtt_client import ConnectionRefusedByServer
+from relevo.simulator.options import Options
+from relevo.simulator.outages import flapping, knocking, storms
 from relevo.simulator.readback import ReadBack, read_back
 from relevo.simulator.report import Report, percentile_ms
 
 _PROBLEMS_SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Everything a simulation can be told.
-
-    ``rate`` is messages a second of all devices together, or of each when ``per_device``; ``None`` is the contract's
-    own interval. The run ends after ``duration`` seconds or ``count`` messages in all, whichever is first; with neither
-    it runs until interrupted. ``drain`` is how many seconds it then waits for outstanding acknowledgements. ``token``
-    replaces ``username`` and ``password`` of the administrator. ``mqtt_username`` and ``mqtt_password`` are for
-    contracts whose devices have no key of their own. ``qos`` of ``None`` is the contract's own. ``steer`` is seconds
-    between two changes that an operator makes at devices picked at random, 0 for none. ``progress`` of ``None`` shows a
-    bar on a terminal only.
-    """
-
-    devices: int = 10
-    contract: str = "native"
-    rate: float | None = None
-    per_device: bool = False
-    duration: float | None = 60.0
-    count: int | None = None
-    mqtt_host: str = "127.0.0.1"
-    mqtt_port: int = 1883
-    mqtt_tls: bool = False
-    ca_file: str = ""
-    http: str = "http://127.0.0.1:8000"
-    username: str = "admin"
-    password: str = ""
-    token: str = ""
-    mqtt_username: str = ""
-    mqtt_password: str = ""
-    prefix: str = ""
-    seed: int = 1
-    qos: int | None = None
-    window: int = 20
-    drain: float = 15.0
-    verify: bool = True
-    remove: bool = False
-    steer: float = 0.0
-    progress: bool | None = None
-
-    @property
-    def period(self) -> float:
-        """Seconds between two messages of one device."""
-        if self.rate is None:
-            return contract_named(self.contract).period_s
-        return 1 / self.rate if self.per_device else self.devices / self.rate
-
-    def check(self) -> Contract:
-        """The contract meant. Raises :class:`ConfigurationError` naming the first option that makes no sense."""
-        contract = contract_named(self.contract)
-        rules = [
-            (self.devices >= 1, "devices must be at least 1"),
-            (self.rate is None or self.rate > 0, "rate must be above 0 messages a second"),
-            (self.qos in (None, 0, 1), "qos must be 0 or 1"),
-            (1 <= self.window <= 65_000, "window must be 1 to 65000 messages"),
-            (self.duration is None or self.duration > 0, "duration must be above 0 seconds"),
-            (self.count is None or self.count >= self.devices, "count must be at least one message for each device"),
-            (self.steer >= 0, "steer must be 0 seconds or more"),
-            (bool(self.token or self.password), "an administrator's password or token is needed to enrol devices"),
-        ]
-        for holds, text in rules:
-            if not holds:
-                raise ConfigurationError(text)
-        step = contract.device.resolution_ms
-        if self.period * 1000 < step:
-            raise ConfigurationError(
-                f"a {contract.name} device tells time in steps of {step} ms and can send at most "
-                f"{1000 / step:g} messages a second; use more devices or a lower rate"
-            )
-        return contract
 
 
 async def simulate(options: Options, *, stop: asyncio.Event | None = None, clock: Clock | None = None) -> Report:
@@ -105,37 +36,70 @@ async def simulate(options: Options, *, stop: asyncio.Event | None = None, clock
         if not http.token:
             await http.login(options.username, options.password)
         tally = Tally()
-        gear = Gear(
-            options.http,
-            options.mqtt_host,
-            options.mqtt_port,
-            clock,
-            tally,
-            options.seed,
-            options.qos,
-            options.window,
-            bool(options.steer),
-            tls if options.mqtt_tls else None,
-            tls,
-        )
+        gear = _gear(options, contract, clock, tally, tls)
         account = (options.mqtt_username, options.mqtt_password)
         enrolled = await contract.enrol(http, _names(options), account, gear)
-        fleet = [contract.device(one, gear) for one in enrolled]
+        everybody = [contract.device(one, gear) for one in enrolled]
+        fleet = [one for one in everybody if not gear.has("wrong-key", one.enrolled.number)]
+        impostors = [one for one in everybody if gear.has("wrong-key", one.enrolled.number)]
+        before = await counters(http)
         started = clock.now_ms()
-        seconds = await _run_fleet(fleet, options, tally, stop or asyncio.Event(), http, clock)
-        found = await read_back(http, fleet, started, clock.now_ms()) if options.verify else ReadBack()
+        seconds = await _run_fleet(fleet, impostors, options, tally, stop or asyncio.Event(), http, clock)
+        found, judgement = ReadBack(), Judgement()
+        if options.verify:
+            found = await read_back(http, fleet, started, clock.now_ms())
+            judgement = await judge(http, fleet, impostors, before, tally)
         if options.remove:
             await _dismiss(http, enrolled)
+    missed = sum(one.mqtt.missed for one in fleet)
+    if missed:
+        tally.faults["lost-acknowledgements"] = missed
+    return _report(options, contract, fleet, tally, seconds, found, judgement)
+
+
+def _gear(options: Options, contract: Contract, clock: Clock, tally: Tally, tls: ssl.SSLContext) -> Gear:
+    return Gear(
+        options.http,
+        options.mqtt_host,
+        options.mqtt_port,
+        clock,
+        tally,
+        options.seed,
+        options.qos,
+        options.window,
+        bool(options.steer),
+        tls if options.mqtt_tls else None,
+        tls,
+        options.faults,
+        options.faults.struck(options.seed, options.devices),
+        contract.board,
+        options.updates.fates(options.seed, options.devices) if options.updates is not None else {},
+        options.trial,
+    )
+
+
+def _report(
+    options: Options,
+    contract: Contract,
+    fleet: list[SimulatedDevice],
+    tally: Tally,
+    seconds: float,
+    found: ReadBack,
+    judgement: Judgement,
+) -> Report:
     tally.latencies.sort()
     tally.poll_latencies.sort()
+    steady = seconds - options.ramp
+    # Ended while devices were still coming up, there is nothing but the ramp.
+    sent, during = (tally.sent - tally.sent_rising, steady) if steady > 0 else (tally.sent, seconds)
     return Report(
-        devices=len(fleet),
+        devices=options.devices,
         contract=contract.name,
         sent=tally.sent,
         acknowledged=tally.acknowledged,
         repeated=sum(one.mqtt.repeated for one in fleet),
         seconds=round(seconds, 3),
-        rate=round(tally.sent / seconds, 1) if seconds else 0.0,
+        rate=round(sent / during, 1) if during else 0.0,
         p50_ms=percentile_ms(tally.latencies, 50),
         p95_ms=percentile_ms(tally.latencies, 95),
         p99_ms=percentile_ms(tally.latencies, 99),
@@ -150,7 +114,18 @@ async def simulate(options: Options, *, stop: asyncio.Event | None = None, clock
         unstored=found.unstored,
         duplicated=found.duplicated,
         foreign=found.foreign,
-        examples=found.examples,
+        profile=options.profile,
+        ramp=options.ramp,
+        faults=dict(sorted(tally.faults.items())),
+        refused=judgement.refused,
+        noticed=judgement.noticed,
+        deduplicated=judgement.deduplicated,
+        uncounted=judgement.uncounted,
+        let_in=tally.let_in,
+        untrue=judgement.untrue,
+        commands=judgement.commands,
+        updates=dict(sorted(tally.updates.items())),
+        examples=found.examples + judgement.examples[:_PROBLEMS_SHOWN],
         problems=_summed(tally.problems),
     )
 
@@ -174,11 +149,12 @@ def _names(options: Options) -> Iterator[str]:
     for number in range(1, options.devices + 1):
         name = f"{word}-{number:0{width}}"
         # Meters' serial numbers are compared in upper case; writing them so keeps one spelling everywhere.
-        yield name.upper() if options.contract == "hidrometro" else name
+        yield name.upper() if options.kind.name == "hidrometro" else name
 
 
 async def _run_fleet(
     fleet: list[SimulatedDevice],
+    impostors: list[SimulatedDevice],
     options: Options,
     tally: Tally,
     stop: asyncio.Event,
@@ -187,18 +163,25 @@ async def _run_fleet(
 ) -> float:
     """Send until the end and wait for acknowledgements; returns the seconds from first to last."""
     tally.problems.clear()
-    beside = [asyncio.create_task(_connected(one, tally), name=f"{one.enrolled.device} link") for one in fleet]
-    for one in fleet:
-        for habit in one.habits():
-            one.soon(habit)
+    begin = [options.ramp * number / len(fleet) for number in range(len(fleet))]
+    beside = [
+        asyncio.create_task(_connected(one, tally, wait), name=f"{one.enrolled.device} link")
+        for one, wait in zip(fleet, begin, strict=True)
+    ]
+    beside += [asyncio.create_task(knocking(one, tally), name=f"{one.name} impostor") for one in impostors]
+    if options.faults.storm:
+        beside.append(asyncio.create_task(storms(fleet, options.faults.storm, tally), name="storms"))
+    if options.ramp:
+        beside.append(asyncio.create_task(_risen(options.ramp, tally), name="ramp"))
     if options.steer:
         beside.append(asyncio.create_task(_steering(fleet, options, operator, tally), name="operator"))
     started = clock.monotonic()
     async with _interruptible(stop), _progress(options, tally):
         try:
-            async with asyncio.timeout(options.duration):
+            async with asyncio.timeout(options.ramp + options.duration if options.duration else None):
                 senders = [
-                    _sending(one, options.period, _share(options, number), stop) for number, one in enumerate(fleet)
+                    _sending(one, options.period, _share(options, number), stop, begin[number])
+                    for number, one in enumerate(fleet)
                 ]
                 await asyncio.gather(*senders)
         except TimeoutError:
@@ -212,6 +195,11 @@ async def _run_fleet(
         task.cancel()
     await asyncio.gather(*beside, return_exceptions=True)
     return seconds
+
+
+async def _risen(ramp: float, tally: Tally) -> None:
+    await asyncio.sleep(ramp)
+    tally.risen()
 
 
 async def _steering(fleet: list[SimulatedDevice], options: Options, operator: HttpClient, tally: Tally) -> None:
@@ -228,7 +216,8 @@ async def _steering(fleet: list[SimulatedDevice], options: Options, operator: Ht
         if obeyed is not None:
             tally.told += 1
             tally.obeyed += obeyed
-            if not obeyed:
+            # Over a broken connection a command may not arrive; that the server says so is judged at the end.
+            if not obeyed and not options.faults.cuts:
                 tally.problems.append(f"{device.name}: did not do as it was told: {device.expected}")
 
 
@@ -238,14 +227,24 @@ def _share(options: Options, number: int) -> int | None:
     return options.count // options.devices + (number < options.count % options.devices)
 
 
-async def _connected(device: SimulatedDevice, tally: Tally) -> None:
+async def _connected(device: SimulatedDevice, tally: Tally, wait: float) -> None:
+    await asyncio.sleep(wait)
+    for habit in device.habits():
+        device.soon(habit)
+    if device.updating is not None:
+        device.soon(device.updating.live())
+    if device.gear.has("flap", device.enrolled.number):
+        device.soon(flapping(device, tally))
     try:
         await device.link()
     except ConnectionRefusedByServer as error:
         tally.problems.append(str(error))
 
 
-async def _sending(device: SimulatedDevice, period: float, count: int | None, stop: asyncio.Event) -> None:
+async def _sending(device: SimulatedDevice, period: float, count: int | None, stop: asyncio.Event, wait: float) -> None:
+    if wait:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), wait)
     # The link's own task reports the refusal; here it only means that this device has nothing more to send.
     with contextlib.suppress(ConnectionRefusedByServer):
         await device.send_every(period, count, stop)

@@ -5,10 +5,12 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from relevo.simulator.device import Enrolled, Reading, SimulatedDevice
+from relevo.simulator.device import SimulatedDevice
+from relevo.simulator.gear import Enrolled, Outgoing, Reading
 from relevo.simulator.generators import NoisySine, RandomWalk, Value, source
-from relevo.simulator.http_client import HttpClient, HttpFailed
+from relevo.simulator.http_client import Answer, HttpClient, HttpFailed
 from relevo.simulator.native_api import found
+from relevo.simulator.words import compact
 
 NAME = "thingsnxt"
 PERIOD_S = 10.0
@@ -40,6 +42,7 @@ class Thing(SimulatedDevice):
     """A climate sensor with one switch at a virtual pin."""
 
     timed = False
+    immune = frozenset({"flap", "storm", "stale-clock", "lost-answers"})
     _temperature: NoisySine | None = None
     _humidity: RandomWalk | None = None
     _slow_until = 0.0
@@ -56,25 +59,56 @@ class Thing(SimulatedDevice):
         own: dict[str, Value] = {"unit": self.enrolled.number}
         return {"temperature": self._temperature.at(t), "humidity": self._humidity.at(t), **own, **pins}
 
+    @property
+    def path(self) -> str:
+        """Where it posts its values."""
+        return f"/devices/{self.name}/telemetry"
+
+    def words(self, reading: Reading) -> Outgoing:
+        stored = tuple((key, reading.ts, value) for key, value in reading.values.items())
+        return Outgoing(self.path, compact({"device_token": self._token, "data": reading.values}), stored)
+
     async def send(self, reading: Reading) -> None:
         clock, tally = self.gear.clock, self.gear.tally
-        stored = tuple((key, reading.ts, value) for key, value in reading.values.items())
-        entry = self.ledger.sent(stored)
+        said = self.words(reading)
+        entry = self.ledger.sent(said.stored)
         tally.sent += 1
         since = clock.monotonic()
+        answer = await self._post(said.payload)
+        if answer is not None and answer.status == 200:
+            self.acknowledged(entry, clock.monotonic() - since)
+            self._apply(self.state_in(answer.body))
+        elif answer is not None:
+            self.turned_away(said.topic, answer.status)
+        if self.struck(self.gear.faults.duplicates):
+            entry.copies += 1
+            tally.faults["duplicates"] += 1
+            await self._post(said.payload)
+
+    def state_in(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What an answer says that it is to be."""
+        found: dict[str, Any] = body["data"]
+        return found
+
+    async def _post(self, payload: bytes) -> Answer | None:
         async with self.gear.client() as http:
             try:
-                answer = await http.post(
-                    f"/devices/{self.name}/telemetry", {"device_token": self._token, "data": reading.values}
-                )
+                return await http.request("POST", self.path, payload)
             except HttpFailed as error:
-                tally.problems.append(f"{self.name}: {error}")
-                return
-        if answer.status == 200:
-            self.acknowledged(entry, clock.monotonic() - since)
-            self._apply(answer.body["data"])
-        else:
-            self.turned_away(f"/devices/{self.name}/telemetry", answer.status)
+                self.gear.tally.problems.append(f"{self.name}: {error}")
+                return None
+
+    async def utter(self, topic: str, payload: bytes) -> None:
+        answer = await self._post(payload)
+        if answer is not None:
+            self.gear.tally.faults["malformed"] += 1
+            if answer.status == 200:
+                self.gear.tally.problems.append(f"{self.name}: rubbish was taken: {payload[:80]!r}")
+
+    async def knock(self) -> bool:
+        async with self.gear.client() as http:
+            answer = await http.post(self.path, {"device_token": f"wrong-{self._token}", "data": {"temperature": 0}})
+        return answer.status == 200
 
     def habits(self) -> Iterable[Coroutine[Any, Any, None]]:
         yield self._polls()

@@ -6,7 +6,7 @@ import pytest
 from relevo.clock import SystemClock
 from relevo.simulator.cast import members, office_rows
 from relevo.simulator.contracts import CONTRACTS
-from relevo.simulator.device import Enrolled, Gear, Tally
+from relevo.simulator.gear import Enrolled, Gear, Tally
 from relevo.simulator.generators import Counter, Flow, Generator, NoisySine, OnOff, RandomWalk, Value, source
 
 MAKERS: dict[str, Callable[[int], Generator]] = {

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from relevo.errors import ConfigurationError
+from relevo.simulator.options import Options
 from relevo.simulator.report import Report, percentile_ms
-from relevo.simulator.run import Options
 
 
 def report(**changes: object) -> Report:

@@ -9,7 +9,8 @@ import pytest
 
 from relevo.errors import RelevoError
 from relevo.simulator.http_client import HttpClient, HttpFailed
-from relevo.simulator.run import Options, simulate
+from relevo.simulator.options import Options
+from relevo.simulator.run import simulate
 from tests.running import ADMIN_PASSWORD, RunningServer
 
 pytestmark = pytest.mark.timeout(90)
