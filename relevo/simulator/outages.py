@@ -8,7 +8,7 @@ from relevo.simulator.device import SimulatedDevice
 from relevo.simulator.gear import Tally
 from relevo.simulator.http_client import HttpFailed
 
-_STEADY_S: Final = (1.0, 8.0)
+_STEADY_S: Final = (1.0, 5.0)
 _AWAY_S: Final = (0.0, 2.0)
 _KNOCKS_EVERY_S: Final = (0.5, 2.0)
 
