@@ -1,7 +1,6 @@
 """The command line."""
 
 import asyncio
-import contextlib
 import json
 import signal
 import sys
@@ -19,10 +18,11 @@ from relevo import (
     cli_history,
     cli_joining,
     cli_signing,
+    cli_simulate,
     cli_why,
 )
-from relevo.console import Config, Data, read_settings, say
-from relevo.errors import ConfigurationError, RelevoError
+from relevo.console import Config, Data, read_settings, run, say
+from relevo.errors import ConfigurationError
 from relevo.log import set_up
 from relevo.settings import Settings, describe
 
@@ -47,20 +47,10 @@ app.add_typer(cli_history.app)
 cli_firmware.app.add_typer(cli_flash.files)
 app.add_typer(cli_firmware.root)
 app.add_typer(cli_flash.app)
+app.add_typer(cli_simulate.app)
 
 Http = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where HTTP listens (0.0.0.0:8000).")]
 Mqtt = Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Where MQTT listens (0.0.0.0:1883).")]
-
-
-def run(main: Any) -> None:
-    """Run a coroutine on uvloop where it is installed."""
-    factory = None
-    with contextlib.suppress(ImportError):
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
 
 
 def signalled() -> asyncio.Event:
@@ -144,78 +134,6 @@ def demo(data: Data = None, http: Http = None, mqtt: Mqtt = None, config: Config
         application.demo.start()
 
     _serve(settings, devices)
-
-
-@app.command()
-def simulate(
-    devices: Annotated[int, typer.Option(min=1, max=100_000, help="How many devices.")] = 10,
-    contract: Annotated[str, typer.Option(help="native, autocore, hidrometro, emqx, thingsnxt or alchemy.")] = "native",
-    rate: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="Messages a second, all devices together; unset: as often as the contract says."),
-    ] = None,
-    per_device: Annotated[bool, typer.Option("--per-device", help="The rate is of each device.")] = False,
-    duration: Annotated[float, typer.Option(min=0.1, help="Seconds to send.")] = 60.0,
-    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many messages.")] = None,
-    mqtt: Annotated[str, typer.Option(metavar="HOST:PORT", help="The MQTT door.")] = "127.0.0.1:1883",
-    http: Annotated[str, typer.Option(metavar="URL", help="The HTTP door, for enrolment and read-back.")] = (
-        "http://127.0.0.1:8000"
-    ),
-    username: Annotated[str, typer.Option(help="Administrator's name.")] = "admin",
-    password: Annotated[str, typer.Option(envvar="RELEVO_ADMIN_PASSWORD", help="Administrator's password.")] = "",
-    mqtt_username: Annotated[str, typer.Option(help="Broker account of devices that have no key.")] = "",
-    mqtt_password: Annotated[str, typer.Option(envvar="RELEVO_SIMULATED_MQTT_PASSWORD", help="Its password.")] = "",
-    qos: Annotated[int | None, typer.Option(min=0, max=1, help="Unset: the contract's own.")] = None,
-    steer: Annotated[float, typer.Option(min=0.0, help="Seconds between two changes by an operator, 0 for none.")] = 0,
-    seed: Annotated[int, typer.Option(help="Same seed, same values.")] = 1,
-    verify: Annotated[bool, typer.Option(help="Read everything back and compare.")] = True,
-) -> None:
-    """Let simulated devices of a contract live over real sockets, and read back what they sent.
-
-    Prints a JSON report; ends with 1 when something acknowledged is missing.
-    """
-    from relevo.settings import parse_listen
-    from relevo.simulator.run import Options, simulate
-
-    try:
-        door = parse_listen(mqtt)
-        options = Options(
-            devices=devices,
-            contract=contract,
-            rate=rate,
-            per_device=per_device,
-            duration=duration,
-            count=count,
-            mqtt_host=door.host,
-            mqtt_port=door.port,
-            http=http,
-            username=username,
-            password=password,
-            mqtt_username=mqtt_username,
-            mqtt_password=mqtt_password,
-            qos=qos,
-            steer=steer,
-            seed=seed,
-            verify=verify,
-        )
-    except ValueError as error:
-        say(f"relevo: --mqtt {error}")
-        raise typer.Exit(2) from None
-    found: list[Any] = []
-
-    async def go() -> None:
-        found.append(await simulate(options))
-
-    try:
-        run(go())
-    except RelevoError as error:
-        say(f"relevo: {error}")
-        raise typer.Exit(2) from None
-    report = found[0]
-    typer.echo(json.dumps(report.as_dict(), indent=2))
-    if report.missing:
-        say(f"relevo: {report.missing} acknowledged readings are missing")
-    raise typer.Exit(report.exit_code)
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """What all commands share: their common options, and how they speak to people."""
 
+import asyncio
+import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,17 @@ def read_settings(config: Path | None, **options: Any) -> Settings:
     except ConfigurationError as error:
         say(f"relevo: {error}")
         raise typer.Exit(2) from None
+
+
+def run(main: Any) -> None:
+    """Run a coroutine on uvloop where it is installed."""
+    factory = None
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 def told(command: Callable[..., None]) -> Callable[..., None]:
