@@ -48,6 +48,9 @@ def simulate(
     steer: Annotated[float, typer.Option(min=0.0, help="Seconds between two changes by an operator, 0 for none.")] = 0,
     seed: Annotated[int, typer.Option(help="Same seed, same values.")] = 1,
     verify: Annotated[bool, typer.Option(help="Read everything back and compare.")] = True,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove the devices afterwards, with what they sent.")
+    ] = False,
 ) -> None:
     """Let simulated devices of a contract live over real sockets, and read back what they sent.
 
@@ -78,6 +81,7 @@ def simulate(
                 username=username,
                 password=password,
                 seed=seed,
+                remove=remove,
             )
             report = _run(simulate_firmware(boards))
         else:
@@ -104,6 +108,7 @@ def simulate(
                 steer=steer,
                 seed=seed,
                 verify=verify,
+                remove=remove,
             )
             report = _run(simulate(options))
             if report.missing:

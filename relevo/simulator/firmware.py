@@ -39,8 +39,8 @@ _NETWORK: Final = "simulated"
 class FirmwareOptions:
     """``boards`` of a firmware ``profile`` run for ``duration`` seconds after coming up over ``ramp`` seconds.
 
-    ``steer`` is seconds between two relays that an operator switches, 0 for none. ``interpreter`` is MicroPython,
-    looked for when not given (:func:`interpreter_here`).
+    ``steer`` is seconds between two relays that an operator switches, 0 for none. ``remove`` removes the devices at the
+    end. ``interpreter`` is MicroPython, looked for when not given (:func:`interpreter_here`).
     """
 
     boards: int
@@ -54,6 +54,7 @@ class FirmwareOptions:
     password: str = ""
     token: str = ""
     seed: int = 1
+    remove: bool = False
     interpreter: Path | None = None
 
     def check(self) -> Profile:
@@ -143,6 +144,8 @@ async def simulate_firmware(
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        for one in boards if options.remove else ():
+            (await http.delete(f"/api/v1/devices/{one.device}")).expect(200, 202, 204, 404)
     return _report(options, boards, count, memory)
 
 

@@ -55,3 +55,11 @@ def test_options_that_make_no_sense_are_refused_by_name(changes: dict[str, objec
     options = Options(**({"password": "p"} | changes))  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=word):
         options.check()
+
+
+def test_a_server_that_says_what_is_not_so_makes_the_exit_code_1() -> None:
+    assert report(uncounted=1).exit_code == 1
+    assert report(let_in=1).exit_code == 1
+    assert report(untrue=1).exit_code == 1
+    assert report(duplicated=1).exit_code == 1
+    assert report(unstored=1, faults={"flap": 3}, refused={"mqtt.json_malformed": 2}).exit_code == 0
