@@ -336,14 +336,11 @@ class SimulatedDevice:
         login = replace(made, username=made.username or self.enrolled.device, password=f"wrong-{made.password}")
         client = MqttClient(login, clock=self.gear.clock)
         link = asyncio.ensure_future(client.run())
+        inside = asyncio.ensure_future(client.online.wait())
         try:
-            async with asyncio.timeout(_KNOCK_S):
-                inside = asyncio.ensure_future(client.online.wait())
-                await asyncio.wait((link, inside), return_when=asyncio.FIRST_COMPLETED)
-                inside.cancel()
-        except TimeoutError:
-            pass
+            await asyncio.wait((link, inside), timeout=_KNOCK_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            inside.cancel()
             link.cancel()
             with contextlib.suppress(asyncio.CancelledError, ConnectionRefusedByServer):
                 await link

@@ -237,7 +237,7 @@ class MqttClient:
         match packet.kind:
             case packets.PUBACK:
                 packet_id = int.from_bytes(packet.body[:2], "big")
-                if packet_id in self._in_flight and self._rng.random() < self._misses:
+                if self._misses and packet_id in self._in_flight and self._rng.random() < self._misses:
                     self.missed += 1
                     asyncio.get_running_loop().call_later(_AGAIN_S, self._say_again, packet_id)
                     return
