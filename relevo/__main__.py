@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
+SERVING: Final = (["serve"], ["demo"])
 _ABSENT: Final = (
     # SQLAlchemy's and structlog's support for greenlets, with the runtime of C++ that it needs: 2.5 MB.
     "greenlet",
@@ -66,9 +67,12 @@ def prepare() -> None:
 def main() -> None:
     """Entry point of the program ``relevo``."""
     prepare()
-    from relevo import cli
-
-    cli.main()
+    if sys.argv[1:2] in SERVING:
+        # A server carries none of the other commands: 1 MB.
+        from relevo.cli_serving import app
+    else:
+        from relevo.cli import app
+    app()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from tests.running import REPOSITORY
 UNNEEDED = (
     "alembic", "argon2", "click", "cryptography", "greenlet", "multiprocessing", "prometheus_client",
     "pydantic.v1", "rich", "segno", "sqlalchemy.dialects.postgresql", "sqlalchemy.orm",
-    "tomllib", "urllib.request", "wrapt", "zeroconf", "zxcvbn",
+    "relevo.cli", "relevo.cli_why", "tomllib", "urllib.request", "wrapt", "zeroconf", "zxcvbn",
     # What only some installations use comes with its first use.
     "relevo.http.alchemy.routes", "relevo.http.api.devices", "relevo.http.api.rules", "relevo.http.thingsnxt.accounts",
     "relevo.http.hidrometro.asking", "relevo.http.hidrometro.pages", "relevo.http.hidrometro.words",
@@ -36,7 +36,7 @@ def test_a_server_that_is_loaded_carries_nothing_that_it_does_not_use() -> None:
 import sys
 from relevo import __main__
 __main__.prepare()
-import relevo.app, relevo.cli, relevo.simulator.demo
+import relevo.app, relevo.cli_serving, relevo.simulator.demo
 print(*(name for name, module in sys.modules.items() if module is not None))
 """
     loaded = set(run(program).split())
