@@ -14,7 +14,7 @@ LANGUAGES = ("en", "es", "pt")
 # Names, and words that the languages share.
 SHARED = {
     "", "No", "Webhooks", "Webhook", "API", "5 min", "1 h", "6 h", "24 h", "Total", "Online", "Offline", "MQTT",
-    "Backups", "Broker", "Brokers", "E-mail",
+    "Backups", "Broker", "Brokers", "E-mail", "Firmware",
 }  # fmt: skip
 NAMES = {"Relevo", "· Relevo"}
 

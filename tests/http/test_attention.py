@@ -94,6 +94,7 @@ async def test_it_holds_what_needs_somebody_and_of_others_devices_nothing(tmp_pa
         of_viewer = (await viewer.get(PATH)).json()
         assert [(one["id"], one["state"]) for one in of_viewer["commands"]["items"]] == [("c0", "failed")]
         assert (of_viewer["unclaimed"], of_viewer["storage"], of_viewer["switches"], of_viewer["backup"]) == (None,) * 4
+        assert (of_viewer["rollouts"], found["rollouts"]) == (None, [])
         assert of_viewer["never_seen"]["count"] == 0
         assert (await operator.get(PATH)).json()["unclaimed"] == 0
         assert found["switches"] == ["open_reads"]

@@ -178,6 +178,23 @@ def test_the_fleet_is_filtered_by_what_it_runs(server: RunningServer, api: httpx
     assert api.get("/api/v1/devices/facets").json()["firmware"]["7.7.7-only.here"] == 1
 
 
+def test_versions_in_the_field_are_counted_by_board(
+    server: RunningServer, api: httpx.Client, operator: httpx.Client, name: str
+) -> None:
+    assert api.post("/api/v1/firmware", content=image("1.10.0", "counted")).status_code == 201
+    for n, version in enumerate(("1.9.0", "1.10.0", "1.10.0", "own-build")):
+        device = f"{name}-{n}"
+        with HttpBoard(server, device, server.register(device), board="counted", version=version) as board:
+            assert board.look() is None
+    server.register(f"{name}-silent")
+    found = operator.get("/api/v1/firmware/versions").json()["items"]
+    assert [one for one in found if one["board"] == "counted"] == [
+        {"board": "counted", "version": "1.10.0", "devices": 2, "release": "counted-1.10.0"},
+        {"board": "counted", "version": "1.9.0", "devices": 1, "release": None},
+        {"board": "counted", "version": "own-build", "devices": 1, "release": None},
+    ]
+
+
 def test_the_key_may_stand_in_either_header(server: RunningServer, name: str) -> None:
     key = server.register(name)
     params = {"version": "1.0.0", "board": "relay"}

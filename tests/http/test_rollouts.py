@@ -214,3 +214,25 @@ def test_whoever_is_erased_is_named_by_no_roll_out(
     found = api.get(path).json()
     assert (found["by"], found["changed_by"]) == ("erased", "erased")
     assert api.post(f"{path}/cancel").status_code == 200
+
+
+def test_one_that_halted_wants_attention_of_whoever_began_it(
+    server: RunningServer, api: httpx.Client, fitter: httpx.Client, release: str, name: str
+) -> None:
+    (board,) = boards(server, name, 1)
+    answer = api.post("/api/v1/rollouts", json=body(release, target={"tags": [name]}))
+    assert answer.status_code == 201, answer.text
+    rollout = answer.json()["id"]
+    assert rollout not in [one["id"] for one in api.get("/api/v1/attention").json()["rollouts"]]
+    eventually(lambda: board.update("failed", "flash"), 10)
+
+    def wanted() -> list[dict[str, Any]]:
+        return [one for one in api.get("/api/v1/attention").json()["rollouts"] if one["id"] == rollout]
+
+    (found,) = eventually(wanted, 10)
+    assert (found["release"], found["state"]) == (release, "halted")
+    assert found["reason"] == "1 of 1 failed, more than 20 %"
+    assert found["since"] == api.get(f"/api/v1/rollouts/{rollout}").json()["changed"]
+    assert rollout not in [one["id"] for one in fitter.get("/api/v1/attention").json()["rollouts"]]
+    assert api.post(f"/api/v1/rollouts/{rollout}/cancel").status_code == 200
+    assert wanted() == []

@@ -161,6 +161,30 @@ export interface NotificationEvent extends Numbered {
   repeats: string | null;
   at: string | number;
 }
+/** A device in a roll-out came further: `change` is what was said, `state` what it is by that. */
+export interface UpdateEvent extends Numbered {
+  kind: 'update';
+  device: string;
+  rollout: string | null;
+  release: string;
+  change: string;
+  state: string;
+  at: string | number;
+  percent?: number;
+  reason?: string;
+  version?: string | null;
+}
+/** Comes to whoever began it and to administrators. */
+export interface RolloutEvent extends Numbered {
+  kind: 'rollout';
+  rollout: string;
+  release: string;
+  state: string;
+  wave: number;
+  reason: string;
+  by: string;
+  at: string | number;
+}
 export interface DeviceEvent extends Numbered {
   kind: 'device';
   device: string;
@@ -208,6 +232,8 @@ export type LiveEvent =
   | RuleEvent
   | AlertEvent
   | NotificationEvent
+  | UpdateEvent
+  | RolloutEvent
   | DeviceEvent
   | RefusedEvent
   | NoticeEvent

@@ -60,7 +60,7 @@ export class Story {
   }
 
   itemOf(event: LiveEvent): TimelineItem | null {
-    if (event.kind === 'gap' || event.kind === 'telemetry' || event.kind === 'unclaimed' || event.kind === 'notification') return null;
+    if (event.kind === 'gap' || event.kind === 'telemetry' || event.kind === 'unclaimed' || event.kind === 'notification' || event.kind === 'rollout') return null;
     if ((event.device || null) !== this.device) return null;
     if (event.kind === 'refused') return { ...event };
     if (event.kind === 'notice') return { ...event, kind: event.kind_of };
@@ -94,6 +94,11 @@ export class Story {
     if (event.kind === 'presence') {
       if (!OWN_LINE.has(event.reason ?? '')) return null;
       return { ...event, kind: event.online ? 'online' : 'offline', reason: '', detail: event.reason ?? null };
+    }
+    if (event.kind === 'update') {
+      // How far a download is fills no lines.
+      if (event.change === 'downloading') return null;
+      return { at: event.at, kind: `update_${event.change}`, where: event.rollout ?? '', detail: event.reason ? `${event.release}: ${event.reason}` : event.release };
     }
     return { at: event.at ?? Date.now(), kind: event.change };
   }

@@ -15,6 +15,8 @@ const KINDS: Record<LiveEvent['kind'], true> = {
   rule: true,
   alert: true,
   notification: true,
+  update: true,
+  rollout: true,
   device: true,
   refused: true,
   unclaimed: true,

@@ -41,6 +41,9 @@ export const pages: Partial<Record<PageName, PageEntry>> = {
   schedules: { load: () => import('../areas/schedules/Schedules.svelte'), need: 'operator' },
   schedule: { load: () => import('../areas/schedules/Schedule.svelte'), need: 'operator', section: 'schedules' },
   notifications: { load: () => import('../areas/notifications/Notifications.svelte') },
+  firmware: { load: () => import('../areas/firmware/Firmware.svelte'), need: 'operator' },
+  newRollout: { load: () => import('../areas/firmware/NewRollout.svelte'), need: 'operator', section: 'firmware' },
+  rollout: { load: () => import('../areas/firmware/Rollout.svelte'), need: 'operator', section: 'firmware' },
   webhooks: { load: () => import('../areas/webhooks/Webhooks.svelte'), need: 'operator' },
   webhook: { load: () => import('../areas/webhooks/Webhook.svelte'), need: 'operator', section: 'webhooks' },
   door: { load: () => import('../pages/Door.svelte'), need: 'administrator' },
@@ -77,6 +80,7 @@ export const groups: readonly { text: keyof Words['nav'] | ''; sections: readonl
     text: 'manage',
     sections: [
       { page: 'join', icon: 'join', text: 'join' },
+      { page: 'firmware', icon: 'firmware', text: 'firmware' },
       { page: 'water', icon: 'water', text: 'water' },
       { page: 'files', icon: 'files', text: 'files' },
       { page: 'people', icon: 'people', text: 'people' },

@@ -11,6 +11,7 @@ from relevo.domain.accounts import Identity, Role
 from relevo.domain.alerts import OPEN
 from relevo.domain.commands import Command
 from relevo.domain.devices import Device
+from relevo.domain.rollouts import HALTED, PAUSED
 from relevo.http.api.alerts import render as render_alert
 from relevo.http.api.commands import CommandOut
 from relevo.http.api.commands import render as render_command
@@ -80,8 +81,19 @@ class OverdueBackup(BaseModel):
     error: str
 
 
+class StuckRollout(BaseModel):
+    """One that halted, or that the server paused; ``since`` is when it did."""
+
+    id: str
+    release: str
+    state: str
+    reason: str
+    since: str
+
+
 class Attention(BaseModel):
-    """``unclaimed`` is null for who is no operator; ``storage``, ``switches`` and ``backup`` are for administrators."""
+    """``unclaimed`` and ``rollouts`` are null for who is no operator; ``storage``, ``switches`` and ``backup`` are for
+    administrators."""
 
     at: str
     alerts: AlertsOut
@@ -89,6 +101,7 @@ class Attention(BaseModel):
     never_seen: AwayOut
     commands: WrongOut
     unclaimed: int | None
+    rollouts: list[StuckRollout] | None
     storage: StorageWarning | None
     switches: list[str] | None
     backup: OverdueBackup | None
@@ -120,6 +133,7 @@ async def attention(wired: Wired, identity: Viewer) -> dict[str, Any]:
         "never_seen": never,
         "commands": {"items": [render_command(one) for one in stored.wrong]},
         "unclaimed": stored.strangers if identity.at_least(Role.OPERATOR) else None,
+        "rollouts": _rollouts(wired, identity) if identity.at_least(Role.OPERATOR) else None,
         "storage": _storage(wired, now) if administers else None,
         "switches": [name for name, on in switches(wired).items() if on] if administers else None,
         "backup": _backup(wired, now) if administers else None,
@@ -168,6 +182,27 @@ def _device(wired: Services, device: Device) -> dict[str, Any]:
         "since": iso(wired.presence.since(device.id)),
         "last_seen": iso(heard_at(wired, device.id)),
     }
+
+
+def _rollouts(wired: Services, identity: Identity) -> list[dict[str, Any]]:
+    """Those that go on only when somebody says so, of whoever asks; administrators see all."""
+    found = [
+        one
+        for one in wired.updates.open
+        # One that a person paused is known to somebody.
+        if (one.state == HALTED or (one.state == PAUSED and not one.changed_by))
+        and (identity.role is Role.ADMINISTRATOR or one.by == identity.name)
+    ]
+    return [
+        {
+            "id": one.id,
+            "release": one.release,
+            "state": one.state,
+            "reason": one.reason,
+            "since": iso(one.changed_at),
+        }
+        for one in sorted(found, key=lambda one: (one.changed_at, one.id), reverse=True)[:NEWEST]
+    ]
 
 
 def _storage(wired: Services, now: int) -> dict[str, Any] | None:

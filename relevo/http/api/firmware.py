@@ -65,6 +65,22 @@ class ReleasePage(BaseModel):
     next: str | None
 
 
+class VersionOut(BaseModel):
+    """How many devices say that they run ``version`` on ``board``; ``release`` is null where it was never uploaded."""
+
+    board: str
+    version: str
+    devices: int
+    release: str | None
+
+
+class Versions(BaseModel):
+    """By board, the newest version first."""
+
+    items: list[VersionOut]
+    next: str | None
+
+
 class UpdateKey(BaseModel):
     """The public key of this installation (RFC 8032): ``key`` its 32 bytes in base64, ``hex`` the same."""
 
@@ -163,6 +179,22 @@ async def key(wired: Wired, identity: Viewer) -> dict[str, Any]:
     """What a board is given when it is prepared, so that it insists on this installation's signature."""
     data = await wired.firmware.public_key()
     return {"algorithm": "ed25519", "key": base64.b64encode(data).decode(), "hex": data.hex()}
+
+
+@router.get("/versions", response_model=Versions)
+async def versions(wired: Wired, identity: Operator) -> dict[str, Any]:
+    """What runs in the field, of the boards that said so."""
+    counted = _running(wired).items()
+    found = sorted(counted, key=lambda one: (order_of(one[0][1]) or (), one[0][1]), reverse=True)
+    found.sort(key=lambda one: one[0][0])
+    held = wired.firmware.all
+    items = []
+    for (board, version), devices in found:
+        release = f"{board}-{version}"
+        items.append(
+            {"board": board, "version": version, "devices": devices, "release": release if release in held else None}
+        )
+    return {"items": items, "next": None}
 
 
 @router.get("/{release_id}", response_model=ReleaseOut)

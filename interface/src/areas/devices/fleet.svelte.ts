@@ -3,7 +3,7 @@ import { get, type Query } from '../../live/api';
 import type { DeviceInfo } from '../../live/shapes';
 import { stream } from '../../live/stream.svelte';
 
-export const FILTERS = ['search', 'contract', 'tag', 'type', 'site', 'online', 'owner'] as const;
+export const FILTERS = ['search', 'contract', 'tag', 'type', 'site', 'online', 'firmware', 'owner'] as const;
 export type FilterName = (typeof FILTERS)[number];
 export type Filters = Record<FilterName, string>;
 export const SORTS = ['id', 'name', 'last_seen'] as const;
@@ -36,6 +36,7 @@ export interface Facets {
   type: Counts;
   site: Counts;
   online: Counts;
+  firmware: Counts;
   total: number;
 }
 

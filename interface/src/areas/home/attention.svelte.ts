@@ -16,6 +16,7 @@ export interface Wants {
   never_seen: { count: number; items: Away[] };
   commands: { items: { id: string; device: string; name: string; state: string; reason: string; created: string; ended: string | null }[] };
   unclaimed: number | null;
+  rollouts: { id: string; release: string; state: 'halted' | 'paused'; reason: string; since: string }[] | null;
   storage: { limit_bytes: number; taken_bytes: number; full_at: string | null; short: boolean } | null;
   switches: string[] | null;
   backup: { every_h: number; last_at: string | null; error: string } | null;
@@ -36,7 +37,7 @@ export class Attention {
     const reading = stream.read((batch) => {
       const touched = batch.some(
         (event) =>
-          event.kind === 'alert' || event.kind === 'presence' || event.kind === 'unclaimed' || event.kind === 'device' ||
+          event.kind === 'alert' || event.kind === 'presence' || event.kind === 'unclaimed' || event.kind === 'device' || event.kind === 'rollout' ||
           (event.kind === 'command' && ['failed', 'timed_out', 'expired'].includes(event.state)),
       );
       if (touched) this.soon();
