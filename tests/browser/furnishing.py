@@ -6,7 +6,9 @@ from typing import Any, Final
 
 import paho.mqtt.client as paho
 
+from tests.boards import HttpBoard, image
 from tests.browser.pages import MADE
+from tests.journeys.live import eventually
 from tests.running import RunningServer
 
 MARKUP: Final = "<img src=x onerror=alert(1)>"
@@ -22,6 +24,7 @@ def furnish(server: RunningServer) -> None:
     furnish_automation(server)
     furnish_brokers(server)
     furnish_dashboards(server)
+    furnish_firmware(server)
 
 
 def furnish_devices(server: RunningServer) -> None:
@@ -144,3 +147,20 @@ def furnish_dashboards(server: RunningServer) -> None:
     alone = {"name": LONG_WORD[:128], "widgets": [place | {"type": "status", "device": "plain"}]}
     template = {"dashboard": server.api.post("/api/v1/dashboards", json=alone).json()["id"]}
     assert server.api.put("/api/v1/dashboards/templates/pump", json=template).status_code == 200
+
+
+def furnish_firmware(server: RunningServer) -> None:
+    """A release, and a roll-out of it that halted because of a board with much to say."""
+    api = server.api
+    made = api.post("/api/v1/firmware", content=image("1.4.0-" + "x" * 26, "b" * 32, notes=LONG_WORD * 5))
+    assert made.status_code == 201, made.text
+    MADE["release"] = made.json()["id"]
+    with HttpBoard(server, "boarded", server.register("boarded", name=LONG_WORD), board="b" * 32) as board:
+        assert board.look() is None
+        body = {"release": MADE["release"], "target": {"devices": ["boarded", "plain"]}, "note": LONG_WORD}
+        answer = api.post("/api/v1/rollouts", json=body)
+        assert answer.status_code == 201, answer.text
+        MADE["rollout"] = answer.json()["id"]
+        eventually(lambda: board.update("rolled_back", f"crash: {LONG_WORD}"), 10)
+    path = f"/api/v1/rollouts/{MADE['rollout']}"
+    eventually(lambda: api.get(path).json()["state"] == "halted", 10)
