@@ -1,6 +1,6 @@
 """The application of a board: keeps a contract alive, and what a board has beside it.
 
-States: ``boot``, ``provision`` (no network is known), ``wifi``, ``time``, ``register``, ``config``, ``mqtt``, ``online``;
+States: ``boot``, ``provision`` (no network is known, or not whom to ask), ``wifi``, ``time``, ``register``, ``config``, ``mqtt``, ``online``;
 ``safe`` when the launcher says that the last starts ended badly. Outputs, the board's page and the serial line work in
 all of them. How the board is made is in :mod:`make`, how it comes online in :mod:`rise`.
 """
@@ -23,6 +23,8 @@ class App:
     due = 0
     updates = None
     state = "boot"
+    # What it is in between the network and being online.
+    reaching = "mqtt"
     safe = debug = False
     # Settings changed, or somebody wants everything to begin anew.
     again = False
@@ -103,7 +105,7 @@ class App:
                     self.log("connection:", problem)
                 if self.clock.ms() - began > _SETTLED_MS:
                     self.bound = 0
-                self.enter("mqtt")
+                self.enter(self.reaching)
                 wait = late("rise").pause(self)
             wait += self.clock.ms()
             while self.clock.ms() < wait and not self.again:

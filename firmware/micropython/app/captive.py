@@ -29,7 +29,7 @@ def open(app):
     """Open the network, once, and answer names in it until it is closed."""
     if app.open:
         return
-    app.open = "%s-%s" % (late(app.name + "_join").SETUP, app.get("device_uuid")[-6:])
+    app.open = "%s-%s" % (late(app.name + "_join").SETUP, "".join("%02x" % byte for byte in app.hal.mac()[-3:]))
     app.hal.access_point(app.open, app.get("page_password"))
     # On the serial line alone, to whoever has the board in hand.
     app.log("set-up: join", app.open, "with password", app.get("page_password"), "and open http://192.168.4.1")

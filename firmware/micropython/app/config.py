@@ -2,7 +2,8 @@
 
 A table is a module: ``FIELDS`` gives each name its usual value and its limit (the longest text, the highest number; a
 usual value of ``None`` is a text or nothing); ``SECRETS`` stand in a file of their own; ``PASSING`` are how it is now and
-no reason to write; ``older(kept)`` brings former names up to date; ``LASTING`` stays when everything else is forgotten.
+no reason to write; ``older(kept)`` brings former names up to date; ``LASTING`` stays when everything else is forgotten;
+``stored(app, names)``, where there is one, hears what was put.
 
 A file is JSON whose last entry ``check`` is the CRC-32 of the text before it. One that is edited by hand has no such
 entry and is taken as it is; one whose check does not hold is not read, its copy is; without a good copy all is as usual.
@@ -94,6 +95,8 @@ def put(app, values):
         _save(app, table, True)
     if plain:
         _save(app, table, False)
+    if hasattr(table, "stored"):
+        table.stored(app, values)
 
 
 def clear(app):
@@ -104,6 +107,8 @@ def clear(app):
             app.values[name] = table.FIELDS[name][0]
     _save(app, table, True)
     _save(app, table, False)
+    if hasattr(table, "stored"):
+        table.stored(app, app.values)
 
 
 def check(table, name, value):

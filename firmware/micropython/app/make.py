@@ -43,7 +43,9 @@ def fill(board, hal, safe):
     board.safe = safe
     board.cause = hal.cause()
     board.version = version()
-    board.telemetry = profile.get("telemetry_ms", 60000)
+    words = late(name + "_join")
+    board.telemetry = profile.get("telemetry_ms", getattr(words, "EVERY_MS", 60000))
+    board.reaching = getattr(words, "STATE", "mqtt")
     board.clock = Clock(*getattr(hal, "CLOCK", ()))
     board.searching = board.clock.ms()
     board.name = name
@@ -55,7 +57,7 @@ def fill(board, hal, safe):
     board.station = hal.Station()
     board.outbox = Outbox(board.clock)
     board.contract = __import__(name).Contract(board)
-    late(name + "_join").begin(board.contract, profile.get("pins", {}))
+    words.begin(board.contract, profile.get("pins", {}))
 
 
 def doors(board):

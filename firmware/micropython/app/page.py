@@ -6,7 +6,7 @@ import os
 
 from late import late
 
-FIELDS = ("wifi_ssid", "wifi_password", "backend_ip", "backend_port", "device_name")
+FIELDS = ("wifi_ssid", "wifi_password", "backend_ip", "backend_port", "api_url", "device_name")
 LANGUAGES = ("en", "es", "pt")
 HTML = "text/html; charset=utf-8"
 WRONG_MOST = 5
@@ -88,6 +88,10 @@ def handle(app, method, path, headers, body):
             return 200, HTML, shown(app, texts), None
         if path == "/api/status":
             return 200, "application/json", (json.dumps(standing(app)),), None
+        more = getattr(late(app.name + "_words"), "answer", None)
+        found = more(app.contract, path) if more is not None else None
+        if found is not None:
+            return 200, "application/json", (found,), None
         if app.open:
             # A phone looks for the internet: this is all there is.
             return 302, HTML, ("http://192.168.4.1/",), None
@@ -157,11 +161,14 @@ def shown(app, texts, note=""):
         "<!doctype html><html lang=%s><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         "<title>%s</title><style>%s</style><h1>%s</h1>" % (texts["lang"], name, _STYLE, name),
         "<p role=status><b>%s</b></p>" % escaped(note) if note else "",
-        "<p>UUID: %s</p><p>MQTT: %s</p><p>%s: %s</p>"
-        % (escaped(app.get("device_uuid")), escaped(connection(app, texts)), texts["state"], app.state),
+        "<p>UUID: %s</p>" % escaped(app.values.get("device_uuid", app.values.get("device_id"))),
+        "<p>MQTT: %s</p>" % escaped(connection(app, texts)) if "mqtt_broker" in app.values else "",
+        "<p>%s: %s</p>" % (texts["state"], app.state),
         "<h2>%s</h2><form method=post action=/config>" % texts["settings"],
     ]
     for field in FIELDS:
+        if field not in app.values:
+            continue
         kind, value = "text", ""
         if field == "wifi_password":
             kind = "password"

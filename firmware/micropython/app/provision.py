@@ -118,6 +118,10 @@ def obey(app, line):
     name, _, rest = line.strip().partition(" ")
     rest = rest.strip()
     try:
+        typed = getattr(app.contract, "typed", None)
+        said = typed(line) if typed is not None else None
+        if said is not None:
+            return said
         if name == "provision":
             return _change(app, wanted(app, rest))
         if name == "wifi":

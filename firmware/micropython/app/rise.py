@@ -15,6 +15,11 @@ async def attempt(app):
         app.enter("provision")
         late("captive").open(app)
         return 1000
+    ready = getattr(app.contract, "provisioned", None)
+    if ready is not None and not ready():
+        # Nothing is said in any network.
+        app.enter("provision")
+        return 1000
     if not app.station.joined():
         app.enter("wifi")
         if not await late("wifi").join(app):
@@ -34,7 +39,7 @@ async def attempt(app):
     contract = app.contract
     try:
         await late(app.name + "_join").prepare(contract)
-        app.enter("mqtt")
+        app.enter(app.reaching)
         await contract.connect()
         app.enter("online")
         return None

@@ -10,6 +10,7 @@ TEXTS = {
     "wifi_ssid": "Wi-Fi network",
     "wifi_password": "Wi-Fi password (empty: unchanged)",
     "backend_ip": "Server",
+    "api_url": "Server",
     "backend_port": "Port",
     "device_name": "Name",
     "save": "Save",

@@ -10,6 +10,7 @@ TEXTS = {
     "wifi_ssid": "Red Wi-Fi",
     "wifi_password": "Contraseña de la red (vacía: sin cambios)",
     "backend_ip": "Servidor",
+    "api_url": "Servidor",
     "backend_port": "Puerto",
     "device_name": "Nombre",
     "save": "Guardar",

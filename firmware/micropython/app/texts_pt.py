@@ -10,6 +10,7 @@ TEXTS = {
     "wifi_ssid": "Rede Wi-Fi",
     "wifi_password": "Senha da rede (vazia: sem mudança)",
     "backend_ip": "Servidor",
+    "api_url": "Servidor",
     "backend_port": "Porta",
     "device_name": "Nome",
     "save": "Salvar",

@@ -17,7 +17,9 @@ sys.path[0] = ""
 sys.path.insert(0, sys.argv[2])
 # What the stand-in for the pins remembers is no part of a board.
 with open("profile.json") as file:
-    host.outputs(json.load(file)["pins"]["relays"], True)
+    pins = json.load(file)["pins"]
+outputs = pins.get("relays") or pins.get("outputs") or [pins.get("led", 13)]
+host.outputs(list(outputs.values() if isinstance(outputs, dict) else outputs), bool(pins.get("low")))
 gc.collect()
 before = gc.mem_alloc()
 

@@ -1,7 +1,9 @@
 """A computer in the place of the board: what ``app/hal.py`` does, in files of the folder that is the flash.
 
 ``pins.json``    levels of all outputs, written when one changes: ``{"2": 1}``
-``inputs.json``  levels of inputs; ``"count"`` counts up each time it is read
+``inputs.json``  levels of inputs, and all pulses that ever came to a counting one; ``"count"`` counts up when it is read
+``sensors.json`` ``temperature``, ``humidity`` (numbers, ``"count"`` or ``"nan"``), ``millivolts``; with ``fails`` no answer
+``nvs.json``     the non-volatile storage: texts by namespace and key
 ``network``      ``down`` takes the network away
 ``radio.json``   the last network that was joined or opened
 ``rtc``          memory that survives a reset
@@ -21,6 +23,7 @@ PAGE_PORT = int(ENV("BOARD_PAGE_PORT") or 8080)
 DNS_PORT = int(ENV("BOARD_DNS_PORT") or 5353)
 # A clock that runs faster: what takes a board an hour takes a test less.
 _SPEED = int(ENV("BOARD_SPEED") or 1)
+MORE = sys.modules[__name__]
 _levels = {}
 _counts = {}
 
@@ -106,6 +109,75 @@ def reads(number):
         return told
 
     return level
+
+
+def counter(number):
+    # What is in the file is everything that ever came.
+    taken = [_load("inputs.json", {}).get(str(number), 0)]
+
+    def take():
+        told = _load("inputs.json", {}).get(str(number), 0)
+        pulses, taken[0] = max(told - taken[0], 0), told
+        return pulses
+
+    return take
+
+
+def _measured():
+    told = _load("sensors.json", {})
+    if told.get("fails"):
+        raise OSError("no answer")
+    found = {}
+    for name in ("temperature", "humidity"):
+        value = told.get(name)
+        if value == "count":
+            value = _counts[name] = _counts.get(name, 0) + 1
+        found[name] = float("nan") if value == "nan" else value
+    return found
+
+
+def dht22(number):
+    return _measured
+
+
+class _Sht31:
+    """As that sensor answers."""
+
+    def writeto(self, address, data):
+        pass
+
+    def readfrom(self, address, length):
+        import sht31
+
+        told = _measured()
+        raw = b""
+        for value in ((told["temperature"] + 45) / 175, told["humidity"] / 100):
+            part = int(value * 65535 + 0.5).to_bytes(2, "big")
+            raw += part + bytes((sht31.crc(part),))
+        return raw
+
+
+def bus(sda, scl):
+    return _Sht31()
+
+
+def millivolts(number):
+    return lambda: _load("sensors.json", {}).get("millivolts", 0)
+
+
+def nvs_read(namespace, key):
+    return _load("nvs.json", {}).get(namespace, {}).get(key, "")
+
+
+def nvs_write(namespace, values):
+    kept = _load("nvs.json", {})
+    own = kept.setdefault(namespace, {})
+    for key in values:
+        if values[key]:
+            own[key] = values[key]
+        else:
+            own.pop(key, None)
+    _keep("nvs.json", json.dumps(kept))
 
 
 def rtc_read():

@@ -5,12 +5,16 @@ class Clock:
     def __init__(self, ms=0, unix=0):
         self.now = ms
         self.day = unix
+        self.zero = None
 
     def ms(self):
         return self.now
 
     def unix(self):
         return self.day
+
+    def put(self, unix):
+        self.zero = unix - self.now // 1000
 
 
 class Hal:
@@ -22,6 +26,14 @@ class Hal:
     def __init__(self):
         self.levels = {}
         self.resets = 0
+        # Levels of inputs, pulses since they were taken, what is measured, what is kept.
+        self.inputs = {}
+        self.pulses = 0
+        self.measured = {}
+        self.volts = 0
+        self.nvs = {}
+        self.writes = []
+        self.MORE = self
 
     def mac(self):
         return b"\x02\x00\x0a\x0a\x1b\x2c"
@@ -29,13 +41,39 @@ class Hal:
     def outputs(self, numbers, low):
         def put(index, on):
             self.levels[numbers[index]] = on
+            self.writes.append((numbers[index], on))
 
         for index in range(len(numbers)):
             put(index, False)
         return put
 
     def reads(self, number):
-        return lambda: 1
+        return lambda: self.inputs.get(number, 1)
+
+    def counter(self, number):
+        def take():
+            pulses, self.pulses = self.pulses, 0
+            return pulses
+
+        return take
+
+    def dht22(self, number):
+        def read():
+            if self.measured is None:
+                raise OSError("no answer")
+            return self.measured
+
+        return read
+
+    def millivolts(self, number):
+        return lambda: self.volts
+
+    def nvs_read(self, namespace, key):
+        return self.nvs.get((namespace, key), "")
+
+    def nvs_write(self, namespace, values):
+        for key in values:
+            self.nvs[(namespace, key)] = values[key]
 
     def free(self):
         return 70000
@@ -48,6 +86,9 @@ class Hal:
 
 
 class Station:
+    def joined(self):
+        return True
+
     def ip(self):
         return "10.0.0.21"
 
@@ -68,6 +109,7 @@ class Supervisor:
 
 class Outbox:
     dropped = 0
+    boot = 3
 
     def __len__(self):
         return 0
@@ -75,6 +117,11 @@ class Outbox:
 
 class App:
     """As much of a board as modules ask for; ``said`` is what was logged."""
+
+    debug = False
+    telemetry = 60000
+    reaching = "mqtt"
+    heard_update = None
 
     def __init__(self, name="autocore"):
         from late import late

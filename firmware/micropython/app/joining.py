@@ -1,0 +1,71 @@
+"""How boards that are told where the broker is, or find it beside the server, come to it. Loaded when it is needed."""
+
+from late import late
+
+
+def named(app, ident, name):
+    """Give a board that has none its identity and its name; both end as its address does."""
+    if not app.get("device_uuid"):
+        app.put(device_uuid=ident)
+    if not app.get("device_name"):
+        app.put(device_name="%s %s" % (name, tail(app)))
+
+
+def tail(app, count=3):
+    """The last bytes of the board's address in hexadecimal."""
+    return "".join("%02x" % byte for byte in app.hal.mac()[-count:])
+
+
+def hardware(app):
+    """What :mod:`hal_more` has."""
+    return getattr(app.hal, "MORE", None) or late("hal_more")
+
+
+async def prepare(app):
+    """Know the broker, and count time of day from here. Nothing of it has to work."""
+    clock = app.clock
+    if clock.zero is None and clock.unix():
+        # From now on both clocks go together: readings are told to the millisecond.
+        clock.put(clock.unix())
+    if app.get("mqtt_broker"):
+        return
+    app.enter("config")
+    if not app.get("backend_ip"):
+        try:
+            host, port = await late("discovery").find()
+        except OSError as problem:
+            app.log("discovery:", problem)
+            return
+        app.log("found a server at", host, port)
+        app.put(backend_ip=host, backend_port=port)
+    app.put(mqtt_broker=app.get("backend_ip"))
+
+
+def broker(app, user):
+    """Host, port, user name, password, whether it is secure; ``user`` is the device's name at the server."""
+    get = app.get
+    password = get("mqtt_password") or get("device_token") or None
+    return get("mqtt_broker"), get("mqtt_port"), get("mqtt_username") or (user if password else None), password, get("mqtt_tls")
+
+
+def taken(app, entry):
+    """Milliseconds since 1970 when an entry of the outbox was taken, 0 when nobody knows."""
+    boot, _, ms, unix, _, _ = entry
+    zero = app.clock.zero
+    if boot == app.outbox.boot and zero is not None:
+        return zero * 1000 + ms
+    return unix * 1000
+
+
+def standing(app):
+    """What a board says of itself, whatever it is."""
+    return {
+        "uptime": app.clock.ms() // 1000,
+        "wifi_rssi": app.station.rssi(),
+        "free_memory": app.hal.free(),
+        "ip_address": app.station.ip(),
+        "firmware_version": app.version,
+        "reset_cause": app.cause,
+        "failures": app.sup.failures,
+        "dropped": app.outbox.dropped,
+    }
