@@ -45,9 +45,9 @@ def apply(contract, body):
         if index == 0 and "v0" not in data:
             # What older widgets say.
             value = data.get("led")
-        if isinstance(value, int) and value in (0, 1) and int(value) != contract.states[index]:
+        if isinstance(value, (bool, int)) and value in (0, 1) and int(value) != contract.states[index]:
             contract.states[index] = int(value)
-            contract.put(index, value)
+            contract.put(index, bool(value))
     return True
 
 

@@ -163,9 +163,9 @@ async def test_only_changes_write_pins_and_no_nan_leaves():
     bench.app.again = False
     await bench.board.step("poll")
     await bench.board.step("poll")
-    assert bench.app.hal.writes == [(2, 1), (18, True)]
+    assert bench.app.hal.writes == [(2, True), (18, True)]
     await bench.board.step("poll")
-    assert bench.app.hal.writes[2:] == [(2, 0)]
+    assert bench.app.hal.writes[2:] == [(2, False)]
     await bench.board.step("poll")
     assert bench.board.states == [0, 0, 0, 1, 0]
     for answer in ((200, {}, b"{"), (200, {}, {"data": 5}), (200, {}, []), (500, {}, {"data": {"v3": 0}})):
