@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,13 @@ from relevo.errors import Unbuildable
 from relevo.flashing import sources
 from tests.firmware.boards import APP, FIRMWARE, HOST, compile_file, profile
 
-# Bytes of byte code: of one file, and of an image with everything.
-FILE_MOST, ALL_MOST = 6400, 56 * 1024
+# Bytes of byte code: of one file, and of the image of one board.
+FILE_MOST, IMAGE_MOST = 6400, 56 * 1024
 PROFILES = sorted(one.stem for one in (FIRMWARE / "profiles").glob("*.json"))
 FILES = sorted(one for place in (APP, FIRMWARE / "launcher") for one in place.glob("*.py"))
 # What a board has: built in or frozen.
 BOARD_MODULES = {
-    "asyncio", "binascii", "deflate", "errno", "gc", "hashlib", "io", "json", "machine", "micropython", "network", "os",
+    "asyncio", "binascii", "deflate", "dht", "errno", "esp32", "gc", "hashlib", "io", "json", "machine", "micropython", "network", "os",
     "select", "socket", "struct", "sys", "time", "tls", "vfs",
 }  # fmt: skip
 # Where CPython alone comes by.
@@ -94,11 +95,12 @@ def test_what_the_lint_is_for_is_found(text: str) -> None:
 
 
 def test_nothing_of_a_relay_or_a_contract_is_in_what_all_boards_share() -> None:
-    common = [one for one in FILES if one.parent == APP and "autocore" not in one.stem and one.stem != "relays"]
+    contracts = tuple({profile(name)["contract"] for name in PROFILES})
+    common = [one for one in FILES if one.parent == APP and not one.stem.startswith((*contracts, "relays"))]
     for path in common:
         # The set-up's defaults name the first contract.
         text = path.read_text("utf-8").replace('"contract", "autocore"', '"contract", ""')
-        assert not re.search(r"autocore|relays?\b", _code(text)), path.name
+        assert not re.search(rf"{'|'.join(contracts)}|relays?\b", _code(text)), path.name
 
 
 def _code(text: str) -> str:
@@ -107,14 +109,17 @@ def _code(text: str) -> str:
 
 
 def test_every_file_is_byte_code_within_its_size(tmp_path: Path) -> None:
-    total = 0
+    sizes = {}
     for path in FILES:
         target = tmp_path / f"{path.stem}.mpy"
         compile_file(path, target)
         size = target.stat().st_size
         assert size <= FILE_MOST, f"{path.name}: {size} bytes, at most {FILE_MOST}"
-        total += size
-    assert total <= ALL_MOST, f"{total} bytes, at most {ALL_MOST}"
+        sizes[path.stem] = size
+    for name in PROFILES:
+        total = sum(sizes[module] for module in profile(name)["modules"])
+        assert total <= IMAGE_MOST, f"{name}: {total} bytes, at most {IMAGE_MOST}"
+        print(name, total)
 
 
 def test_a_file_that_is_no_micropython_does_not_compile(tmp_path: Path) -> None:
@@ -125,14 +130,14 @@ def test_a_file_that_is_no_micropython_does_not_compile(tmp_path: Path) -> None:
 
 
 def test_the_stand_in_has_every_name_of_the_hardware() -> None:
-    def names(path: Path) -> set[str]:
-        tree = ast.parse(path.read_text("utf-8"))
-        found = {one.name for one in tree.body if isinstance(one, ast.FunctionDef | ast.ClassDef)}
-        station = next(one for one in tree.body if isinstance(one, ast.ClassDef))
-        found |= {one.name for one in station.body if isinstance(one, ast.FunctionDef)}
+    def names(*paths: Path) -> set[str]:
+        nodes = [node for path in paths for node in ast.parse(path.read_text("utf-8")).body]
+        found = {one.name for one in nodes if isinstance(one, ast.FunctionDef | ast.ClassDef)}
+        stations = [one for one in nodes if isinstance(one, ast.ClassDef) and one.name == "Station"]
+        found |= {one.name for station in stations for one in station.body if isinstance(one, ast.FunctionDef)}
         return {one for one in found if not one.startswith("_")}
 
-    assert names(APP / "hal.py") == names(HOST / "host.py")
+    assert names(APP / "hal.py", APP / "hal_more.py") == names(HOST / "host.py")
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -147,7 +152,20 @@ def test_a_profile_names_what_there_is(name: str) -> None:
         for node in ast.walk(ast.parse((APP / f"{module}.py").read_text("utf-8"))):
             missing = {one for one in _imported(node) if one in there} - set(told["modules"])
             assert not missing, (module, missing)
-    pins = told["pins"]["relays"]
-    assert len(set(pins)) == len(pins) == told["settings"]["relay_channels"]
+    outputs, inputs = _pins(told["pins"])
+    assert len(set(outputs + inputs)) == len(outputs + inputs)
     # Flash (6 to 11) is on these, and 34 to 39 are inputs alone.
-    assert not set(pins) & {6, 7, 8, 9, 10, 11, *range(34, 40)}
+    assert not set(outputs + inputs) & set(range(6, 12))
+    assert not set(outputs) & set(range(34, 40))
+    assert told["settings"].get("relay_channels", 0) == len(told["pins"].get("relays", []))
+
+
+def _pins(pins: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """Numbers of the pins that are driven, and of those that are read."""
+    outputs = pins.get("outputs", [])
+    driven = [*pins.get("relays", []), *(outputs.values() if isinstance(outputs, dict) else outputs)]
+    driven += [pins["led"]] if "led" in pins else []
+    climate = pins.get("climate", {})
+    driven += [climate[name] for name in ("sda", "scl", "dht") if name in climate]
+    read = [*pins.get("inputs", []), *(pins[name] for name in ("sensor", "button") if name in pins)]
+    return driven, read + ([pins["battery"]["pin"]] if "battery" in pins else [])

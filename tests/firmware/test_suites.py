@@ -16,7 +16,7 @@ from tests.running import REPOSITORY, free_ports
 PLACE = FIRMWARE / "tests"
 SUITES = sorted(one.stem for one in PLACE.glob("*.py") if one.stem.startswith("suite_"))
 # The WebAssembly build has neither sockets nor noise.
-SUITES_WITHOUT_SOCKETS = ("suite_autocore", "suite_pure")
+SUITES_WITHOUT_SOCKETS = ("suite_autocore", "suite_hidrometro", "suite_native", "suite_pure", "suite_thingsnxt")
 WITHOUT_NOISE = """
 import os, random, sys
 class Os:

@@ -10,11 +10,11 @@ EVERY_MS = 1000
 def begin(contract, pins):
     """Who the meter is, its sensor, button and lamp, and what it counted before."""
     app, hal = contract.app, contract.app.hal
-    joining, words = late("joining"), late("hidrometro_words")
-    joining.named(app, "HX" + joining.tail(app).upper(), "Water meter")
+    joining, about, words = late("joining"), late("about"), late("hidrometro_words")
+    joining.named(app, "HX" + about.tail(app).upper(), "Water meter")
     contract.known = words.kept()
     contract.flow = Flow(*contract.known)
-    contract.pulses = joining.hardware(app).counter(pins.get("sensor", 2))
+    contract.pulses = about.hardware(app).counter(pins.get("sensor", 2))
     contract.button = hal.reads(pins.get("button", 4))
     contract.lamp = hal.outputs((pins.get("led", 13),), False)
 
@@ -29,7 +29,7 @@ async def refused(contract):
 
 
 def ident(contract):
-    return "hidrometro-" + late("joining").tail(contract.app, 6)
+    return "hidrometro-" + late("about").tail(contract.app, 6)
 
 
 def broker(contract):

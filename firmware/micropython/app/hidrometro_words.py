@@ -42,8 +42,8 @@ def _obeyed(contract, action, value):
         elif action in ("simOff", "simulateOff"):
             flow.simulated = 0
             return True
-        elif action == "update" and contract.app.look is not None:
-            contract.app.later(contract.app.look)
+        elif action == "update" and contract.app.due:
+            late("update").soon(contract.app)
             return True
         else:
             return False
@@ -87,7 +87,7 @@ def keep(contract):
 
 def status(contract):
     flow = contract.flow
-    found = late("joining").standing(contract.app)
+    found = late("about").standing(contract.app)
     found["numeroSerie"] = contract.app.get("device_uuid")
     found["totalLiters"] = float(flows.litres(flow.total))
     found["flowLmin"] = float(flows.a_minute(flow.flow))

@@ -8,17 +8,7 @@ def named(app, ident, name):
     if not app.get("device_uuid"):
         app.put(device_uuid=ident)
     if not app.get("device_name"):
-        app.put(device_name="%s %s" % (name, tail(app)))
-
-
-def tail(app, count=3):
-    """The last bytes of the board's address in hexadecimal."""
-    return "".join("%02x" % byte for byte in app.hal.mac()[-count:])
-
-
-def hardware(app):
-    """What :mod:`hal_more` has."""
-    return getattr(app.hal, "MORE", None) or late("hal_more")
+        app.put(device_name="%s %s" % (name, late("about").tail(app)))
 
 
 async def prepare(app):
@@ -55,17 +45,3 @@ def taken(app, entry):
     if boot == app.outbox.boot and zero is not None:
         return zero * 1000 + ms
     return unix * 1000
-
-
-def standing(app):
-    """What a board says of itself, whatever it is."""
-    return {
-        "uptime": app.clock.ms() // 1000,
-        "wifi_rssi": app.station.rssi(),
-        "free_memory": app.hal.free(),
-        "ip_address": app.station.ip(),
-        "firmware_version": app.version,
-        "reset_cause": app.cause,
-        "failures": app.sup.failures,
-        "dropped": app.outbox.dropped,
-    }

@@ -10,8 +10,7 @@ SETUP = "Relevo-Sensor"
 def begin(contract, pins):
     """Who the board is, its sensors, and its outputs by name, which are off."""
     app, hal = contract.app, contract.app.hal
-    joining = late("joining")
-    joining.named(app, "esp32-" + joining.tail(app, 6), "Climate")
+    late("joining").named(app, "esp32-" + late("about").tail(app, 6), "Climate")
     if app.get("interval_s"):
         app.telemetry = app.get("interval_s") * 1000
     contract.sensors = late("sensors").begin(app, pins)

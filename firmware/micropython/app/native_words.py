@@ -26,7 +26,7 @@ def state(contract):
 
 
 def status(contract):
-    found = late("joining").standing(contract.app)
+    found = late("about").standing(contract.app)
     found["device"] = contract.app.get("device_uuid")
     found.update(state(contract))
     return found
@@ -37,8 +37,7 @@ def heard(contract, topic, payload):
     app = contract.app
     channel = topic[len(contract.topic("")) :]
     if channel[:7] == "update/":
-        if app.heard_update is not None:
-            app.heard_update(channel[7:], payload)
+        late("update").heard(app, channel[7:], payload)
         return
     body = _object(payload)
     if body is None:
@@ -116,9 +115,9 @@ def _obeyed(contract, body):
         return late("sensors").read(contract.sensors, app.log), None
     if name == "restart":
         return {}, lambda: _restart(app)
-    if name == "update" and app.look is not None:
+    if name == "update" and app.due:
         release = params.get("release") if isinstance(params, dict) else None
-        return {"release": release} if isinstance(release, str) else {}, app.look
+        return {"release": release} if isinstance(release, str) else {}, lambda: late("update").look(app)
     return "unknown command", None
 
 

@@ -7,7 +7,7 @@ def begin(app, pins):
     """Functions that measure. ``pins`` has ``climate``: ``{"dht": 4}`` for a DHT22, or ``{"sda": 21, "scl": 22}`` for an
     SHT31, perhaps with its ``address``; and ``battery`` with ``pin`` and ``times``, by how much the divider divides.
     """
-    hal = late("joining").hardware(app)
+    hal = late("about").hardware(app)
     climate, battery = pins.get("climate"), pins.get("battery")
     found = []
     if climate and "dht" in climate:

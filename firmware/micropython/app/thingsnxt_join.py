@@ -13,7 +13,7 @@ def begin(contract, pins):
     """Its outputs, which are off, its sensors, and what was kept in the non-volatile storage."""
     app, hal = contract.app, contract.app.hal
     if not any(app.get(name) for name in KEYS):
-        more = late("joining").hardware(app)
+        more = late("about").hardware(app)
         kept = {name: more.nvs_read(NAMESPACE, name) for name in KEYS}
         try:
             app.put(**{name: kept[name] for name in KEYS if kept[name]})
@@ -44,3 +44,12 @@ async def prepare(contract):
 async def refused(contract):
     """Nobody gives it another token but who provisions it."""
     return False
+
+
+def api(app):
+    """Where updates are, empty where the board must not go."""
+    try:
+        return late("thingsnxt_words").api(app, late("httpc"))
+    except OSError as problem:
+        app.log("update:", problem)
+        return ""

@@ -32,4 +32,4 @@ def stored(app, names):
     join = late("thingsnxt_join")
     values = {name: app.values[name] for name in join.KEYS if name in names}
     if values:
-        late("joining").hardware(app).nvs_write(join.NAMESPACE, values)
+        late("about").hardware(app).nvs_write(join.NAMESPACE, values)

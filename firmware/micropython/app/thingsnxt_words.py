@@ -61,13 +61,18 @@ def _object(text):
     return body if isinstance(body, dict) else None
 
 
-async def request(app, method, path, body):
-    """Status, headers and body. Raises OSError, also for plain HTTP to what is no private address."""
-    url = app.get("api_url") + path
-    httpc = late("httpc")
-    secure, host, _, _ = httpc.split(url)
+def api(app, httpc):
+    """Where the server is. Raises OSError for plain HTTP to what is no private address."""
+    secure, host, _, _ = httpc.split(app.get("api_url"))
     if not secure and not app.get("plain_http") and not is_private(host):
         raise OSError("plain HTTP is for private addresses")
+    return app.get("api_url")
+
+
+async def request(app, method, path, body):
+    """Status, headers and body. Raises OSError, also for plain HTTP to what is no private address."""
+    httpc = late("httpc")
+    url = api(app, httpc) + path
     return await httpc.request(method, url, body, {"X-Device-Token": app.get("device_token")}, _TIMEOUT_S)
 
 
@@ -121,7 +126,7 @@ async def ask(contract, what, method, path, body=None):
 
 def status(contract):
     """How the board is; of its token whether it is there."""
-    found = late("joining").standing(contract.app)
+    found = late("about").standing(contract.app)
     found["device_id"] = contract.app.get("device_id")
     found["api_url"] = contract.app.get("api_url")
     for index in range(len(contract.states)):

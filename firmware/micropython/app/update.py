@@ -31,18 +31,23 @@ class Way:
         get = app.get
         self._app = app
         self._ways = []
-        if get("backend_ip") and get("device_token"):
+        words = late(app.name + "_join")
+        if hasattr(words, "api"):
+            base = words.api(app)
+        else:
             scheme = "https" if get("backend_tls") else "http"
-            base = "%s://%s:%d" % (scheme, get("backend_ip"), get("backend_port"))
+            base = get("backend_ip") and "%s://%s:%d" % (scheme, get("backend_ip"), get("backend_port"))
+        if base and get("device_token"):
             self._ways.append(ota.OverHttp(_request, base, get("device_token")))
-        if hasattr(app.contract, "say"):
-            over = ota.OverMqtt(_publisher(app), get("mqtt_password"))
+        # Not every contract has topics for it.
+        if hasattr(app.contract, "topic"):
+            over = ota.OverMqtt(_publisher(app), words.broker(app.contract)[3])
             app.updates[HEARD] = over.heard
             self._ways.append(over)
 
     @property
     def key(self):
-        return self._ways[0].key
+        return self._ways[0].key if self._ways else ""
 
     async def _do(self, what, *given):
         problem = OSError("no way to the server")
@@ -118,7 +123,7 @@ def heard(app, channel, payload):
 def _update(app):
     boot, ota, make = late("boot"), late("ota"), late("make")
     me = {
-        "device": app.get("device_uuid"),
+        "device": app.values.get("device_uuid", app.values.get("device_id")),
         "board": make.load("profile.json", {}).get("board", ""),
         "boot": boot.GENERATION,
         "mpy": MPY,

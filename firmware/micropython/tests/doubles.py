@@ -121,7 +121,7 @@ class App:
     debug = False
     telemetry = 60000
     reaching = "mqtt"
-    heard_update = None
+    updates = None
 
     def __init__(self, name="autocore"):
         from late import late

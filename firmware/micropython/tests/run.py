@@ -26,6 +26,15 @@ def tell(problem):
         traceback.print_exception(problem)
 
 
+def through(coroutine):
+    """Run one that waits for nothing, where asyncio runs nothing to its end."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits for something")
+
+
 def run(name):
     """How many tests of a module failed."""
     module = __import__(name)
@@ -45,7 +54,7 @@ def run(name):
         try:
             coroutine = getattr(module, one)()
             if coroutine is not None:
-                asyncio.run(coroutine)
+                getattr(asyncio, "run", through)(coroutine)
             print("ok", one)
         except Exception as problem:
             failed += 1

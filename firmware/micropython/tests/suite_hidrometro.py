@@ -153,9 +153,11 @@ def test_it_obeys_what_is_meant_for_it():
     assert tell('{"action": "simulateOff"}')[1] == 0
     tell('{"action": "reset"}')
     assert _second(app, contract, 0)["totalLiters"] == 0
-    app.look = "look"
+    app.due, looked = 1, []
+    app.later = looked.append
     tell('{"action": "update", "numeroSerie": "HX2041"}')
-    assert app.next == "look"
+    tell('{"action": "update", "numeroSerie": "OTHER"}')
+    assert len(looked) == 1
     contract.heard("hidrometro/other", b'{"action": "simulate"}')
     assert contract.flow.simulated == 0
 

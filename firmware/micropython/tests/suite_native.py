@@ -155,12 +155,14 @@ def test_updates_are_handed_on():
     app, contract = _board()
     contract.heard(ROOT + "update/manifest", b"x")
     heard = []
-    app.heard_update = lambda *said: heard.append(said)
+    app.due, app.updates = 1, [0, False, False, lambda *said: heard.append(said)]
     contract.heard(ROOT + "update/image", b"\x00")
     assert heard == [("image", b"\x00")]
-    app.look = "look"
-    assert _command(contract, id="u", name="update", params={"release": "r-1"})["result"] == {"release": "r-1"}
-    assert app.next == "look"
+    looked = []
+    app.later = looked.append
+    for _ in range(2):
+        assert _command(contract, id="u", name="update", params={"release": "r-1"})["result"] == {"release": "r-1"}
+    assert len(looked) == 1
 
 
 def test_what_it_says_of_itself_holds_no_secret():

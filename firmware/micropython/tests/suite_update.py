@@ -81,3 +81,29 @@ def test_a_start_that_lasted_a_minute_is_counted_no_more():
 
 def test_what_a_board_says_of_its_byte_code_is_one_number():
     assert 0 <= update.MPY < 256
+
+
+def test_updates_travel_as_the_contract_can():
+    from late import late
+
+    ota = late("ota")
+
+    def ways(name, contract, **settings):
+        app = App(name)
+        app.updates = [0, False, False, None]
+        app.contract = contract(app)
+        app.put(**settings)
+        return [(type(one).__name__, one.key) for one in update.Way(app, ota)._ways]
+
+    import hidrometro
+    import native
+    import thingsnxt
+
+    web = {"device_token": "key", "backend_ip": "10.0.0.2"}
+    assert ways("native", native.Contract, **web) == [("OverHttp", "key"), ("OverMqtt", "key")]
+    assert ways("native", native.Contract, device_token="key", backend_ip="") == [("OverMqtt", "key")]
+    # A meter's contract has no topics for it.
+    assert ways("hidrometro", hidrometro.Contract, **web) == [("OverHttp", "key")]
+    assert ways("hidrometro", hidrometro.Contract, device_token="") == []
+    for url, count in (("http://10.0.0.2:8000", 1), ("http://example.org", 0), ("https://example.org", 1)):
+        assert len(ways("thingsnxt", thingsnxt.Contract, device_token="key", api_url=url)) == count
