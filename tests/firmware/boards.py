@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,8 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from relevo.flashing import building
+from relevo.flashing import building, preparing, sources
+from relevo.flashing.preparing import Network, Server
 from tests.journeys.live import eventually
 from tests.running import REPOSITORY, RunningServer, free_ports
 
@@ -35,7 +37,7 @@ def compile_all(place: Path) -> Path:
     """The application as a slot of a board holds it, except for what touches hardware."""
     place.mkdir(parents=True)
     for source in sorted(APP.glob("*.py")):
-        if source.stem != "hal":
+        if source.stem not in ("hal", "hal_more"):
             compile_file(source, place / f"{source.stem}.mpy")
     return place
 
@@ -61,6 +63,7 @@ class Board:
     def __init__(
         self, flash: Path, app: Path, *, mac: str = "02000a0a1b2c", bits: int = 32, telemetry_ms: int = 60_000,
         inputs: dict[str, Any] | None = None, config: dict[str, Any] | None = None, shape: str = "relay16",
+        env: dict[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.flash, self.app, self.bits = flash, app, bits
         self.uuid = uuid_of(mac)
@@ -75,6 +78,7 @@ class Board:
             self.write("config.json", config)
         self.page_port = free_ports(1)[0]
         self.env = os.environ | {"BOARD_MAC": mac, "BOARD_PAGE_PORT": str(self.page_port), "BOARD_DNS_PORT": "0"}
+        self.env |= env or {}
         self.process: subprocess.Popen[str] | None = None
         self.starts = 0
 
@@ -148,13 +152,20 @@ class Board:
         levels = self.read("pins.json")
         return [n for n, pin in enumerate(profile()["pins"]["relays"], 1) if levels.get(str(pin)) == 0]
 
+    def level(self, pin: int) -> int | None:
+        """What an output shows."""
+        return self.read("pins.json").get(str(pin)) if (self.flash / "pins.json").exists() else None
+
     def read(self, name: str) -> dict[str, Any]:
         """A file of its flash."""
         found: dict[str, Any] = json.loads((self.flash / name).read_text())
         return found
 
     def write(self, name: str, values: dict[str, Any]) -> None:
-        (self.flash / name).write_text(json.dumps(values))
+        """Put a file on its flash: all of it at once, as the board may be reading it."""
+        part = self.flash / f"{name}.given"
+        part.write_text(json.dumps(values))
+        part.replace(self.flash / name)
 
     def page(self) -> httpx.Client:
         """A browser that looks at its page."""
@@ -170,6 +181,34 @@ class Board:
         print(self.said()[-6000:])
         if kind is None:
             assert "failure:" not in self.said(), "something failed that nobody expected"
+
+
+def flashed(server: RunningServer, place: Path, shape: str, mac: str) -> str:
+    """What ``relevo flash`` does for a new board: registers it, and puts settings on its flash. Its id."""
+    told = sources.profile(shape)
+    external_id = preparing.identity(told.contract, mac)
+    csv = f"contract,serial,key,name,type,site,tags\n{told.contract},{external_id},,Board {mac[-4:]},board,,\n"
+    made = server.api.post("/api/v1/factory", json={"csv": csv}).json()
+    assert made.get("created") == 1, made
+    where = Server("127.0.0.1", server.http_port, server.mqtt_port)
+    key = server.canaries.plant(made["rows"][0]["key"])
+    place.mkdir(parents=True, exist_ok=True)
+    for name, data in preparing.settings_of(told, external_id, f"Board {mac[-4:]}", key, where, Network("lab")):
+        (place / name).write_bytes(data)
+    items = server.api.get("/api/v1/devices", params={"limit": 200}).json()["items"]
+    return str(next(one["id"] for one in items if one["external_id"] == external_id))
+
+
+def heap(board: Board) -> int:
+    """Bytes that the application takes of the heap on the 32-bit build, online for two seconds."""
+    # Where a board has it: names of files are on the heap too.
+    (board.flash / "a").symlink_to(board.app)
+    line = [str(MICROPYTHON[32]), "-X", f"heapsize={HEAP}", str(HOST / "heap.py"), str(board.flash), "a", "2"]
+    told = subprocess.run(line, env=board.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    found = re.findall(r'"heap": (\d+)', told.stdout)
+    assert found, told.stdout + told.stderr
+    print(told.stdout)
+    return int(found[0])
 
 
 def id_of(server: RunningServer, board: Board) -> str:

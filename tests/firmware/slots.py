@@ -10,7 +10,7 @@ from typing import Any, Self
 from relevo.flashing import building, filesystem, preparing, sources
 from relevo.flashing.preparing import Network, Server
 from relevo.flashing.sources import Profile
-from tests.firmware.boards import HEAP, HOST, MICROPYTHON, uuid_of
+from tests.firmware.boards import HEAP, HOST, MICROPYTHON
 from tests.journeys.live import eventually
 from tests.running import RunningServer, free_ports
 
@@ -41,13 +41,14 @@ class Slotted:
     """A board that the launcher starts, and that is started again whenever it resets itself."""
 
     def __init__(
-        self, server: RunningServer, folder: Path, number: int, key: str, version: str, **settings: Any
-    ) -> None:
+        self, server: RunningServer, folder: Path, number: int, key: str, version: str, *, name: str = "relay16",
+        **settings: Any,
+    ) -> None:  # fmt: skip
         self.mac = f"02000a{number:06x}"
-        self.uuid = uuid_of(self.mac)
+        shape = profile(name)
+        self.uuid = preparing.identity(shape.contract, self.mac)
         self.flash = folder / f"board-{number}"
         self.log = folder / f"board-{number}.log"
-        shape = profile()
         where = Server("127.0.0.1", server.http_port, server.mqtt_port)
         own = preparing.settings_of(shape, self.uuid, f"Board {number}", key, where, Network("home", "between us"))
         made = building.files_of(shape, version)
@@ -109,9 +110,10 @@ class Slotted:
             raise AssertionError(f"the board did not say {text!r}:\n{self.said()[-3000:]}") from None
 
 
-def keys_for(server: RunningServer, uuids: list[str]) -> list[str]:
+def keys_for(server: RunningServer, uuids: list[str], contract: str = "autocore") -> list[str]:
     """Registers boards as a factory does; their keys."""
-    rows = "".join(f"autocore,{uuid},,Board {n},esp32_relay,,\n" for n, uuid in enumerate(uuids, 1))
+    kind = "esp32_relay" if contract == "autocore" else "board"
+    rows = "".join(f"{contract},{uuid},,Board {n},{kind},,\n" for n, uuid in enumerate(uuids, 1))
     text = "contract,serial,key,name,type,site,tags\n" + rows
     answer = server.api.post("/api/v1/factory", json={"csv": text}).json()
     assert answer["created"] == len(uuids), answer

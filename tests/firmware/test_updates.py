@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.firmware.boards import needs_micropython
-from tests.firmware.slots import Slotted, broken, image, keys_for, uuid_of
+from relevo.flashing import preparing
+from tests.firmware.boards import needs_micropython, uuid_of
+from tests.firmware.slots import Slotted, broken, image, keys_for, profile
 from tests.journeys.live import eventually
 from tests.running import RunningServer
 
@@ -39,7 +40,7 @@ def boards(server: RunningServer, tmp_path: Path) -> Iterator[Any]:
 def known(server: RunningServer, boards: list[Slotted]) -> dict[str, str]:
     """Ids of those that said what they are, by uuid."""
     items = server.api.get("/api/v1/devices", params={"limit": 200}).json()["items"]
-    named = {one["external_id"]: one for one in items if one["attributes"].get("firmware_board") == "relay"}
+    named = {one["external_id"]: one for one in items if one["attributes"].get("firmware_board")}
     return {one.uuid: named[one.uuid]["id"] for one in boards if one.uuid in named}
 
 
@@ -154,3 +155,24 @@ def test_twenty_boards_a_bad_image_in_the_second_wave(server: RunningServer, boa
         server.api.get(f"/api/v1/devices/{one}").json()["attributes"]["firmware_version"] for one in ids.values()
     )
     assert versions == {"1.0.0": 15, "2.0.0": 5}
+
+
+@pytest.mark.parametrize(("name", "number", "more"), [
+    ("meter", 0x501, {}), ("climate", 0x502, {}), ("climate", 0x503, {"backend_ip": ""}), ("poller", 0x504, {}),
+])  # fmt: skip
+def test_boards_of_other_contracts_get_theirs(
+    server: RunningServer, tmp_path: Path, name: str, number: int, more: dict[str, Any]
+) -> None:
+    contract = profile(name).contract
+    (key,) = keys_for(server, [preparing.identity(contract, f"02000a{number:06x}")], contract)
+    public = server.api.get("/api/v1/firmware/key").json()["key"]
+    board = Slotted(server, tmp_path, number, key, "1.0.0", name=name, update_key=public, **more).start()
+    try:
+        eventually(lambda: known(server, [board]), 60)
+        rollout = begin(server, image(f"1.1.{number}", name=name), [board])
+        eventually(lambda: states(server, rollout) == {"updated": 1}, 90)
+        assert (board.flash / "b" / "app.mpy").exists()
+        assert "failure:" not in board.said()
+    finally:
+        print(board.said()[-3000:])
+        board.stop()

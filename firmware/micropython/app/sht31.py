@@ -20,10 +20,10 @@ def decoded(data):
     """Temperature in °C and relative humidity in % from six bytes. Raises OSError when they are damaged."""
     if len(data) != 6 or crc(data[:2]) != data[2] or crc(data[3:5]) != data[5]:
         raise OSError("sht31: damaged answer")
-    # In hundredths: whole numbers lose nothing.
-    warm = (data[0] << 8 | data[1]) * 17500 // 65535 - 4500
-    wet = (data[3] << 8 | data[4]) * 10000 // 65535
-    return {"temperature": warm / 100, "humidity": wet / 100}
+    # In hundredths, the nearest one: whole numbers lose nothing.
+    warm = (data[0] << 8 | data[1]) * 17500 + 32767
+    wet = (data[3] << 8 | data[4]) * 10000 + 32767
+    return {"temperature": (warm // 65535 - 4500) / 100, "humidity": wet // 65535 / 100}
 
 
 class Sht31:

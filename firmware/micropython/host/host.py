@@ -124,7 +124,7 @@ def counter(number):
 
 
 def _measured():
-    told = _load("sensors.json", {})
+    told = _load("sensors.json", {"fails": 1})
     if told.get("fails"):
         raise OSError("no answer")
     found = {}
