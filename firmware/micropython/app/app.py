@@ -1,6 +1,7 @@
 """The application of a board: keeps a contract alive, and what a board has beside it.
 
-States: ``boot``, ``provision`` (no network is known, or not whom to ask), ``wifi``, ``time``, ``register``, ``config``, ``mqtt``, ``online``;
+States: ``boot``, ``provision`` (no network is known, or not whom to ask), ``wifi``, ``time``, ``register``, ``config``,
+``mqtt`` (or what the contract reaches instead), ``online``;
 ``safe`` when the launcher says that the last starts ended badly. Outputs, the board's page and the serial line work in
 all of them. How the board is made is in :mod:`make`, how it comes online in :mod:`rise`.
 """

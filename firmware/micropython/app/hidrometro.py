@@ -75,10 +75,7 @@ class Contract(Session):
             self.down = now
         elif 0 <= self.down <= now - _DEBOUNCE_MS:
             self.down = -1
-            if self.flow.simulated:
-                self.flow.simulated = 0
-            else:
-                self.flow.simulate(None)
+            self.flow.simulated = 0 if self.flow.simulated else flow.SIMULATED
         if now - self.saved >= _SAVE_MS:
             self.save()
 

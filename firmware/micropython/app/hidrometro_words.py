@@ -6,6 +6,26 @@ import json
 from late import late
 
 PATH = "meter"
+FACTOR_UNIT = 10000
+_FACTOR_MOST = 10000000000
+_FLOW_MOST = 1000000000
+
+
+def scaled(value, unit, most):
+    """``value``, a number, in parts of which ``unit`` are one. Raises ValueError for what is none or not above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value - value != 0:
+        raise ValueError("must be a number")
+    whole = int(value * unit + 0.5)
+    if not 0 < whole < most:
+        raise ValueError("must be above 0 and below %d" % (most // unit))
+    return whole
+
+
+def calibrate(flow, value):
+    """Pulses a second for each litre a minute. Raises ValueError, and changes nothing then."""
+    factor = scaled(value, FACTOR_UNIT, _FACTOR_MOST)
+    flow.rest = flow.rest * factor // flow.factor
+    flow.factor = factor
 
 
 def command(contract, payload):
@@ -35,9 +55,9 @@ def _obeyed(contract, action, value):
         elif action == "setCalibration":
             # What flowed before is counted as it was.
             contract.measure()
-            flow.calibrate(value)
+            calibrate(flow, value)
         elif action in ("simulate", "simSetFlow"):
-            flow.simulate(value)
+            flow.simulated = flows.SIMULATED if value is None else scaled(value, 1000, _FLOW_MOST)
             return True
         elif action in ("simOff", "simulateOff"):
             flow.simulated = 0
@@ -91,7 +111,7 @@ def status(contract):
     found["numeroSerie"] = contract.app.get("device_uuid")
     found["totalLiters"] = float(flows.litres(flow.total))
     found["flowLmin"] = float(flows.a_minute(flow.flow))
-    found["calibration"] = flow.factor / flows.FACTOR_UNIT
+    found["calibration"] = flow.factor / FACTOR_UNIT
     found["simulated"] = bool(flow.simulated)
     return found
 

@@ -70,7 +70,11 @@ class Contract:
                 raise OSError("the network is gone")
             for what in self.pace.KINDS:
                 if app.clock.ms() >= self.due.get(what, 0):
-                    app.enter("online" if await self.step(what) else app.reaching)
+                    busy = self.too_many
+                    worked = await self.step(what)
+                    # A server that has too much to do is there.
+                    if worked or self.too_many == busy:
+                        app.enter("online" if worked else app.reaching)
             await asyncio.sleep(0.05)
 
     async def step(self, what):

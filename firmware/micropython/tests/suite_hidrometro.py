@@ -75,9 +75,9 @@ def test_an_interval_of_nothing_changes_nothing():
 def test_a_factor_is_above_zero():
     one = flow.Flow()
     for bad in (0, -1, "x", None, float("nan"), float("inf"), True, 0.00001, 1000000, [7.5]):
-        raises(ValueError, one.calibrate, bad)
+        raises(ValueError, hidrometro_words.calibrate, one, bad)
     assert one.factor == flow.FACTOR
-    one.calibrate(7.2)
+    hidrometro_words.calibrate(one, 7.2)
     assert one.factor == 72000
 
 
