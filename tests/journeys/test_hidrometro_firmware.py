@@ -94,7 +94,9 @@ def test_hidrometro_15_firmware_arithmetic(
         assert shown["numero_serie"] == meter.serial
 
 
-def test_hidrometro_15_what_it_publishes_and_that_it_never_retains(server: RunningServer, app: Path, tmp_path: Path) -> None:
+def test_hidrometro_15_what_it_publishes_and_that_it_never_retains(
+    server: RunningServer, app: Path, tmp_path: Path
+) -> None:
     meter = Meter(server, app, tmp_path, "02000a00e002")
     with Listener(server, "hidrometro/dados") as listener, meter.board:
         eventually(lambda: [one for one in listener.heard if one[1].get("numeroSerie") == meter.serial], 10)
@@ -143,14 +145,12 @@ def test_hidrometro_15_what_it_is_told(server: RunningServer, admin: httpx.Clien
         litres(admin, other, 2.0)
 
 
-def test_hidrometro_15_a_factor_is_above_zero(
-    server: RunningServer, app: Path, tmp_path: Path
-) -> None:
+def test_hidrometro_15_a_factor_is_above_zero(server: RunningServer, app: Path, tmp_path: Path) -> None:
     meter = Meter(server, app, tmp_path, "02000a00e005")
     said = meter.board.prompt(
         "from late import late\nwords = late('hidrometro_words')\n"
         "for value in ('0', '-1', '\"x\"', 'null', '1e9', 'true', '[]'):\n"
-        "    text = '{\"action\": \"setCalibration\", \"value\": %s}' % value\n"
+        '    text = \'{"action": "setCalibration", "value": %s}\' % value\n'
         "    say([words.command(board.contract, text), board.contract.flow.factor])\n"
     )
     assert said == [[False, 75_000]] * 7
