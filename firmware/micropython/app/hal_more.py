@@ -64,7 +64,7 @@ def nvs_write(namespace, values):
     storage = esp32.NVS(namespace)
     for key in values:
         if values[key]:
-            storage.set_blob(key, values[key])
+            storage.set_blob(key, values[key].encode())
         else:
             try:
                 storage.erase_key(key)

@@ -17,25 +17,27 @@ async def prepare(app):
     if clock.zero is None and clock.unix():
         # From now on both clocks go together: readings are told to the millisecond.
         clock.put(clock.unix())
-    if app.get("mqtt_broker"):
+    if app.get("mqtt_broker") or app.get("backend_ip"):
         return
     app.enter("config")
-    if not app.get("backend_ip"):
-        try:
-            host, port = await late("discovery").find()
-        except OSError as problem:
-            app.log("discovery:", problem)
-            return
-        app.log("found a server at", host, port)
-        app.put(backend_ip=host, backend_port=port)
-    app.put(mqtt_broker=app.get("backend_ip"))
+    try:
+        host, port = await late("discovery").find()
+    except OSError as problem:
+        app.log("discovery:", problem)
+        return
+    app.log("found a server at", host, port)
+    app.put(backend_ip=host, backend_port=port)
 
 
 def broker(app, user):
-    """Host, port, user name, password, whether it is secure; ``user`` is the device's name at the server."""
+    """Host, port, user name, password, whether it is secure; ``user`` is the device's name at the server.
+
+    Who is not told where the broker is takes the server's address.
+    """
     get = app.get
     password = get("mqtt_password") or get("device_token") or None
-    return get("mqtt_broker"), get("mqtt_port"), get("mqtt_username") or (user if password else None), password, get("mqtt_tls")
+    user = get("mqtt_username") or (user if password else None)
+    return get("mqtt_broker") or get("backend_ip"), get("mqtt_port"), user, password, get("mqtt_tls")
 
 
 def taken(app, entry):

@@ -148,7 +148,7 @@ def standing(app):
 def connection(app, texts):
     """The state of MQTT in words."""
     if app.values.get("mqtt_connected"):
-        return "%s (%s:%s)" % (texts["connected"], app.get("mqtt_broker"), app.get("mqtt_port"))
+        return "%s (%s:%s)" % (texts["connected"], app.get("mqtt_broker") or app.get("backend_ip"), app.get("mqtt_port"))
     return texts["disconnected"]
 
 

@@ -8,7 +8,7 @@ FIELDS = {
     "backend_ip": ("", 63),
     "backend_port": (8000, 65535),
     "backend_tls": (False, 0),
-    # Who is not told where the broker is finds it beside the server.
+    # Empty: where the server is.
     "mqtt_broker": ("", 63),
     "mqtt_port": (1883, 65535),
     "mqtt_tls": (False, 0),

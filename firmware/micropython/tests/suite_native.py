@@ -213,7 +213,7 @@ def test_the_sensors_answer_is_checked_and_never_waited_for():
     assert sensor.read() == {"temperature": -45.0, "humidity": 0.0}
 
 
-def test_it_finds_the_broker_beside_the_server():
+def test_the_broker_is_where_the_server_is():
     app, _ = _board()
     app.put(backend_ip="10.0.0.2")
     app.clock.day = 1767225600
@@ -223,5 +223,10 @@ def test_it_finds_the_broker_beside_the_server():
 async def _prepared(app):
     joining = late("joining")
     await joining.prepare(app)
-    assert app.get("mqtt_broker") == "10.0.0.2"
+    assert joining.broker(app, "me") == ("10.0.0.2", 1883, None, None, False)
+    # It follows when the server moves, and stays where somebody told it to be.
+    app.put(backend_ip="10.0.0.3", device_token="key")
+    assert joining.broker(app, "me") == ("10.0.0.3", 1883, "me", "key", False)
+    app.put(mqtt_broker="10.0.0.4")
+    assert joining.broker(app, "me")[0] == "10.0.0.4"
     assert app.clock.zero == 1767225600
