@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from relevo.flashing import sources
 from relevo.flashing import preparing
 from tests.firmware.boards import needs_micropython, uuid_of
 from tests.firmware.slots import Slotted, broken, image, keys_for, profile
@@ -112,6 +113,25 @@ def test_a_board_without_http_gets_it_over_mqtt(server: RunningServer, boards: A
     eventually(lambda: board.said().count("state: online") >= 2, 20)
     rollout = begin(server, image("1.1.2"), [board])
     eventually(lambda: states(server, rollout) == {"updated": 1}, 60)
+
+
+def test_a_board_that_resets_again_and_again_starts_safely_and_is_mended_by_an_update(
+    server: RunningServer, boards: Any
+) -> None:
+    (board,) = boards(1, 0x240)
+    # From now on it resets itself as soon as it lives.
+    source = sources.module("session").read_text()
+    ends = "import sys\n\nasync def live(self):\n    sys.exit(3)\n\nSession.live = live\n"
+    (board.flash / "a" / "session.py").write_text(f"{source}\n{ends}")
+    board.cut()
+    board.waits_for("state: safe", 60)
+    starts = board.starts
+    assert not (board.flash / "b").exists()
+    rollout = begin(server, image("1.2.0"), [board])
+    eventually(lambda: states(server, rollout) == {"updated": 1}, 60)
+    # The way into the new application was the only start since.
+    assert board.starts == starts + 1
+    assert board.said().rstrip().splitlines()[-1].startswith("update ")
 
 
 def test_twenty_boards_a_bad_image_in_the_second_wave(server: RunningServer, boards: Any) -> None:

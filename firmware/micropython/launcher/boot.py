@@ -128,8 +128,8 @@ def prepare():
     slot, state = choose(read())
     if state is not None:
         write(state)
-        if "trial" not in state:
-            # Its bad starts are not those of the application that runs again.
+        if state.get("tries", 1) == 1:
+            # The bad starts of one application are not those of another.
             starts(0)
     count = starts()
     sys.path.insert(0, slot)
