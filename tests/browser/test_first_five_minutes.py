@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visit, needs_mosquitto, wait_live
+from tests.journeys.live import eventually
 from tests.running import ADMIN_PASSWORD, RunningServer
 
 pytestmark = pytest.mark.browser
@@ -23,7 +24,12 @@ def server(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def printed_link(server: RunningServer) -> str:
     """The path of the one line that says what to open."""
-    lines = [line for line in server.log.read_text().splitlines() if line.startswith("open http://")]
+
+    def printed() -> list[str]:
+        return [line for line in server.log.read_text().splitlines() if line.startswith("open http://")]
+
+    # The doors are open a moment before the person is greeted.
+    lines = eventually(printed)
     assert len(lines) == 1, lines
     found = re.match(r"open http://localhost:\d+(/ui/enter/\S+)", lines[0])
     assert found is not None, lines[0]

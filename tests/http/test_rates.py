@@ -45,8 +45,11 @@ def test_a_person_who_asks_too_often_waits_by_whatever_credential_and_it_is_audi
             f"Bearer {client.post('/api/v1/auth/login', json=login).json()['access_token']}"
         )
         key = client.post("/api/v1/keys", json={"name": "second"}).json()["key"]
-        statuses = [client.get("/api/v1/me").status_code for _ in range(30)]
-        assert statuses == [200] * 29 + [429]
+        statuses = []
+        # As many again where the minute ends in between.
+        while len(statuses) < 90 and 429 not in statuses:
+            statuses.append(client.get("/api/v1/me").status_code)
+        assert statuses[-1] == 429 and statuses.count(200) >= 29
         client.headers["Authorization"] = f"Bearer {key}"
         problem(client.get("/api/v1/me"), 429)
     query = {"by": "busy", "action": "limit.requests"}

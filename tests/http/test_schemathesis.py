@@ -9,8 +9,8 @@ import pytest
 
 from tests.running import RunningServer
 
-# A nightly run sets more; ten an operation find what a change breaks.
-EXAMPLES = os.environ.get("RELEVO_EXAMPLES", "10")
+# A nightly run sets more; a few an operation find what a change breaks.
+EXAMPLES = os.environ.get("RELEVO_EXAMPLES", "3")
 
 
 @pytest.mark.timeout(300)

@@ -182,7 +182,7 @@ def test_every_page_can_be_lost_and_all_that_is_not_on_it_is_saved(
         shutil.rmtree(saved)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_flipped_bytes_and_cut_files_are_found_and_the_rest_is_saved(
     whole: Path, tmp_path: Path, needs: tuple[Rows, dict[str, dict[int, set[int]]]], data: Any

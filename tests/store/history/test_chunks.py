@@ -305,7 +305,7 @@ def exactly(points: list[tuple[int, Any]]) -> list[str]:
 
 
 Memory.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=25,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

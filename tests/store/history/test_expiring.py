@@ -194,7 +194,7 @@ def test_what_comes_late_for_a_time_that_is_gone_counts_in_its_hour(place: Place
     assert sum(one["n"] for one in place.buckets("1d", BEGIN, BEGIN + 2 * DAY).values()) == len(points) + 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     points=st.lists(st.tuples(st.integers(0, 6 * 24 * 60), st.integers(-50, 50)), min_size=1, max_size=120),
     bounds=st.lists(st.tuples(st.integers(0, 7 * 24), st.integers(1, 30)), min_size=1, max_size=5),

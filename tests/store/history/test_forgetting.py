@@ -130,7 +130,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(STEPS, min_size=4, max_size=20), st.integers(1, 5))
 def test_what_is_left_adds_up(steps: list[tuple[str, Any]], most: int) -> None:
     with TemporaryDirectory() as directory:

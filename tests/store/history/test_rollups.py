@@ -184,6 +184,6 @@ class RolledUp(Memory):
 
 
 RolledUp.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestRolledUp = RolledUp.TestCase
