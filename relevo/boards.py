@@ -7,8 +7,6 @@ of what they show, and end with their wall.
 """
 
 import asyncio
-import contextlib
-import re
 import secrets
 from pathlib import Path
 from typing import Final
@@ -18,11 +16,11 @@ import msgspec
 from relevo.domain.boards import Board, BoardTemplate, Picture, Wall
 from relevo.domain.keyring import Keyring
 from relevo.domain.records import Dropped, Kept, RecordChange
-from relevo.files import sync, write_file
+from relevo.files import Folder
 
 FOLDER: Final = "pictures"
 """In the data directory."""
-_FILE: Final = re.compile(r"[0-9a-f]{32}")
+_FILE: Final = r"[0-9a-f]{32}"
 _TOKEN_MARK: Final = "wall_"  # noqa: S105 - how every one begins
 
 
@@ -40,7 +38,7 @@ class Boards:
     def __init__(self, keyring: Keyring, data: Path) -> None:
         """Pictures are in a folder of ``data``, the data directory."""
         self._keyring = keyring
-        self._folder = data / FOLDER
+        self._folder = Folder(data / FOLDER, _FILE)
         self.turn = asyncio.Lock()
         self.all: dict[str, Board] = {}
         self.templates: dict[str, BoardTemplate] = {}
@@ -151,7 +149,7 @@ class Boards:
     # Pictures
 
     def file(self, picture: str) -> Path:
-        return self._folder / picture
+        return self._folder.file(picture)
 
     @staticmethod
     def new_picture_id() -> str:
@@ -159,19 +157,12 @@ class Boards:
 
     def write(self, picture: str, data: bytes) -> None:
         """Bring the bytes of a picture onto the disk. Blocks; raises :class:`OSError`."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        write_file(self.file(picture), data, new=True)
-        sync(self._folder)
+        self._folder.write(picture, data)
 
     def forget(self, picture: str) -> None:
         """Remove the bytes of a picture that no record names, or none any more."""
-        with contextlib.suppress(OSError):
-            self.file(picture).unlink()
+        self._folder.forget(picture)
 
     def sweep(self) -> None:
-        """Remove files that no record names: what a crash left."""
-        if not self._folder.is_dir():
-            return
-        for one in self._folder.iterdir():
-            if _FILE.fullmatch(one.name) and one.name not in self.pictures:
-                self.forget(one.name)
+        """Remove what a crash left."""
+        self._folder.sweep(self.pictures)

@@ -6,8 +6,6 @@ boards that were given its public half believe no other.
 """
 
 import asyncio
-import contextlib
-import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from relevo.domain.records import Dropped, Kept, RecordChange
 from relevo.domain.releases import Release
 from relevo.errors import StoreUnavailable
-from relevo.files import sync, write_file
+from relevo.files import Folder, sync, write_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
 FOLDER: Final = "firmware"
 """In the data directory."""
 KEY_FILE: Final = "update.key"
-_FILE: Final = re.compile(r"[0-9a-f]{64}\.tar")
+_FILE: Final = r"[0-9a-f]{64}\.tar"
 # Pieces over MQTT come from memory; roll-outs of more releases than this at a time read files more often.
 _OPENED_MOST: Final = 2
 
@@ -33,7 +31,7 @@ class Firmware:
 
     def __init__(self, data: Path) -> None:
         """``data`` is the data directory."""
-        self._folder = data / FOLDER
+        self._folder = Folder(data / FOLDER, _FILE)
         self._key_file = data / FOLDER / KEY_FILE
         self._key: Ed25519PrivateKey | None = None
         self._making = asyncio.Lock()
@@ -55,32 +53,20 @@ class Firmware:
     # Images
 
     def file(self, sha256: str) -> Path:
-        return self._folder / f"{sha256}.tar"
+        return self._folder.file(f"{sha256}.tar")
 
     def write(self, sha256: str, data: bytes) -> None:
-        """Bring an image onto the disk; one that is there stays. Blocks; raises :class:`OSError`."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        file = self.file(sha256)
-        fresh = file.with_suffix(".new")
-        write_file(fresh, data)
-        fresh.replace(file)
-        sync(self._folder)
+        """Bring an image onto the disk, where the same may be already. Blocks; raises :class:`OSError`."""
+        self._folder.write(f"{sha256}.tar", data)
 
     def forget(self, sha256: str) -> None:
         """Remove an image that no record names, or none any more."""
         self._opened.pop(sha256, None)
-        with contextlib.suppress(OSError):
-            self.file(sha256).unlink()
+        self._folder.forget(f"{sha256}.tar")
 
     def sweep(self) -> None:
-        """Remove what a crash left: files that no record names."""
-        kept = {one.sha256 for one in self.all.values()}
-        with contextlib.suppress(OSError):
-            for file in list(self._folder.iterdir()):
-                left = _FILE.fullmatch(file.name) and file.stem not in kept
-                if left or file.suffix == ".new":
-                    with contextlib.suppress(OSError):
-                        file.unlink()
+        """Remove what a crash left."""
+        self._folder.sweep({f"{one.sha256}.tar" for one in self.all.values()})
 
     async def read(self, release: Release) -> bytes:
         """The image of ``release``. Raises :class:`StoreUnavailable` when its file is gone."""
@@ -137,10 +123,10 @@ class Firmware:
             found = load_pem_private_key(self._key_file.read_bytes(), None)
         except FileNotFoundError:
             made = Ed25519PrivateKey.generate()
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._folder.place.mkdir(mode=0o700, exist_ok=True)
             data = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             write_file(self._key_file, data, new=True)
-            sync(self._folder)
+            sync(self._folder.place)
             return made
         if not isinstance(found, Ed25519PrivateKey):
             raise ValueError("it is no Ed25519 key")
