@@ -1,6 +1,6 @@
 import { get, type Query } from './api';
-import type { LiveEvent, Page } from './shapes';
-import { stream } from './stream.svelte';
+import { keepUp, type Keeping } from './keeping';
+import type { Page } from './shapes';
 
 /** A list of the API, page after page. */
 export class Listing<T, P extends Page<T> = Page<T>> {
@@ -34,28 +34,9 @@ export class Listing<T, P extends Page<T> = Page<T>> {
     }
   }
 
-  /**
-   * Stay as the server has it, until what this returns is called: when the stream tells of it (`told`), when it had to
-   * be followed anew, and every so many milliseconds where nothing is told.
-   */
-  keepUp({ told, everyMs = 0 }: { told?: (event: LiveEvent) => boolean; everyMs?: number }): () => void {
-    const again = () => void this.load();
-    const timer = everyMs
-      ? setInterval(() => {
-          if (!document.hidden) again();
-        }, everyMs)
-      : undefined;
-    const reading = told
-      ? stream.read((batch) => {
-          if (batch.some(told)) again();
-        })
-      : undefined;
-    const stale = stream.whenStale(again);
-    return () => {
-      clearInterval(timer);
-      reading?.();
-      stale();
-    };
+  /** Stays as the server has it, see {@link keepUp}. */
+  keepUp(keeping: Keeping): () => void {
+    return keepUp(() => void this.load(), keeping);
   }
 
   async more(): Promise<void> {

@@ -1,6 +1,6 @@
 import { ApiError, get } from '../../live/api';
+import { keepUp } from '../../live/keeping';
 import type { LiveEvent } from '../../live/shapes';
-import { stream } from '../../live/stream.svelte';
 import { problemOf } from '../../live/submission.svelte';
 import type { Rollout } from './shapes';
 
@@ -15,35 +15,23 @@ export class Following {
   rollout: Rollout | null = $state.raw(null);
   problem = $state('');
   missing = $state(false);
-  private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(readonly id: string) {}
 
   /** Follows until the returned function is called. */
   follow(): () => void {
     void this.load();
-    const reading = stream.read((batch) => {
-      // How far a download is changes no count.
-      if (batch.some((event) => isAbout(event, this.id) && !(event.kind === 'update' && event.change === 'downloading'))) this.soon();
-    });
-    const stale = stream.whenStale(() => void this.load());
+    // How far a download is changes no count.
+    const told = (event: LiveEvent) => isAbout(event, this.id) && !(event.kind === 'update' && event.change === 'downloading');
+    const events = keepUp(() => void this.load(), { told, restMs: REST_MS });
     // When a pause between two waves begins is told by nobody.
     const every = setInterval(() => {
       if (!document.hidden && this.rollout?.state === 'running') void this.load();
     }, LOOK_EVERY_MS);
     return () => {
-      reading();
-      stale();
+      events();
       clearInterval(every);
-      clearTimeout(this.timer);
     };
-  }
-
-  private soon(): void {
-    this.timer ??= setTimeout(() => {
-      this.timer = undefined;
-      void this.load();
-    }, REST_MS);
   }
 
   async load(): Promise<void> {

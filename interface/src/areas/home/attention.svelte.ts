@@ -1,5 +1,6 @@
 import { get } from '../../live/api';
-import { stream } from '../../live/stream.svelte';
+import { keepUp } from '../../live/keeping';
+import type { LiveEvent } from '../../live/shapes';
 
 interface Away {
   id: string;
@@ -25,40 +26,19 @@ export interface Wants {
 const REST_MS = 1500;
 const EVERY_MS = 60_000;
 
+const touches = (event: LiveEvent): boolean =>
+  event.kind === 'alert' || event.kind === 'presence' || event.kind === 'unclaimed' || event.kind === 'device' || event.kind === 'rollout' ||
+  (event.kind === 'command' && ['failed', 'timed_out', 'expired'].includes(event.state));
+
 /** What needs somebody, asked for again when something happened that may have changed it. */
 export class Attention {
   wants: Wants | null = $state.raw(null);
   state: 'loading' | 'ready' | 'failed' = $state('loading');
-  private timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Follows until the returned function is called. */
   follow(): () => void {
     void this.load();
-    const reading = stream.read((batch) => {
-      const touched = batch.some(
-        (event) =>
-          event.kind === 'alert' || event.kind === 'presence' || event.kind === 'unclaimed' || event.kind === 'device' || event.kind === 'rollout' ||
-          (event.kind === 'command' && ['failed', 'timed_out', 'expired'].includes(event.state)),
-      );
-      if (touched) this.soon();
-    });
-    const stale = stream.whenStale(() => void this.load());
-    const every = setInterval(() => {
-      if (!document.hidden) void this.load();
-    }, EVERY_MS);
-    return () => {
-      reading();
-      stale();
-      clearInterval(every);
-      clearTimeout(this.timer);
-    };
-  }
-
-  private soon(): void {
-    this.timer ??= setTimeout(() => {
-      this.timer = undefined;
-      void this.load();
-    }, REST_MS);
+    return keepUp(() => void this.load(), { told: touches, restMs: REST_MS, everyMs: EVERY_MS });
   }
 
   async load(): Promise<void> {
